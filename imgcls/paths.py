@@ -1,0 +1,16 @@
+"""Where things are. Every path of the project is a constant here; nothing else builds one by hand."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(os.environ.get("IMGCLS_ROOT", Path(__file__).resolve().parent.parent))
+"""The checkout; set IMGCLS_ROOT when the library is installed elsewhere."""
+
+NOTEBOOKS = ROOT / "notebooks"
+PROFILES = NOTEBOOKS / "profiles"
+BUILD = ROOT / "build"
+CACHE = BUILD / "cache"
+RUNS = BUILD / "runs"
+REPORTS = ROOT / "reports"
+FIGURES = ROOT / "figures"
+DATA = ROOT / "data"
