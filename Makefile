@@ -37,3 +37,16 @@ lock:  ## resolve the pins again (needs uv)
 	@{ printf 'name: imgcls\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n'; \
 	   sed -n -E 's/^([a-z0-9][^\\]*[^ \\]) *\\$$/      - "\1"/p' requirements.txt; \
 	   echo '      - "--editable ."'; } > environment.yml
+
+# ------------------------------------------------------------------ checks
+lint: $(READY)  ## check style, types of names, and that notebooks carry no outputs
+	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
+
+test: $(READY)  ## run every test (at most 8 minutes on two cores)
+	@$(RUN) -m pytest
+
+clean:  ## remove what was made, but not .venv and data/
+	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: help env lock lint test clean

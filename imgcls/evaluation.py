@@ -1,0 +1,204 @@
+"""Predict once, then ask: a model's answers on a split, and every question the reports put to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from torch import Tensor, nn
+
+from imgcls.batches import ImageSet, batches
+from imgcls.reproducibility import autocast, configure_threads
+from imgcls.statistics import Interval, wilson
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said about N images: logits float32 (N, K), the true labels int64 (N,), names of both."""
+
+    logits: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Softmax of the logits, (N, K)."""
+        return self.logits.softmax(dim=1)
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        """Most probable class, int64 (N,)."""
+        return self.logits.argmax(dim=1)
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """Probability of the predicted class, (N,)."""
+        return self.probabilities.amax(dim=1)
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Whether the predicted class is the true one, bool (N,)."""
+        return self.predicted == self.labels
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each image in nats, (N,)."""
+        return F.cross_entropy(self.logits, self.labels, reduction="none")
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        return float(self.losses.double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images that are right."""
+        return int(self.correct.sum()) / len(self)
+
+    @property
+    def interval(self) -> Interval:
+        """Accuracy with its 95 % Wilson interval."""
+        return wilson(int(self.correct.sum()), len(self))
+
+    def confusion(self, normalize: bool = False) -> np.ndarray:
+        """Confusion matrix (K, K): row = true class, column = predicted; `normalize` divides each row by its sum."""
+        return confusion_matrix(
+            self.labels,
+            self.predicted,
+            labels=range(len(self.classes)),
+            normalize="true" if normalize else None,
+        )
+
+    def per_class(self) -> pd.DataFrame:
+        """Precision, recall, F1 and support of each class, one row a class; an undefined ratio counts as 0."""
+        columns = precision_recall_fscore_support(
+            self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
+        )
+        return pd.DataFrame(
+            {
+                "class": self.classes,
+                **dict(zip(("precision", "recall", "f1", "support"), columns, strict=True)),
+            }
+        )
+
+    def macro(self) -> dict[str, float]:
+        """Precision, recall and F1 averaged over the classes, each class counting the same."""
+        return self.per_class()[["precision", "recall", "f1"]].mean().to_dict()
+
+    def micro_at_threshold(self, threshold: float = 0.5) -> dict[str, float]:
+        """Precision and recall as some frameworks count them: a class is 'said' where its probability is above 0.5.
+
+        An unsure image then says nothing at all, so precision rises above recall although each image has
+        exactly one answer; without the threshold both equal the accuracy.
+        """
+        said = self.probabilities > threshold
+        right = int(said.gather(1, self.labels[:, None]).sum())
+        return {"precision": right / max(1, int(said.sum())), "recall": right / len(self)}
+
+    def most_confused(self, k: int = 5) -> pd.DataFrame:
+        """The k commonest mistakes as rows (true, predicted, count), most frequent first."""
+        wrong = self.confusion()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:k]
+        rows = [
+            (self.classes[t], self.classes[p], int(wrong[t, p]))
+            for t, p in zip(*np.unravel_index(order, wrong.shape), strict=True)
+        ]
+        return pd.DataFrame([row for row in rows if row[2]], columns=["true", "predicted", "count"])
+
+    def top_losses(self, k: int = 10) -> Tensor:
+        """Indices of the k images with the largest loss, worst first."""
+        return self.losses.argsort(descending=True, stable=True)[:k]
+
+    def predicted_share(self) -> pd.Series:
+        """Share of the images that the model assigns to each class; one bar near 1 is a collapsed model."""
+        counts = torch.bincount(self.predicted, minlength=len(self.classes))
+        return pd.Series((counts / len(self)).tolist(), index=list(self.classes), name="share")
+
+    def reliability(self, bins: int = 15) -> pd.DataFrame:
+        """Mean confidence, accuracy and count in equal-width bins of confidence; empty bins are left out."""
+        index = (self.confidence * bins).long().clamp(max=bins - 1)
+        frame = pd.DataFrame(
+            {"bin": index.numpy(), "confidence": self.confidence.numpy(), "accuracy": self.correct.numpy()}
+        )
+        return (
+            frame.groupby("bin")
+            .agg(confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), count=("accuracy", "size"))
+            .reset_index(drop=True)
+        )
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error over 15 bins (Naeini et al. 2015): mean gap between confidence and accuracy."""
+        table = self.reliability()
+        return float(((table.confidence - table.accuracy).abs() * table["count"]).sum() / len(self))
+
+    def at_temperature(self, temperature: float) -> "Predictions":
+        """The same answers with logits divided by a temperature; classes stay, confidences move."""
+        return replace(self, logits=self.logits / temperature)
+
+
+def fit_temperature(predictions: Predictions) -> float:
+    """Temperature that minimises the cross-entropy of these predictions (Guo et al. 2017).
+
+    Fit it on validation and apply it to test with `Predictions.at_temperature`.
+    """
+    found = minimize_scalar(
+        lambda log_t: predictions.at_temperature(float(np.exp(log_t))).loss, bounds=(-3, 3), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, images: ImageSet, batch_size: int = 500, transform: Callable[[Tensor], Tensor] | None = None
+) -> Predictions:
+    """Run a model over a split once and keep its answers.
+
+    Args:
+        model: Takes uint8 (N, C, H, W) and gives logits (N, K); its mode and device are left as found.
+        images: A split: anything with `.images`, `.labels` and `.classes`.
+        batch_size: Images at a time; changes speed only.
+        transform: Applied to each uint8 batch before the model; the place for mistakes made on purpose.
+
+    Returns:
+        Predictions on the CPU, in the order of the split.
+
+    Raises:
+        ValueError: the model has another number of outputs than the split has classes.
+    """
+    configure_threads()
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    logits = []
+    with autocast(device):
+        for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
+            logits.append(model(transform(x) if transform else x).float().cpu())
+    model.train(was_training)
+    answers = torch.cat(logits)  # (N, K)
+    if answers.shape[1] != len(images.classes):
+        raise ValueError(
+            f"the model has {answers.shape[1]} outputs and the data {len(images.classes)} classes "
+            f"({', '.join(images.classes[:5])}, …): create the model with num_classes={len(images.classes)}"
+        )
+    return Predictions(answers, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
+
+
+def without_scaling(images: Tensor) -> Tensor:
+    """A preprocessing mistake on purpose: pixels reach the network in 0..255 where it expects 0..1."""
+    return images.float()
+
+
+def swapped_channels(images: Tensor) -> Tensor:
+    """A preprocessing mistake on purpose: blue-green-red, as OpenCV reads files, instead of red-green-blue."""
+    return images.flip(1)

@@ -1,0 +1,218 @@
+"""The course's own networks, each a `features` stack of blocks followed by a `classifier`."""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": functools.partial(nn.ReLU, inplace=True),
+    "gelu": nn.GELU,
+    "silu": functools.partial(nn.SiLU, inplace=True),
+    "mish": functools.partial(nn.Mish, inplace=True),
+}
+INITS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "default": None,  # PyTorch's: uniform, variance 1 / (3 fan_in), biases too
+    "glorot": nn.init.xavier_uniform_,  # Keras's: Glorot & Bengio 2010
+    "he": functools.partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # He et al. 2015, fan_in
+}
+
+
+def cifar_cnn(
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    *,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    widths: Sequence[int] = (32, 64, 128),
+    dense: int = 128,
+    init: str = "default",
+) -> nn.Sequential:
+    """The CIFAR ladder of case 05: blocks of conv-conv-pool, one dense layer, one output layer.
+
+    Batch norm stands between each layer and its ReLU; dropout after each block and after the dense layer.
+    With batch norm, ten classes and 32 px it holds 552,874 parameters and running statistics, the figure
+    that the original report prints.
+    """
+    blocks = OrderedDict()
+    channels = in_channels
+    for i, width in enumerate(widths, start=1):
+        layers = [*_conv(channels, width, batch_norm=batch_norm), *_conv(width, width, batch_norm=batch_norm)]
+        blocks[f"block{i}"] = nn.Sequential(*layers, nn.MaxPool2d(2), *_dropout(dropout))
+        channels = width
+    side = _side(image_size, len(widths))
+    classifier = [
+        nn.AdaptiveAvgPool2d(side),  # changes nothing at image_size, lets other sizes through
+        nn.Flatten(),
+        nn.Linear(channels * side**2, dense),
+        *([nn.BatchNorm1d(dense)] if batch_norm else []),
+        nn.ReLU(inplace=True),
+        *_dropout(dropout),
+        nn.Linear(dense, num_classes),
+    ]
+    return _assemble(blocks, classifier, init)
+
+
+def simple_cnn(
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 64,
+    *,
+    blocks: int = 4,
+    filters: int = 32,
+    kernel_size: int = 3,
+    init: str = "default",
+) -> nn.Sequential:
+    """The CNN of case 01: blocks of convolution, ReLU and 2x2 max-pooling, then one linear layer."""
+    stack = OrderedDict()
+    channels = in_channels
+    for i in range(1, blocks + 1):
+        stack[f"block{i}"] = nn.Sequential(*_conv(channels, filters, kernel_size), nn.MaxPool2d(2))
+        channels = filters
+    side = _side(image_size, blocks)
+    classifier = [nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(channels * side**2, num_classes)]
+    return _assemble(stack, classifier, init)
+
+
+def configurable_cnn(
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 64,
+    *,
+    layers: int = 5,
+    filters: int = 64,
+    organisation: float = 1.0,
+    kernel_size: int = 3,
+    activation: str = "relu",
+    batch_norm: bool = True,
+    dropout: float = 0.3,
+    dense: int = 256,
+    init: str = "default",
+) -> nn.Sequential:
+    """The CNN that case 04 sweeps over: each conv layer is followed by 2x2 max-pooling.
+
+    Args:
+        num_classes: outputs.
+        in_channels: image channels.
+        image_size: side in pixels, at least 2**layers; sets the width of the flattened features.
+        layers: conv layers, 3 to 5 in the sweep.
+        filters: filters of the first layer; 64 on RGB make 1,792 parameters.
+        organisation: each further layer has this many times the filters of the one before (0.5, 1 or 2).
+        kernel_size: side of the filters, odd.
+        activation: relu, gelu, silu or mish.
+        batch_norm: after each convolution.
+        dropout: before and after the dense layer.
+        dense: width of the dense layer.
+        init: default, glorot or he.
+    """
+    stack = OrderedDict()
+    channels = in_channels
+    for i in range(1, layers + 1):
+        width = max(1, round(filters * organisation ** (i - 1)))
+        conv = _conv(channels, width, kernel_size, batch_norm=batch_norm, activation=activation)
+        stack[f"block{i}"] = nn.Sequential(*conv, nn.MaxPool2d(2))
+        channels = width
+    side = _side(image_size, layers)
+    classifier = [
+        nn.AdaptiveAvgPool2d(side),
+        nn.Flatten(),
+        *_dropout(dropout),
+        nn.Linear(channels * side**2, dense),
+        ACTIVATIONS[activation](),
+        *_dropout(dropout),
+        nn.Linear(dense, num_classes),
+    ]
+    return _assemble(stack, classifier, init)
+
+
+def zfnet(
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    dropout: float = 0.5,
+    dense: int = 4096,
+    init: str = "default",
+) -> nn.Sequential:
+    """ZFNet (Zeiler & Fergus 2013, "Visualizing and Understanding Convolutional Networks", figure 3).
+
+    Adaptive pooling before the dense layers takes any image; 224 px needs no adapting.
+    """
+    del image_size  # the same layers for every size
+    norm = functools.partial(nn.LocalResponseNorm, 5, alpha=5e-4, k=2.0)  # alpha is divided by the 5 inside
+    pool = functools.partial(nn.MaxPool2d, 3, stride=2, padding=1)
+    blocks = OrderedDict(
+        block1=nn.Sequential(*_conv(in_channels, 96, 7, stride=2, padding=1), pool(), norm()),
+        block2=nn.Sequential(*_conv(96, 256, 5, stride=2, padding=0), pool(), norm()),
+        block3=nn.Sequential(*_conv(256, 384)),
+        block4=nn.Sequential(*_conv(384, 384)),
+        block5=nn.Sequential(*_conv(384, 256), nn.MaxPool2d(3, stride=2, ceil_mode=True)),
+    )
+    classifier = [
+        nn.AdaptiveAvgPool2d(6),
+        nn.Flatten(),
+        nn.Linear(256 * 6 * 6, dense),
+        nn.ReLU(inplace=True),
+        *_dropout(dropout),
+        nn.Linear(dense, dense),
+        nn.ReLU(inplace=True),
+        *_dropout(dropout),
+        nn.Linear(dense, num_classes),
+    ]
+    return _assemble(blocks, classifier, init)
+
+
+NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
+    "cifar_baseline": cifar_cnn,
+    "cifar_batchnorm": functools.partial(cifar_cnn, batch_norm=True),
+    "cifar_dropout": functools.partial(cifar_cnn, batch_norm=True, dropout=0.25),
+    "simple_cnn": simple_cnn,
+    "configurable_cnn": configurable_cnn,
+    "zfnet": zfnet,
+}
+"""Name -> constructor, called with (num_classes, in_channels, image_size, **options)."""
+
+CHOICES = {"activation": ACTIVATIONS, "init": INITS}
+"""Options that are names, with the names they take."""
+
+
+def _conv(
+    channels: int,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+    batch_norm: bool = False,
+    activation: str = "relu",
+) -> list[nn.Module]:
+    padding = kernel_size // 2 if padding is None else padding
+    conv = nn.Conv2d(channels, filters, kernel_size, stride=stride, padding=padding)
+    return [conv, *([nn.BatchNorm2d(filters)] if batch_norm else []), ACTIVATIONS[activation]()]
+
+
+def _dropout(p: float) -> list[nn.Module]:
+    return [nn.Dropout(p)] if p else []
+
+
+def _side(image_size: int, halvings: int) -> int:
+    if image_size < 2**halvings:
+        raise ValueError(
+            f"{halvings} poolings halve images of {image_size} px down to nothing; "
+            f"choose image_size >= {2**halvings} or fewer layers"
+        )
+    return image_size // 2**halvings
+
+
+def _assemble(blocks: OrderedDict[str, nn.Module], classifier: list[nn.Module], init: str) -> nn.Sequential:
+    network = nn.Sequential(
+        OrderedDict(features=nn.Sequential(blocks), classifier=nn.Sequential(*classifier))
+    )
+    if INITS[init]:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                INITS[init](module.weight)
+                nn.init.zeros_(module.bias)
+    return network

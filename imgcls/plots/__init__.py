@@ -1,0 +1,56 @@
+"""Every figure of the course, from arrays and data frames, and the one way to show or save it.
+
+Charts return their Axes when they have one panel and take `ax=None`; everything else returns a Figure. No figure is
+registered with pyplot, so a notebook displays it only through `show`, which asks for a text alternative.
+"""
+
+from imgcls.plots.charts import (
+    accuracy_against_seconds,
+    class_counts,
+    confusion,
+    gradient_norms,
+    ladder,
+    learning_curves,
+    lr_curve,
+    mistakes,
+    per_class,
+    reliability,
+    sizes,
+)
+from imgcls.plots.display import dark_twin, save, show
+from imgcls.plots.pictures import (
+    augmentation_preview,
+    cam_grid,
+    duplicates,
+    filters,
+    prediction_grid,
+    sample_grid,
+)
+from imgcls.plots.theme import DARK, LIGHT, SERIES, WIDTH
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "SERIES",
+    "WIDTH",
+    "accuracy_against_seconds",
+    "augmentation_preview",
+    "cam_grid",
+    "class_counts",
+    "confusion",
+    "dark_twin",
+    "duplicates",
+    "filters",
+    "gradient_norms",
+    "ladder",
+    "learning_curves",
+    "lr_curve",
+    "mistakes",
+    "per_class",
+    "prediction_grid",
+    "reliability",
+    "sample_grid",
+    "save",
+    "show",
+    "sizes",
+]

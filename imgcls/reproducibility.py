@@ -1,0 +1,119 @@
+"""Seeds, the choice of device and precision, and the record of where a number was made."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import random
+import subprocess
+from contextlib import AbstractContextManager
+from functools import cache
+
+import numpy as np
+import torch
+
+from imgcls import paths
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Turn any key, such as `(seed, "train", epoch, step)`, into a 63-bit seed.
+
+    Keys that differ in one part give unrelated seeds, on every machine and in every process.
+    """
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(*parts: int | str) -> torch.Generator:
+    """CPU generator whose stream depends on the key alone."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch (every device)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that draw from NumPy's global state
+    torch.manual_seed(seed)
+
+
+def pick_device() -> torch.device:
+    """CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_precision(device: torch.device | None = None) -> torch.dtype:
+    """bfloat16 where the device computes in it natively (AMX, AVX512-bf16, recent GPUs), else float32."""
+    device = device or pick_device()
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    elif device.type == "cpu":
+        flags = _cpu_flags()
+        fast = "amx_bf16" in flags or "avx512_bf16" in flags
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    """Instruction sets of this CPU as Linux names them; empty elsewhere."""
+    try:
+        with open("/proc/cpuinfo") as info:  # noqa: PTH123
+            line = next((line for line in info if line.startswith("flags")), "")
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[2].split())
+
+
+def autocast(device: torch.device | None = None) -> AbstractContextManager:
+    """Mixed precision as `pick_precision` chooses; does nothing where that is float32."""
+    device = device or pick_device()
+    precision = pick_precision(device)
+    # The cache of cast weights is useless where every weight is used once a step, and it breaks under no_grad.
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32, cache_enabled=False)
+
+
+@cache
+def configure_threads() -> int:
+    """Use every core this process may run on, and keep freed memory; returns the number of threads.
+
+    glibc gives each large activation back to the kernel and faults it in again at the next step, which costs
+    a fifth of the training time of a small network; the two thresholds of mallopt(3) stop that.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        mmap_threshold, trim_threshold = -3, -1  # constants of malloc.h
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+    return torch.get_num_threads()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def provenance() -> dict[str, str | int | bool | None]:
+    """Where a number comes from: versions, device, threads, precision, commit and whether it was changed since.
+
+    `commit` is the short hash, None outside a git checkout; `dirty` is then None too.
+    """
+    device = pick_device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    status = _git("status", "--porcelain")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "precision": str(pick_precision(device)).removeprefix("torch."),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "dirty": None if status is None else bool(status),
+    }

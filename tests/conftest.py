@@ -1,0 +1,45 @@
+"""What every test shares: a tiny learnable split, and folders of its own."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from imgcls import paths
+from imgcls.reproducibility import configure_threads
+
+configure_threads()
+
+
+@dataclass(frozen=True)
+class TinySplit:
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...] = ("red", "green", "blue")
+    names: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.labels)
+
+
+def colour_split(n: int, seed: int, noise: int = 60, size: int = 8) -> TinySplit:
+    """n noisy images whose strongest channel is the label."""
+    draws = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (n,), generator=draws)
+    images = torch.randint(0, 256 - noise, (n, 3, size, size), generator=draws, dtype=torch.uint8)
+    images[torch.arange(n), labels] += noise
+    return TinySplit(images, labels, names=tuple(f"image-{i}" for i in range(n)))
+
+
+@pytest.fixture
+def tiny():
+    return colour_split(192, seed=1), colour_split(96, seed=2)
+
+
+@pytest.fixture
+def own_folders(tmp_path, monkeypatch):
+    """Point every folder that is written to into a temporary one."""
+    for name in ("BUILD", "CACHE", "RUNS", "REPORTS", "FIGURES", "DATA"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    return tmp_path

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
+from torch import nn
+
+from imgcls.evaluation import Predictions, fit_temperature, predict, swapped_channels, without_scaling
+
+CLASSES = ("ant", "bee", "cat", "dog")
+
+
+@pytest.fixture
+def answers():
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (300,), generator=draws)
+    logits = torch.randn(300, 4, generator=draws) + 1.5 * torch.eye(4)[labels]
+    return Predictions(logits, labels, CLASSES)
+
+
+def test_metrics_agree_with_scikit_learn(answers):
+    truth, said = answers.labels.numpy(), answers.logits.argmax(1).numpy()
+    assert answers.accuracy == pytest.approx(accuracy_score(truth, said))
+    assert answers.loss == pytest.approx(log_loss(truth, answers.logits.double().softmax(1).numpy()), rel=1e-5)
+    assert np.array_equal(answers.confusion(), confusion_matrix(truth, said))
+    assert np.allclose(answers.confusion(normalize=True).sum(1), 1)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, said)
+    table = answers.per_class()
+    assert np.allclose(table[["precision", "recall", "f1"]], np.stack([precision, recall, f1], 1))
+    assert list(table.support) == list(support)
+    assert answers.macro()["f1"] == pytest.approx(f1.mean())
+
+
+def test_the_worked_example_of_a_collapse():
+    """CASES 01: [[100, 0], [60, 40]] is 70 % accuracy, 81 % precision, 70 % recall and 67 % F1."""
+    labels = torch.tensor([0] * 100 + [1] * 100)
+    said = torch.tensor([0] * 160 + [1] * 40)
+    answers = Predictions(torch.eye(2)[said] * 5, labels, ("fox", "elephant"))
+    assert answers.confusion().tolist() == [[100, 0], [60, 40]]
+    assert {k: round(v, 2) for k, v in answers.macro().items()} == {"precision": 0.81, "recall": 0.70, "f1": 0.67}
+    assert answers.predicted_share().to_dict() == pytest.approx({"fox": 0.8, "elephant": 0.2})
+
+
+def test_a_threshold_parts_precision_from_recall(answers):
+    at_half, at_zero = answers.micro_at_threshold(0.5), answers.micro_at_threshold(0.0)
+    assert at_half["precision"] > answers.accuracy > at_half["recall"]
+    by_hand = (answers.probabilities > 0.5) & nn.functional.one_hot(answers.labels, 4).bool()
+    assert at_half["recall"] == pytest.approx(by_hand.sum().item() / 300)
+    assert at_zero == {"precision": 0.25, "recall": 1.0}  # everything is said of every image
+
+
+def test_most_confused_and_top_losses_find_the_planted():
+    labels = torch.tensor([0] * 5 + [1] * 5 + [2] * 5)
+    said = labels.clone()
+    said[0:3], said[5] = 2, 0
+    logits = 4.0 * torch.eye(3)[said]
+    logits[5] *= 3  # the surest mistake
+    answers = Predictions(logits, labels, ("a", "b", "c"))
+    assert answers.most_confused().to_numpy().tolist() == [["a", "c", 3], ["b", "a", 1]]
+    assert answers.top_losses(4).tolist() == [5, 0, 1, 2]
+
+
+def test_temperature_finds_the_planted_overconfidence():
+    draws = torch.Generator().manual_seed(3)
+    logits = 2 * torch.randn(20_000, 4, generator=draws)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=draws).flatten()  # perfectly calibrated
+    honest = Predictions(logits, labels, CLASSES)
+    loud = Predictions(3 * logits, labels, CLASSES)
+    assert fit_temperature(loud) == pytest.approx(3, rel=0.05)
+    assert honest.ece < 0.02 < 0.1 < loud.ece
+    assert loud.at_temperature(3).ece == pytest.approx(honest.ece, abs=1e-6)
+    assert torch.equal(loud.at_temperature(3).predicted, loud.predicted)
+    assert loud.reliability()["count"].sum() == 20_000
+
+
+class MeanColour(nn.Module):
+    """Answers with the strongest channel; float input is taken to be in [0, 1]."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        return x.mean((2, 3)) * self.scale
+
+
+def test_predict_keeps_order_mode_and_every_image(tiny):
+    train, _ = tiny
+    model = MeanColour().train()
+    answers = predict(model, train, batch_size=50)
+    assert model.training
+    assert len(answers) == len(train)
+    assert answers.accuracy == 1.0
+    assert torch.allclose(answers.logits, model(train.images), atol=1e-6)
+    assert torch.equal(answers.logits, predict(model, train, batch_size=7).logits)
+
+
+def test_mistakes_on_purpose_are_those_mistakes(tiny):
+    train, _ = tiny
+    model = MeanColour()
+    assert torch.allclose(predict(model, train, transform=without_scaling).logits, 255 * model(train.images), rtol=1e-5)
+    swapped = predict(model, train, transform=swapped_channels)
+    assert torch.equal(swapped.predicted, 2 - train.labels)  # red is read as blue
+
+
+def test_predict_refuses_a_model_for_other_classes(tiny):
+    model = nn.Sequential(MeanColour(), nn.Linear(3, 5))
+    with pytest.raises(ValueError, match=r"5 outputs and the data 3 classes .*num_classes=3"):
+        predict(model, tiny[0])

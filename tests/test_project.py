@@ -1,0 +1,82 @@
+"""The files around the code agree with each other: three lists of pins, and what must never be committed."""
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from imgcls import paths
+
+
+def requirements() -> dict[str, list[str]]:
+    """Each pin of requirements.txt with its hashes."""
+    pins, current = {}, None
+    for line in (paths.ROOT / "requirements.txt").read_text().splitlines():
+        if re.match(r"[A-Za-z0-9]", line):
+            current = line.rstrip(" \\")
+            pins[current] = []
+        elif "--hash=" in line:
+            pins[current].append(line.strip(" \\"))
+    return pins
+
+
+def project() -> dict:
+    return tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_every_pin_is_exact_and_hashed():
+    for pin, hashes in requirements().items():
+        assert re.fullmatch(r"[a-z0-9.-]+==[^;=<>]+( ; .+)?", pin), pin
+        assert hashes, f"{pin} has no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for h in hashes), pin
+
+
+def test_the_ranges_of_the_project_admit_the_pins():
+    pins = {}
+    for pin in map(Requirement, requirements()):
+        pins.setdefault(pin.name, []).append(str(pin.specifier).removeprefix("=="))
+    wanted = [*project()["dependencies"], *project()["optional-dependencies"]["dev"]]
+    for requirement in map(Requirement, wanted):
+        versions = pins.get(requirement.name)
+        assert versions, f"{requirement.name} is not pinned: run make lock"
+        assert all(requirement.specifier.contains(version) for version in versions), f"{requirement} against {versions}"
+
+
+def test_conda_gets_the_same_pins():
+    environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert pip[:-1] == list(requirements())
+    assert pip[-1] == "--editable ."
+
+
+def test_torch_and_torchvision_are_a_matching_pair():
+    pins = {pin.name: str(pin.specifier) for pin in map(Requirement, requirements())}
+    torch_minor = int(pins["torch"].split(".")[1])
+    vision_minor = int(pins["torchvision"].split(".")[1])
+    assert vision_minor == torch_minor + 15  # 2.11 goes with 0.26, 2.12 with 0.27, …
+    assert pins["torch"] != "==2.13.0"  # has a CPU-only build that torchvision does not load beside
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=paths.ROOT, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(not tracked(), reason="not a git checkout")
+def test_nothing_that_is_made_is_committed():
+    for name in tracked():
+        assert not name.startswith((".venv/", "build/", "reports/", "data/")), name
+        assert (paths.ROOT / name).stat().st_size < 2_000_000, f"{name} is large for a repository"
+
+
+@pytest.mark.skipif(not tracked(), reason="not a git checkout")
+def test_no_index_address_is_committed():
+    address = re.compile("|".join(["index" + "-url", "find" + "-links", "https?://[^ ]*/" + "simple"]))
+    for name in tracked():
+        if name.endswith((".png", ".ipynb")):
+            continue
+        found = address.search((paths.ROOT / name).read_text(errors="replace").replace("--no-emit-" + "index-url", ""))
+        assert not found, f"{name} holds {found.group() if found else ''}"

@@ -1,0 +1,57 @@
+import itertools
+import subprocess
+import sys
+
+import torch
+
+from imgcls import reproducibility
+from imgcls.reproducibility import autocast, derive_seed, generator, pick_precision, provenance
+
+
+def test_seeds_are_the_same_in_every_process():
+    code = "from imgcls.reproducibility import derive_seed; print(derive_seed(0, 'train', 3, 7))"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(there.stdout) == derive_seed(0, "train", 3, 7)
+
+
+def test_seeds_of_neighbouring_keys_are_unrelated():
+    seeds = [derive_seed(seed, kind, step) for seed in range(8) for kind in ("order", "model") for step in range(64)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    ones = torch.tensor([bin(a ^ b).count("1") for a, b in itertools.pairwise(seeds)], dtype=torch.float)
+    assert 29 < ones.mean() < 34  # half of 63 bits differ
+
+
+def test_derive_seed_keeps_text_and_numbers_and_boundaries_apart():
+    assert len({derive_seed(1, 23), derive_seed(12, 3), derive_seed("1", 23), derive_seed(123)}) == 4
+
+
+def test_generator_repeats():
+    assert torch.equal(torch.rand(5, generator=generator(1, "a")), torch.rand(5, generator=generator(1, "a")))
+    assert not torch.equal(torch.rand(5, generator=generator(1, "a")), torch.rand(5, generator=generator(1, "b")))
+
+
+def test_precision_follows_the_cpu(monkeypatch):
+    cpu = torch.device("cpu")
+    for flags, expected in (
+        ({"amx_bf16"}, torch.bfloat16),
+        ({"avx512_bf16"}, torch.bfloat16),
+        ({"avx2"}, torch.float32),
+    ):
+        monkeypatch.setattr(reproducibility, "_cpu_flags", lambda flags=flags: frozenset(flags))
+        assert pick_precision(cpu) == expected
+        with autocast(cpu):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+def test_provenance_says_what_ran():
+    record = provenance()
+    assert record["torch"] == torch.__version__
+    assert record["threads"] == torch.get_num_threads()
+    assert record["precision"] in ("bfloat16", "float32")
+    assert set(record) == {"python", "torch", "device", "threads", "precision", "commit", "dirty"}
+
+
+def test_provenance_outside_a_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(reproducibility.paths, "ROOT", tmp_path)
+    assert (provenance()["commit"], provenance()["dirty"]) == (None, None)

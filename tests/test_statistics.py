@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from imgcls.statistics import Interval, mcnemar, over_seeds, wilson
+
+
+def test_wilson_against_its_closed_form():
+    correct, n, z = 862, 1000, 1.959963984540054
+    p = correct / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    interval = wilson(correct, n)
+    assert (interval.low, interval.high) == pytest.approx((centre - half, centre + half), abs=1e-12)
+    assert str(interval) == "86.2 % [83.9, 88.2]"
+
+
+def test_all_right_still_leaves_doubt():
+    interval = wilson(200, 200)
+    assert interval.value == 1.0
+    assert interval.low == pytest.approx(200 / (200 + 1.959963984540054**2), abs=1e-12)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(1, 0), (-1, 10), (11, 10)])
+def test_wilson_refuses_what_is_no_proportion(correct, n):
+    with pytest.raises(ValueError, match=f"{correct} of {n}"):
+        wilson(correct, n)
+
+
+def test_wilson_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    p = 0.86
+    covered = np.mean([(i := wilson(int(k), 400)).low <= p <= i.high for k in rng.binomial(400, p, 2000)])
+    assert 0.93 < covered < 0.97
+
+
+def test_mcnemar_against_the_binomial_by_hand():
+    a = np.array([1] * 50 + [1] * 2 + [0] * 8 + [0] * 40, dtype=bool)
+    b = np.array([1] * 50 + [0] * 2 + [1] * 8 + [0] * 40, dtype=bool)
+    test = mcnemar(a, b)
+    by_hand = 2 * sum([1, 10, 45]) / 2**10  # two-sided: P(X <= 2) for ten fair coins, twice
+    assert test.p_value == pytest.approx(by_hand)
+    assert (test.only_a, test.only_b) == (2, 8)
+    assert test.difference == pytest.approx(0.06)
+    assert test.low < 0.06 < test.high
+    assert not test.decided
+
+
+def test_pairing_sees_what_two_intervals_cannot():
+    right = np.arange(1000) % 10 < 8
+    better = right.copy()
+    better[np.flatnonzero(~right)[:15]] = True  # the same mistakes less fifteen
+    first, second = wilson(right.sum(), 1000), wilson(better.sum(), 1000)
+    assert second.low < first.high  # the intervals overlap
+    assert mcnemar(right, better).decided
+
+
+def test_mcnemar_of_equal_models_and_of_unequal_lengths():
+    assert mcnemar([True, False], [True, False]).p_value == 1.0
+    with pytest.raises(ValueError, match="the same images"):
+        mcnemar([True], [True, False])
+
+
+def test_over_seeds_is_students_interval():
+    interval = over_seeds([0.80, 0.82, 0.84])
+    half = 4.302652729696142 * 0.02 / np.sqrt(3)  # t quantile of 2 degrees of freedom
+    assert interval.value == pytest.approx(0.82)
+    assert interval.high - interval.value == pytest.approx(half)
+    assert np.isnan(over_seeds([0.5]).low)
+    assert over_seeds([0.5]) != Interval(0.5, 0.5, 0.5, 1)
