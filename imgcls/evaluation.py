@@ -1,6 +1,6 @@
 """Predict once, then ask: a model's answers on a split, and every question the reports put to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imgcls.batches import ImageSet, batches
 from imgcls.reproducibility import autocast, configure_threads
-from imgcls.statistics import Interval, wilson
+from imgcls.statistics import Interval, mcnemar, over_seeds, wilson
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,67 @@ def predict(
     return Predictions(answers, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
 
 
+def compare(answers: Mapping[str, Sequence[Predictions]]) -> pd.DataFrame:
+    """Each model beside the one before it, on the same images.
+
+    Args:
+        answers: For each model its predictions on one test split, one entry a seed, in the order to compare.
+
+    Returns:
+        One row a model: `name`; `value`, `low`, `high`, `n` (first seed, Wilson); `mean` and `spread` (standard
+        deviation) over `seeds` runs; `gain` over the row before with `gain_low`, `gain_high` and `p_value` of the
+        exact McNemar test (first seed), and `seeds_agree`, in how many seeds the gain has the sign of their mean.
+    """
+    rows, before = [], None
+    for name, runs in answers.items():
+        accuracies = np.array([run.accuracy for run in runs])
+        row = {"name": name, **vars(runs[0].interval), "mean": over_seeds(accuracies).value, "seeds": len(runs)}
+        row["spread"] = accuracies.std(ddof=1) if len(runs) > 1 else np.nan
+        if before is not None:
+            test = mcnemar(before[0].correct, runs[0].correct)
+            gains = accuracies - np.array([run.accuracy for run in before])
+            agree = int((np.sign(gains) == np.sign(gains.mean())).sum())
+            row |= {"gain": test.difference, "gain_low": test.low, "gain_high": test.high}
+            row |= {"p_value": test.p_value, "seeds_agree": agree}
+        rows.append(row)
+        before = runs
+    return pd.DataFrame(rows)
+
+
+def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -> pd.DataFrame:
+    """Accuracy under each mistake beside the accuracy without it.
+
+    Returns:
+        One row a mistake: `what`; `value`, `low`, `high` (Wilson); `reference`; `p_value` of the paired test.
+    """
+    rows = [
+        {
+            "what": what,
+            **vars(answers.interval),
+            "reference": reference.accuracy,
+            "p_value": mcnemar(reference.correct, answers.correct).p_value,
+        }
+        for what, answers in mistakes.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+class AnswersEachEpoch:
+    """An `on_epoch_end` hook that keeps which images of a split were right after each epoch, bool (epochs, N)."""
+
+    def __init__(self, split: ImageSet) -> None:
+        self.split, self._correct = split, []
+
+    def __call__(self, model: nn.Module, row: dict) -> None:
+        """Answer the split once more and keep what was right."""
+        self._correct.append(predict(model, self.split).correct)
+
+    @property
+    def correct(self) -> Tensor:
+        """One row an epoch."""
+        return torch.stack(self._correct)
+
+
 def without_scaling(images: Tensor) -> Tensor:
     """A preprocessing mistake on purpose: pixels reach the network in 0..255 where it expects 0..1."""
     return images.float()
@@ -202,3 +263,8 @@ def without_scaling(images: Tensor) -> Tensor:
 def swapped_channels(images: Tensor) -> Tensor:
     """A preprocessing mistake on purpose: blue-green-red, as OpenCV reads files, instead of red-green-blue."""
     return images.flip(1)
+
+
+def careless(images: Tensor) -> Tensor:
+    """Both mistakes at once, as the original report's `predict` made them."""
+    return without_scaling(swapped_channels(images))

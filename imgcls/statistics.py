@@ -99,3 +99,31 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
         return Interval(float(runs[0]), float("nan"), float("nan"), 1)
     half = stats.t.ppf(0.5 + confidence / 2, runs.size - 1) * runs.std(ddof=1) / np.sqrt(runs.size)
     return Interval(float(runs.mean()), float(runs.mean() - half), float(runs.mean() + half), int(runs.size))
+
+
+def selection_optimism(correct: ArrayLike, draws: int = 1000, seed: int = 0) -> Interval:
+    """How much choosing the best epoch on the very images one reports flatters the accuracy.
+
+    The images are split in halves at random, many times: the epoch is chosen on one half, and its accuracy
+    there is compared with its accuracy on the other half, which took no part in the choice.
+
+    Args:
+        correct: Whether each image was right after each epoch, bool (epochs, N).
+        draws: Number of random halvings.
+        seed: Key of the halvings.
+
+    Returns:
+        Mean difference of the two accuracies, with the central 95 % of the halvings as limits.
+    """
+    table = np.asarray(correct, dtype=bool)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(f"expected (epochs, images) with at least two images, got shape {table.shape}")
+    rng, half = np.random.default_rng(seed), table.shape[1] // 2
+    gaps = []
+    for _ in range(draws):
+        order = rng.permutation(table.shape[1])
+        chosen_on, kept_apart = table[:, order[:half]].mean(axis=1), table[:, order[half : 2 * half]].mean(axis=1)
+        best = chosen_on.argmax()
+        gaps.append(chosen_on[best] - kept_apart[best])
+    low, high = np.quantile(gaps, [0.025, 0.975])
+    return Interval(float(np.mean(gaps)), float(low), float(high), table.shape[1])

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,11 @@ class History:
     def frame(self) -> pd.DataFrame:
         """Rows as a table: epoch, losses, accuracies, lr, seconds, images_per_second and what a hook added."""
         return pd.DataFrame(self.rows)
+
+    def gradients(self) -> pd.DataFrame:
+        """What a `GradientProbe` recorded: one row an epoch, one column a layer, first layer first."""
+        table = self.frame().set_index("epoch").filter(regex="^grad/")
+        return table.rename(columns=lambda name: name.removeprefix("grad/"))
 
     @property
     def best(self) -> dict[str, float]:
@@ -203,6 +208,80 @@ def fit(
     return history
 
 
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its history and the seed that made it."""
+
+    model: nn.Module
+    history: History
+    seed: int
+
+
+def repeat(
+    create: Callable[[], nn.Module],
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    **options: Any,
+) -> list[Run]:
+    """Create and train a model once per seed; the seed decides the initial weights too.
+
+    Args:
+        create: Makes the untrained model, such as `partial(create_model, "simple_cnn", num_classes=10)`.
+        train: As in `fit`.
+        val: As in `fit`.
+        recipe: As in `fit`.
+        seeds: One run each.
+        **options: Passed to `fit`.
+    """
+    runs = []
+    for seed in seeds:
+        model = initialized(create, seed)
+        runs.append(Run(model, fit(model, train, val, recipe, seed, **options), seed))
+    return runs
+
+
+def initialized(create: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Call `create` with the random state that belongs to the seed, and leave the global state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "weights"))
+        return create()
+
+
+def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 0) -> pd.DataFrame:
+    """Two checks that cost seconds and find most broken set-ups before any long run.
+
+    An untrained classifier should be as unsure as a guess, a loss near ln C; and any sound network can learn two
+    images by heart. Returns one row a check: check, expected, measured, passed.
+    """
+    model = initialized(create, seed)
+    measure_normalization(model, train.images)
+    device = pick_device()
+    model.to(device, memory_format=torch.channels_last)
+    some = next(batches(train, min(256, len(train.labels)), seed=seed, epoch=0, device=device))
+    with torch.inference_mode():
+        start = float(F.cross_entropy(model(some[0]).float(), some[1]))
+    chance = math.log(len(train.classes))
+
+    recipe = Recipe(lr=1e-3, optimizer="adam", weight_decay=0.0)
+    optimizer = make_optimizer(model, recipe)
+    first = int((some[1] != some[1][0]).nonzero()[0])  # two images of different classes
+    x, y = some[0][[0, first]], some[1][[0, first]]
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for _ in range(100):
+        loss, _ = train_step(model, optimizer, x, y, recipe, lr=1e-3)
+    return pd.DataFrame(
+        [
+            ("loss before training is near ln C", f"{chance:.2f}", f"{start:.2f}", abs(start - chance) < 0.2 * chance),
+            ("two images are learned by heart", "< 0.05", f"{float(loss):.3f}", float(loss) < 0.05),
+        ],
+        columns=["check", "expected", "measured", "passed"],
+    )
+
+
 def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -259,6 +338,7 @@ class GradientProbe:
     labels: Tensor
 
     def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
+        """The norms as columns for the epoch's row."""
         return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}
 
 

@@ -4,7 +4,16 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
-from imgcls.evaluation import Predictions, fit_temperature, predict, swapped_channels, without_scaling
+from imgcls.evaluation import (
+    AnswersEachEpoch,
+    Predictions,
+    compare,
+    fit_temperature,
+    predict,
+    swapped_channels,
+    without_scaling,
+)
+from imgcls.statistics import mcnemar
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -107,3 +116,42 @@ def test_predict_refuses_a_model_for_other_classes(tiny):
     model = nn.Sequential(MeanColour(), nn.Linear(3, 5))
     with pytest.raises(ValueError, match=r"5 outputs and the data 3 classes .*num_classes=3"):
         predict(model, tiny[0])
+
+
+def with_mistakes(wrong: list[int], n: int = 40) -> Predictions:
+    labels = torch.zeros(n, dtype=torch.long)
+    said = labels.clone()
+    said[wrong] = 1
+    return Predictions(5.0 * torch.eye(2)[said], labels, ("a", "b"))
+
+
+def test_compare_pairs_each_model_with_the_one_before():
+    weak = [with_mistakes(list(range(20))), with_mistakes(list(range(16)))]
+    strong = [with_mistakes(list(range(10, 14))), with_mistakes(list(range(18)))]
+    table = compare({"weak": weak, "strong": strong}).set_index("name")
+    test = mcnemar(weak[0].correct, strong[0].correct)
+    assert table.loc["strong", "gain"] == pytest.approx(0.4) == test.difference
+    assert table.loc["strong", "p_value"] == test.p_value
+    assert table.loc["strong", "seeds_agree"] == 1  # +0.40 in the first seed, -0.05 in the second
+    assert table.loc["weak", "mean"] == pytest.approx((0.5 + 0.6) / 2)
+    assert table.loc["weak", "spread"] == pytest.approx(0.1 / np.sqrt(2))
+    assert table.loc["weak", ["value", "low", "high"]].tolist() == pytest.approx([0.5, *interval_of(20, 40)])
+
+
+def interval_of(correct: int, n: int) -> tuple[float, float]:
+    z, p = 1.959963984540054, correct / n
+    centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+
+def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):
+    train, _ = tiny
+    keep = AnswersEachEpoch(train)
+    model = MeanColour()
+    assert keep(model, {}) is None
+    with torch.no_grad():
+        model.scale.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    keep(model, {})
+    assert keep.correct.shape == (2, len(train))
+    assert keep.correct[0].all()
+    assert torch.equal(keep.correct[1], train.labels == 0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imgcls.statistics import Interval, mcnemar, over_seeds, wilson
+from imgcls.statistics import Interval, mcnemar, over_seeds, selection_optimism, wilson
 
 
 def test_wilson_against_its_closed_form():
@@ -67,3 +67,15 @@ def test_over_seeds_is_students_interval():
     assert interval.high - interval.value == pytest.approx(half)
     assert np.isnan(over_seeds([0.5]).low)
     assert over_seeds([0.5]) != Interval(0.5, 0.5, 0.5, 1)
+
+
+def test_selection_optimism_is_zero_for_one_epoch_and_positive_for_many_equals():
+    rng = np.random.default_rng(0)
+    one = rng.random((1, 400)) < 0.8
+    many = rng.random((50, 400)) < 0.8  # fifty epochs that are equally good in truth
+    assert abs(selection_optimism(one).value) < 0.005
+    # the largest of fifty normal draws lies 2.25 standard deviations up; each half has 200 images
+    expected = 2.25 * np.sqrt(0.8 * 0.2 / 200)
+    assert selection_optimism(many).value == pytest.approx(expected, rel=0.25)
+    with pytest.raises(ValueError, match="shape"):
+        selection_optimism([True, False])
