@@ -50,3 +50,57 @@ clean:  ## remove what was made, but not .venv and data/
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 .PHONY: help env lock lint test clean
+
+# ------------------------------------------------------------------ reports
+# Executing and rendering are two steps with a file between them: a new template renders again and trains nothing.
+# A notebook runs again when it changes, or its parameters or DATA do; not when the library does (make clean, or -B).
+export IMGCLS_ROOT := $(CURDIR)
+CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)))
+EXECUTED := build/executed/$(PROFILE)
+OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
+PAGES    := $(CASES:%=$(OUT)/%.html)
+LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py)
+TIMEOUT  ?= 3600
+ASKED     = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
+REPORTS  := $(RUN) -m imgcls.reports
+
+# One notebook that fails must not keep the others from being built.
+ifneq ($(filter reports,$(MAKECMDGOALS)),)
+MAKEFLAGS += --keep-going
+ifneq ($(DATA),)
+$(error DATA goes with one report, as in: make report-05 DATA='$(DATA)')
+endif
+endif
+
+reports: $(PAGES) $(OUT)/index.html  ## run what is not up to date, render it, collate it in reports/index.html
+	+@echo "$(OUT)/index.html is up to date"
+
+# Every command below leaves a fresh index; this rule is for one that was deleted.
+$(OUT)/index.html: $(PAGES) | $(READY)
+	@$(REPORTS) index --profile '$(PROFILE)'
+
+define case_rule
+report-$(firstword $(subst _, ,$(1))): $(OUT)/$(1).html
+	+@echo "$$< is up to date"
+endef
+$(foreach case,$(CASES),$(eval $(call case_rule,$(case))))
+
+report-%: FORCE | $(READY)  ## one report, as in: make report-05 PROFILE=real DATA=folder-or-archive
+	+@$(REPORTS) check '$*' $(ASKED)
+
+$(PAGES): $(OUT)/%.html: $(EXECUTED)/%.ipynb $(LOOKS)
+	@$(REPORTS) render $* --profile '$(PROFILE)'
+
+# Waits for its turn where make runs several jobs: two notebooks at once would share the cores and the clock.
+$(CASES:%=$(EXECUTED)/%.ipynb): $(EXECUTED)/%.ipynb: notebooks/%.ipynb $(EXECUTED)/%.inputs
+	@$(REPORTS) execute $* $(ASKED) --timeout $(TIMEOUT)
+
+# Checked every time, rewritten only when parameters or data differ ("+": under -n and -q too, so that they tell the truth).
+$(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
+	+@$(REPORTS) check $* $(ASKED) --stamp
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	@$(RUN) -m jupyterlab notebooks
+
+FORCE:
+.PHONY: reports lab FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

@@ -6,8 +6,8 @@ numpy are imported only where they are used and nothing else of imgcls is.
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 import pickle
 import signal
 import sys
@@ -69,9 +69,7 @@ def decode(path_or_bytes: str | Path | bytes) -> torch.Tensor:
     return pixels.view(image.height, image.width, 3)
 
 
-def decode_square(
-    path_or_bytes: str | Path | bytes, size: int, channels: int = 3
-) -> tuple[bytes, tuple[int, int]]:
+def decode_square(path_or_bytes: str | Path | bytes, size: int, channels: int = 3) -> tuple[bytes, tuple[int, int]]:
     """Decode the centre square of a picture, resampled to `size` × `size` (antialiased bicubic).
 
     A picture that already has that size is left alone. Large JPEGs are decoded at a reduced scale that keeps at
@@ -92,9 +90,7 @@ def decode_square(
     return (image if channels == 3 else image.convert("L")).tobytes(), original
 
 
-def open_rgb(
-    path_or_bytes: str | Path | bytes, at_least: int | None = None
-) -> tuple[Image.Image, tuple[int, int]]:
+def open_rgb(path_or_bytes: str | Path | bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode to an upright RGB Pillow image; with `at_least`, sides may shrink to no less than that many pixels.
 
     Returns:
@@ -125,23 +121,112 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
     except UnidentifiedImageError:
         raise Undecodable(_why_unidentified(bytes(data[:512]))) from None
     except Exception as error:  # a decoder may raise anything at hostile bytes
-        raise Undecodable(f"damaged header: {_line(error)}") from error
+        raise Undecodable(_why_damaged(error, data, _signature(bytes(data[:32])) or "header")) from error
 
-    width, height = image.size
-    if width * height > MAX_PIXELS:  # the header alone was read so far
-        raise Undecodable(f"{width:,} × {height:,} pixels are more than the limit of {MAX_PIXELS:,}")
-    format_name = image.format
+    size = image.size
+    if size[0] * size[1] > MAX_PIXELS:  # only the header was read so far
+        raise Undecodable(f"{size[0]:,} × {size[1]:,} pixels are more than the limit of {MAX_PIXELS:,}")
+    kind = image.format
     try:
-        turned = _orientation(image)
-        if at_least and format_name in ("JPEG", "MPO"):
+        if at_least and kind in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
         image.load()
-        image = _to_rgb(turned(image))
+        if _turn_upright(image):
+            size = size[::-1]
+        return _to_rgb(image), size
     except Undecodable:
         raise
     except Exception as error:
-        if isinstance(error, EOFError) or "truncated" in str(error).lower():
-            raise Undecodable(f"truncated {format_name}: the file ends before the picture does") from error
-        raise Undecodable(f"damaged {format_name}: {_line(error)}") from error
-    landscape_kept = (image.width >= image.height) == (width >= height)
-    return image, (width, height)
+        raise Undecodable(_why_damaged(error, data, kind)) from error
+
+
+def _turn_upright(image: Image.Image) -> bool:
+    """Apply the EXIF orientation in place; True if width and height changed places."""
+    with contextlib.suppress(Exception):  # a damaged EXIF block costs the orientation, not the picture
+        sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        ImageOps.exif_transpose(image, in_place=True)
+        return sideways
+    return False
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _deep_grey(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """Grey of more than eight bits, scaled to eight; Pillow's own conversion would clip it at 255."""
+    import numpy as np
+
+    values = np.asarray(image).astype(np.float64)
+    # Sixteen bits have a full scale; 32-bit integers hold sixteen in practice, and floats are taken as [0, 1].
+    full = 1.0 if image.mode == "F" else 65535.0
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
+        raise Undecodable(f"pixel values of mode {image.mode} outside 0 to {full:g} have no known scale")
+    return Image.fromarray(np.round(values * (255 / full)).astype(np.uint8))
+
+
+def _why_damaged(error: Exception, data: bytes, kind: str) -> str:
+    # A WebP states its length in its header, and its decoder does not say that it ran out of bytes.
+    cut_webp = kind == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if cut_webp or isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return f"truncated {kind}: the file ends before the picture does"
+    return f"damaged {kind}: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def _why_unidentified(head: bytes) -> str:
+    if kind := _signature(head):
+        return f"damaged or truncated {kind} header" if kind in FORMATS else f"not an image but {kind}"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "not an image but an HTML page"
+    if text.startswith((b"<svg", b"<?xml")):
+        return "not an image but XML or SVG"
+    if not head.strip(b"\0"):
+        return "nothing but zeros where the picture should be"
+    if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+        return "not an image but text"
+    return f"not an image in a known format ({', '.join(FORMATS)})"
+
+
+def _signature(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        return f"a file of type {head[8:12].decode('latin-1').strip()} (HEIC, AVIF or video)"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:2] == b"BM" and len(head) > 18 and head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x7c\0\0\0"):
+        return "BMP"
+    return next((name for magic, name in SIGNATURES if head.startswith(magic)), None)
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer pickled requests (size, channels, list of bytes) with lists of `decode_square` results.
+
+    A picture that cannot be decoded is answered by its reason, a string. Ends with the requests.
+    """
+    warnings.simplefilter("ignore")  # Pillow's remarks about odd metadata; what matters becomes a reason
+    while True:
+        try:
+            size, channels, files = pickle.load(requests)
+        except EOFError:
+            return
+        pickle.dump([try_decode_square(data, size, channels) for data in files], replies, pickle.HIGHEST_PROTOCOL)
+        replies.flush()
+
+
+def try_decode_square(data: bytes, size: int, channels: int) -> tuple[bytes, tuple[int, int]] | str:
+    """As `decode_square`, with the reason in place of the exception."""
+    try:
+        return decode_square(data, size, channels)
+    except Undecodable as error:
+        return error.reason
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
+    serve(sys.stdin.buffer, sys.stdout.buffer)

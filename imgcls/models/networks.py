@@ -207,9 +207,7 @@ def _side(image_size: int, halvings: int) -> int:
 
 
 def _assemble(blocks: OrderedDict[str, nn.Module], classifier: list[nn.Module], init: str) -> nn.Sequential:
-    network = nn.Sequential(
-        OrderedDict(features=nn.Sequential(blocks), classifier=nn.Sequential(*classifier))
-    )
+    network = nn.Sequential(OrderedDict(features=nn.Sequential(blocks), classifier=nn.Sequential(*classifier)))
     if INITS[init]:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

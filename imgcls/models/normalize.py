@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-CHUNK_BYTES = 1 << 21  # images read at once while measuring; the float64 copy should stay in the cache
+CHUNK_BYTES = 1 << 22  # bytes of one channel read at once while measuring
 
 
 class Normalize(nn.Module):
@@ -56,20 +57,16 @@ class Normalize(nn.Module):
                 f"measure takes uint8 images of shape (N, {channels}, H, W) with N > 0, "
                 f"not {images.dtype} of shape {tuple(images.shape)}"
             )
-        # Integers below 2**53 are exact in float64, so the order of summation cannot matter.
-        total = torch.zeros(channels, dtype=torch.float64)
-        squares = torch.zeros(channels, dtype=torch.float64)
-        for chunk in images.split(max(1, CHUNK_BYTES // images[0].numel())):
-            x = chunk.to("cpu", torch.float64).flatten(2)  # (n, C, H * W)
-            total += x.sum((0, 2))
-            squares += torch.linalg.vector_norm(x, dim=2).square().round().sum(0)
-        count = images.numel() // channels
-        mean = total / count
-        variance = (squares / count - mean.square()).clamp(min=0)
-        return self.set_statistics(mean / 255, variance.sqrt() / 255)
+        counts = np.stack([_histogram(images[:, c]) for c in range(channels)])  # (C, 256)
+        levels = np.arange(256)
+        total, squares = counts @ levels, counts @ levels**2
+        n = images.numel() // channels
+        mean = total / n
+        variance = squares / n - mean**2
+        return self.set_statistics(mean / 255, np.sqrt(variance) / 255)
 
     @torch.no_grad()
-    def set_statistics(self, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Self:
+    def set_statistics(self, mean: Sequence[float] | np.ndarray, std: Sequence[float] | np.ndarray) -> Self:
         """Set the buffers by hand, in [0, 1] units; a constant channel gets a deviation of one grey level."""
         self.mean.copy_(torch.as_tensor(mean))
         self.std.copy_(torch.as_tensor(std).clamp(min=1 / 255))
@@ -85,3 +82,18 @@ class Normalize(nn.Module):
         if self.mean.is_meta or not self.measured:
             return f"channels={len(self.mean)}, not measured"
         return ", ".join(f"{k}={[round(v, 4) for v in getattr(self, k).tolist()]}" for k in ("mean", "std"))
+
+
+def _histogram(images: Tensor) -> np.ndarray:
+    """Count the grey levels of `uint8` images (N, H, W), two pixels at a time: half the work of one by one."""
+    pairs = np.zeros(1 << 16, dtype=np.int64)
+    padding = 0
+    for chunk in images.split(max(1, CHUNK_BYTES // images[0].numel())):
+        pixels = chunk.cpu().reshape(-1).numpy()
+        if pixels.size % 2:
+            pixels, padding = np.append(pixels, np.uint8(0)), padding + 1
+        pairs += np.bincount(pixels.view(np.uint16), minlength=1 << 16)
+    table = pairs.reshape(256, 256)
+    counts = table.sum(0) + table.sum(1)
+    counts[0] -= padding
+    return counts

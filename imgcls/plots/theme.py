@@ -13,8 +13,8 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
-from matplotlib.ticker import PercentFormatter
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 WIDTH = 7.2  # inches, the report's column: 720 CSS px at 100 px per inch
@@ -23,8 +23,9 @@ SMALL = 10
 
 # The same names in both. Every pair of series colours stays apart under deuteranopia and protanopia (OKLab distance
 # above 0.1) and at least 3:1 from its background. A figure is drawn in LIGHT; its twin swaps colour for colour.
+# The surfaces are the reports' paper.
 LIGHT = {
-    "surface": "#ffffff",
+    "surface": "#fdfcfa",
     "ink": "#1f2328",
     "muted": "#59626d",
     "grid": "#dfe3e8",
@@ -37,7 +38,7 @@ LIGHT = {
     "grey": "#5e6269",
 }
 DARK = {
-    "surface": "#14171c",
+    "surface": "#15181b",
     "ink": "#e8ebef",
     "muted": "#a7b0bb",
     "grid": "#343a43",
@@ -55,9 +56,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")  # a second sign beside each colou
 
 # From almost the surface to almost the ink, so that ink and surface are each readable on their own half.
 HEAT = LinearSegmentedColormap.from_list("imgcls", ["#f4f7fb", "#bfd6ee", "#6a9fd4", "#2c69ac", "#123e6e"])
-HEAT_DARK = LinearSegmentedColormap.from_list(
-    "imgcls dark", ["#1b2028", "#1f3f60", "#2c679d", "#75acea", "#d3e6fb"]
-)
+HEAT_DARK = LinearSegmentedColormap.from_list("imgcls dark", ["#1b2028", "#1f3f60", "#2c679d", "#75acea", "#d3e6fb"])
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture on every machine
@@ -116,9 +115,10 @@ def need_columns(frame: pd.DataFrame, function: str, columns: Sequence[str]) -> 
 
 
 def array(values: Any) -> np.ndarray:
-    """A NumPy array from anything array-like; tensors are detached and brought to the CPU first."""
+    """A NumPy array from anything array-like; tensors are detached, brought to the CPU and to a precision NumPy has."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
     return np.asarray(values)
 
 
@@ -151,7 +151,7 @@ def dress(ax: Axes, grid: str = "y") -> Axes:
 
 def rows_axis(ax: Axes, names: Sequence[str], width: int = 20) -> None:
     """Name the rows of a dot plot, first on top, long names on two lines, no ticks."""
-    ax.set_yticks(range(len(names)), [textwrap.fill(str(name), width) for name in names])
+    ax.set_yticks(range(len(names)), [textwrap.fill(str(name), width, break_on_hyphens=False) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.spines["bottom"].set_visible(False)
@@ -159,7 +159,7 @@ def rows_axis(ax: Axes, names: Sequence[str], width: int = 20) -> None:
 
 def percent_axis(axis: Axis) -> None:
     """Show fractions as per cent, with a decimal only where the ticks need one."""
-    axis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.4g} %"))
 
 
 def legend_above(ax: Axes, columns: int = 4, **kwargs: Any) -> None:
@@ -179,30 +179,34 @@ def series(runs: Mapping[str, Any], function: str) -> list[tuple[str, Any, str, 
             f"{function}: {len(runs)} runs, but readers can tell {len(SERIES)} colours apart; "
             "split them over several figures"
         )
-    return [(name, data, *look) for (name, data), look in zip(runs.items(), zip(SERIES, MARKERS))]
+    return [
+        (name, data, *look) for (name, data), look in zip(runs.items(), zip(SERIES, MARKERS, strict=True), strict=False)
+    ]
 
 
 def end_labels(ax: Axes, labels: Sequence[tuple[float, str, str, str]]) -> None:
-    """Name each line at its right end: (y, text, colour, marker) moved apart as little as needed."""
-    ax.figure.draw_without_rendering()  # settles limits and the height that the layout leaves
+    """Name each line at its right end: (y, text, colour, marker), moved apart as little as needed; y is in data."""
+    if not labels:
+        return
     labels = sorted(labels, key=lambda label: label[0])
-    heights = ax.transAxes.inverted().transform(
-        ax.transData.transform([(ax.get_xlim()[1], y) for y, *_ in labels])
-    )[:, 1]
-    line = SMALL * 1.25 / 72 / (ax.get_window_extent().height / ax.figure.dpi)  # one line, as a share of the axes
-    lines = np.array([text.count("\n") + 1.4 for _, text, *_ in labels])
-    offsets = np.concatenate([[0], np.cumsum((lines[1:] + lines[:-1]) / 2 * line)])
-    heights = isotonic_regression(heights - offsets).x + offsets
-    for height, (_, text, colour, marker) in zip(heights, labels):
+    ax.figure.draw_without_rendering()  # settles the limits and the height that the layout leaves
+    ends = ax.transData.transform([(ax.get_xlim()[1], y) for y, *_ in labels])
+    ends = ax.transAxes.inverted().transform(ends)[:, 1]
+    line = 1.25 * SMALL / 72 * ax.figure.dpi / ax.get_window_extent().height  # as a share of the axes
+    lines = np.array([text.count("\n") + 1.3 for _, text, *_ in labels]) * line
+    offsets = np.concatenate([[0], np.cumsum((lines[1:] + lines[:-1]) / 2)])
+    # least squares under "each above the one before", then held inside the panel
+    low, high = lines[0] / 2, 1 - lines[-1] / 2 - offsets[-1]
+    heights = np.clip(isotonic_regression(ends - offsets).x, low, max(low, high)) + offsets
+    for height, (_, text, colour, marker) in zip(heights, labels, strict=True):
         ax.plot(1.025, height, marker, transform=ax.transAxes, color=colour, clip_on=False, markersize=6)
-        ax.annotate(
-            text, (1.05, height), xycoords="axes fraction", va="center", size=SMALL, annotation_clip=False
-        )
+        ax.annotate(text, (1.05, height), xycoords="axes fraction", va="center", size=SMALL, annotation_clip=False)
 
 
 def text_width(text: str, size: float) -> float:
     """Inches that a line of text takes."""
-    return TextPath((0, 0), text or " ", size=size, prop=FontProperties(family="DejaVu Sans")).get_extents().x1 / 72
+    font = FontProperties(family="DejaVu Sans", size=size)
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
 
 
 def fit(text: str, width: float, size: float = SMALL, smallest: float = 8) -> tuple[str, float]:

@@ -1,0 +1,447 @@
+"""Data sets as uint8 tensors: the generated ones, and any folder or archive of class folders."""
+
+import difflib
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from imgcls import menagerie, paths
+from imgcls.datasets import cache as _cache
+from imgcls.datasets.audit import Audit, Pair, audit
+from imgcls.datasets.sources import LAYOUT, SPLITS, DataError, LeftOut, arrange, open_source, stamp
+
+__all__ = [
+    "Audit",
+    "DataError",
+    "LeftOut",
+    "Pair",
+    "Split",
+    "Splits",
+    "UnknownDataset",
+    "audit",
+    "available",
+    "class_counts",
+    "generated",
+    "load",
+    "statistics",
+]
+
+NAMES = ("train", "val", "test")
+GENERATED_BATCH = 256
+LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as Pillow has them
+
+
+class UnknownDataset(DataError):
+    """A name or path that leads to no data; the message lists what there is and how to bring more."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """The images of one split in memory or mapped into it; `names` tells each apart, e.g. test/cat/0001.jpg."""
+
+    images: torch.Tensor  # uint8 (N, C, H, W)
+    labels: torch.Tensor  # int64 (N,)
+    masks: torch.Tensor | None  # bool (N, H, W), of generated images
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    sizes: torch.Tensor | None = None  # int64 (N, 2), original width and height of real images
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self)} images {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
+
+    def subset(self, indices: Sequence[int] | torch.Tensor | np.ndarray | slice) -> "Split":
+        """Some of the images, by index, boolean mask or slice; the classes stay."""
+        index = torch.arange(len(self))[indices if isinstance(indices, slice) else torch.as_tensor(indices)]
+        return Split(
+            self.images[index],
+            self.labels[index],
+            None if self.masks is None else self.masks[index],
+            tuple(self.names[i] for i in index.tolist()),
+            self.classes,
+            None if self.sizes is None else self.sizes[index],
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Splits:
+    """A data set, split: train to learn from, val to choose by, test to be looked at once."""
+
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    fingerprint: str
+    name: str
+    kind: str  # "generated" | "real"
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(split)}" for name, split in self.items())
+        shape = tuple(self.train.images.shape[1:])
+        return (
+            f"Splits({self.name!r}, {self.kind}, {counts}, {len(self.classes)} classes, images {shape}, "
+            f"left out {len(self.left_out)}, fingerprint {self.fingerprint})"
+        )
+
+    def items(self) -> tuple[tuple[str, Split], ...]:
+        """(name, split) of train, val and test."""
+        return tuple((name, getattr(self, name)) for name in NAMES)
+
+    @property
+    def sizes(self) -> pd.DataFrame:
+        """Smallest, median and largest original width and height in pixels, for each split."""
+        rows = {}
+        for name, split in self.items():
+            if split.sizes is not None and len(split):
+                rows[name] = _size_summary(split.sizes)
+        return pd.DataFrame.from_dict(rows, orient="index", columns=_SIZE_COLUMNS)
+
+
+# ------------------------------------------------------------------ load
+
+
+def available() -> tuple[str, ...]:
+    """Names that `load` knows without any path."""
+    return tuple(f"menagerie/{subset}" for subset in menagerie.SUBSETS)
+
+
+def load(
+    name_or_path: str | Path,
+    image_size: int = 64,
+    channels: int = 3,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.15,
+    train_count: int | None = None,
+    val_count: int | None = None,
+    test_count: int | None = None,
+    cache: str | Path | None = None,
+) -> Splits:
+    """Load a generated set by name, or a folder, zip or tar of class/image or split/class/image files in place.
+
+    Files are decoded once: the centre square of each, resampled to `image_size` and kept as uint8 in a cache that
+    later calls map into memory. What is no picture is left out and named with its reason.
+
+    A given test split stays as it is. Validation images that are not given are taken from train; where there is
+    no test split either, both are. What is taken is stratified and depends on (seed, file name) alone.
+
+    Args:
+        name_or_path: "menagerie/<subset>", or the path of a folder or archive.
+        image_size: height and width in pixels.
+        channels: 3 for RGB, 1 for grey.
+        classes: the classes to keep, labelled in this order; all of them in alphabetical order if None.
+        seed: of the split, and of generated images.
+        val_fraction: share of train (of everything, if there is no split) that becomes val where none is given.
+        test_fraction: the same for test.
+        train_count: at most so many images of that split, in the proportions of its classes. Generated sets
+            render exactly so many.
+        val_count: likewise.
+        test_count: likewise.
+        cache: folder of the decoded images, paths.CACHE if None.
+
+    Raises:
+        UnknownDataset: if there is no such name or path.
+        DataError: if the files cannot be used as asked.
+    """
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
+        raise DataError(f"image_size must be a positive whole number of pixels, not {image_size!r}")
+    if channels not in (1, 3):
+        raise DataError(f"channels must be 3 (RGB) or 1 (grey), not {channels!r}")
+    folder = Path(cache) if cache is not None else paths.CACHE
+    counts = {"train": train_count, "val": val_count, "test": test_count}
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise DataError(f"{name}_count must be at least 1, not {count}; leave it out for every image")
+    name = str(name_or_path)
+    if name in available():
+        return _load_generated(name, image_size, channels, classes, seed, counts, folder)
+    path = Path(name_or_path).expanduser()
+    if not path.exists():
+        raise UnknownDataset(_unknown(name, path))
+    if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
+        raise DataError(
+            f"val_fraction {val_fraction} and test_fraction {test_fraction} must be positive with a sum below 1, "
+            f"so that images are left to train on"
+        )
+    stored, fingerprint, left_out = _decoded(path, image_size, channels, folder)
+    split_of, class_of = _parse(stored.names)
+    chosen = _choose(classes, tuple(sorted(set(class_of))), path)
+    groups = _divide(stored.names, split_of, class_of, chosen, seed, val_fraction, test_fraction, path)
+    splits = {part: _real_split(stored, _cap(groups[part], counts[part], part), chosen, class_of) for part in NAMES}
+    return Splits(**splits, classes=chosen, left_out=left_out, fingerprint=fingerprint, name=path.name, kind="real")
+
+
+def _unknown(name: str, path: Path) -> str:
+    looks_like_path = path.suffix or name.startswith((".", "~", os.sep)) or ("/" in name and path.parent.is_dir())
+    close = difflib.get_close_matches(name, available(), n=1, cutoff=0.6)
+    what = f"no folder or archive at {path.absolute()}" if looks_like_path else f"unknown data set {name!r}"
+    return (
+        f"{what}{f'; did you mean {close[0]!r}?' if close else ''}\n"
+        f"  generated here: {', '.join(available())}\n"
+        f"  your own images: the path of a folder, .zip or .tar with {LAYOUT}, "
+        f'for example load("data/pets.zip"); archives are read in place'
+    )
+
+
+# ------------------------------------------------------------------ real images
+
+
+def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_cache.Stored, str, tuple[LeftOut, ...]]:
+    """The decoded files of a source: from the cache where nothing changed since, else decoded now."""
+    memo = cache / "sources" / f"{stamp(path)}.txt"
+    expected = {"image_size": image_size, "channels": channels}
+
+    def place(fingerprint: str) -> tuple[Path, dict]:
+        return cache / f"{fingerprint}-{image_size}-{channels}", {**expected, "fingerprint": fingerprint}
+
+    if memo.exists():
+        fingerprint = memo.read_text(encoding="utf-8").strip()
+        if stored := _cache.read(*place(fingerprint)):
+            return stored, fingerprint, stored.left_out
+    source = open_source(path)
+    fingerprint = source.fingerprint
+    stored = _cache.read(*place(fingerprint))
+    if stored is None:
+        entries, elsewhere = arrange(source, str(path))
+
+        def fill(folder: Path) -> dict:
+            index = _cache.decode_into(folder, source, entries, image_size, channels)
+            others = [[entry.name, entry.reason] for entry in (*source.left_out, *elsewhere)]
+            index["left_out"] = sorted(index["left_out"] + others)
+            _all_classes_left(entries, index, path)
+            return index
+
+        stored = _cache.write(*place(fingerprint), fill)
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(fingerprint, encoding="utf-8")
+    return stored, fingerprint, stored.left_out
+
+
+def _all_classes_left(entries: Sequence[tuple[str, object]], index: dict, path: Path) -> None:
+    before = set(_parse([name for name, _ in entries])[1])
+    for gone in sorted(before - set(_parse(index["names"])[1])):
+        reasons = [f"{name}: {reason}" for name, reason in index["left_out"] if gone in name.split("/")]
+        raise DataError(
+            f"{path}: no image of class {gone!r} can be decoded ({'; '.join(reasons[:3])}); "
+            f"repair its files or remove its folder"
+        )
+
+
+def _parse(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """Split (None if there is none) and class of names such as train/cat/1.jpg or cat/1.jpg."""
+    parts = [name.split("/") for name in names]
+    return [SPLITS[part[0].lower()] if len(part) == 3 else None for part in parts], [part[-2] for part in parts]
+
+
+def _choose(classes: Sequence[str] | None, known: tuple[str, ...], where: str | Path) -> tuple[str, ...]:
+    if classes is None:
+        return known
+    chosen = (classes,) if isinstance(classes, str) else tuple(dict.fromkeys(classes))
+    for name in chosen:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1) or [one for one in known if one.lower() == name.lower()]
+            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(known)}"
+            raise DataError(f"{where} has no class {name!r}; {hint}")
+    if not chosen:
+        raise DataError(f"classes must name at least one class of: {', '.join(known)}")
+    return chosen
+
+
+Group = dict[str, list[int]]  # class -> indices in the order in which they are given away
+
+
+def _divide(
+    names: Sequence[str],
+    split_of: Sequence[str | None],
+    class_of: Sequence[str],
+    classes: tuple[str, ...],
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
+    where: Path,
+) -> dict[str, Group]:
+    """Indices of every split, by class: as given, and drawn from train (or from everything) where not."""
+    found: dict[str | None, Group] = defaultdict(lambda: {name: [] for name in classes})
+    # A hash of (seed, name) orders the images of a class: no file system, library version or other class matters.
+    for index in sorted(range(len(names)), key=lambda i: hashlib.sha256(f"{seed}/{names[i]}".encode()).digest()):
+        if class_of[index] in classes:
+            found[split_of[index]][class_of[index]].append(index)
+    pool = found["train"] if "train" in found else found[None]
+    groups = {part: found[part] for part in ("val", "test") if part in found}
+    for name in classes:
+        if not pool[name]:
+            raise DataError(
+                f"{where}: class {name!r} has no image to train on; add some, or leave it out with classes="
+            )
+    for part, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if part in groups:
+            continue
+        groups[part] = {}
+        for name, indices in pool.items():
+            whole = len(indices) + (len(groups["test"][name]) if part == "val" and None in found else 0)
+            count = round(Fraction(str(fraction)) * whole)
+            count = min(max(count, 1), len(indices) - 1)  # at least one for each side where there are two
+            groups[part][name], pool[name] = indices[:count], indices[count:]
+    return {"train": pool, **groups}
+
+
+def _cap(group: Group, count: int | None, part: str) -> Group:
+    """At most `count` images in the proportions of the classes (largest remainders), one of each at least."""
+    present = {name: len(indices) for name, indices in group.items() if indices}
+    total = sum(present.values())
+    if count is None or count >= total:
+        return group
+    if count < len(present):
+        raise DataError(f"{part}_count={count} is fewer than the {len(present)} classes of that split")
+    share = {name: Fraction(size * count, total) for name, size in present.items()}
+    quota = {name: max(1, int(part)) for name, part in share.items()}
+    by_remainder = sorted(present, key=lambda name: (quota[name] - share[name], name))
+    for name in by_remainder[: max(0, count - sum(quota.values()))]:
+        quota[name] += 1
+    while sum(quota.values()) > count:  # the ones given to tiny classes come from the largest
+        quota[max(quota, key=lambda name: (quota[name], name))] -= 1
+    return {name: indices[: quota.get(name, 0)] for name, indices in group.items()}
+
+
+def _real_split(stored: _cache.Stored, group: Group, classes: tuple[str, ...], class_of: Sequence[str]) -> Split:
+    indices = np.array(sorted(index for chosen in group.values() for index in chosen), dtype=np.int64)
+    label_of = {name: label for label, name in enumerate(classes)}
+    images, masks = stored.gather(indices)
+    return Split(
+        images,
+        torch.tensor([label_of[class_of[index]] for index in indices], dtype=torch.int64),
+        masks,
+        tuple(stored.names[index] for index in indices),
+        classes,
+        torch.from_numpy(stored.sizes[indices]),
+    )
+
+
+# ------------------------------------------------------------------ generated images
+
+
+def generated(
+    subset: str,
+    split: str = "train",
+    count: int | None = None,
+    image_size: int = 64,
+    channels: int = 3,
+    seed: int = 0,
+    habitat_bias: float = 0.0,
+) -> Split:
+    """Render one split of a generated set, in memory and uncached; `habitat_bias` as in menagerie.generate."""
+    count = menagerie.sizes(subset)[split] if count is None else count
+    batches = list(_render(subset, split, count, image_size, channels, seed, habitat_bias))
+    images, masks, labels = (torch.cat([batch[i] for batch in batches]) for i in range(3))
+    classes = menagerie.SUBSETS[subset].classes
+    return Split(images, labels, masks, tuple(name for batch in batches for name in batch[3]), classes)
+
+
+def _render(
+    subset: str, split: str, count: int, image_size: int, channels: int, seed: int, habitat_bias: float = 0.0
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]]:
+    for start in range(0, count, GENERATED_BATCH):
+        size = min(GENERATED_BATCH, count - start)
+        batch = menagerie.generate(subset, split, start, size, image_size, seed, habitat_bias)
+        names = [f"{split}/{batch.classes[k]}/{start + i:06d}" for i, k in enumerate(batch.labels.tolist())]
+        yield batch.images if channels == 3 else _grey(batch.images), batch.masks, batch.labels, names
+
+
+def _grey(images: torch.Tensor) -> torch.Tensor:
+    red, green, blue = (images[:, i : i + 1].int() * weight for i, weight in enumerate(LUMA))
+    return ((red + green + blue + 0x8000) >> 16).to(torch.uint8)
+
+
+def _load_generated(
+    name: str,
+    image_size: int,
+    channels: int,
+    classes: Sequence[str] | None,
+    seed: int,
+    counts: dict[str, int | None],
+    cache: Path,
+) -> Splits:
+    subset = name.removeprefix("menagerie/")
+    known = menagerie.SUBSETS[subset].classes
+    chosen = _choose(classes, known, name)
+    splits, keys = {}, []
+    for part, size in menagerie.sizes(subset).items():
+        # Image i shows class i modulo the number of classes, so whole rounds hold equally many of each.
+        wanted = counts[part] or size * len(chosen) // len(known)
+        total = -(-wanted // len(chosen)) * len(known)
+        fingerprint = hashlib.sha256(f"{menagerie.source_hash()}/{subset}/{part}/{total}/{seed}".encode()).hexdigest()
+        keys.append(fingerprint)
+        expected = {"fingerprint": fingerprint[:16], "image_size": image_size, "channels": channels}
+        folder = cache / f"{fingerprint[:16]}-{image_size}-{channels}"
+        batches = _render(subset, part, total, image_size, channels, seed)
+        stored = _cache.read(folder, expected) or _cache.write(
+            folder,
+            expected,
+            lambda aside, batches=batches, total=total: _cache.render_into(aside, total, batches, image_size, channels),
+        )
+        class_of = _parse(stored.names)[1]
+        indices = np.array([i for i, one in enumerate(class_of) if one in chosen][:wanted], dtype=np.int64)
+        images, masks = stored.gather(indices)
+        labels = torch.tensor([chosen.index(class_of[i]) for i in indices], dtype=torch.int64)
+        splits[part] = Split(images, labels, masks, tuple(stored.names[i] for i in indices), chosen)
+    fingerprint = hashlib.sha256("/".join(keys).encode()).hexdigest()[:16]
+    return Splits(**splits, classes=chosen, left_out=(), fingerprint=fingerprint, name=name, kind="generated")
+
+
+# ------------------------------------------------------------------ questions to the data
+
+_SIZE_COLUMNS = [f"{side}_{what}" for side in ("width", "height") for what in ("min", "median", "max")]
+
+
+def _size_summary(sizes: torch.Tensor) -> list[int]:
+    ordered = sizes.sort(dim=0).values  # (N, 2)
+    return torch.stack([ordered[0], ordered[len(ordered) // 2], ordered[-1]], dim=1).flatten().tolist()
+
+
+def statistics(split: Split) -> dict:
+    """Mean and standard deviation (of all pixels, biased) of each channel, counts and original sizes.
+
+    Returns:
+        count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1]; sizes {width_min: …} in
+        pixels, or None for generated images.
+    """
+    channels = split.images.shape[1]
+    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
+    for batch in split.images.split(1024):
+        values = batch.int()
+        total += values.sum(dim=(0, 2, 3))
+        squares += (values * values).sum(dim=(0, 2, 3))
+    pixels = len(split) * split.images[0, 0].numel()
+    mean = total.double() / pixels
+    std = (squares.double() / pixels - mean**2).clamp_min(0).sqrt()
+    per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
+    sizes = None
+    if split.sizes is not None:
+        sizes = dict(zip(_SIZE_COLUMNS, _size_summary(split.sizes), strict=True))
+    return {
+        "count": len(split),
+        "per_class": dict(zip(split.classes, per_class, strict=True)),
+        "mean": mean / 255,
+        "std": std / 255,
+        "sizes": sizes,
+    }
+
+
+def class_counts(splits: Splits) -> pd.DataFrame:
+    """Number of images of each class (rows) in each split (columns)."""
+    counts = {
+        name: torch.bincount(split.labels, minlength=len(splits.classes)).tolist() for name, split in splits.items()
+    }
+    return pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))

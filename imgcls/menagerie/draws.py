@@ -1,0 +1,86 @@
+"""Random numbers by counter: every draw is a hash of (key, image, which draw), so order and batch do not matter.
+
+What is drawn and what is computed from it per pixel uses only operations that IEEE 754 rounds exactly (+ - × ÷,
+square root, comparisons) and integers. Others, such as sine, may differ in the last bit between a vector unit and
+the remainder of a loop, that is between batch sizes and thread counts; angles therefore come from a table.
+"""
+
+import hashlib
+import math
+from functools import cache
+
+import torch
+
+WORD = 0xFFFFFFFF
+GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: multiples of it are spread evenly
+ANGLES = 4096  # in a full turn
+
+
+def mix(x: torch.Tensor) -> torch.Tensor:
+    """Scramble 32-bit words held in int64 (the `lowbias32` constants of Wellons' hash prospector)."""
+    x = x ^ (x >> 16)
+    x = x.mul_(0x21F0AAAD).bitwise_and_(WORD)
+    x ^= x >> 15
+    x = x.mul_(0x735A2D97).bitwise_and_(WORD)
+    x ^= x >> 15
+    return x
+
+
+class Draws:
+    """The random numbers of some images; every call takes the next ones, each image having its own stream."""
+
+    def __init__(self, key: str, index: torch.Tensor) -> None:
+        digest = hashlib.sha256(key.encode()).digest()
+        low, high = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+        # Two words, 64 bits, for each image: one alone would now and then give two images the same stream.
+        self.origin = mix(mix(index ^ low) ^ high)[:, None]  # (N, 1)
+        self.twist = mix(mix(index ^ high) ^ low)[:, None]
+        self.taken = 0
+
+    def words(self, *shape: int) -> torch.Tensor:
+        """32-bit words, int64 (N, *shape)."""
+        count = math.prod(shape)
+        counter = (torch.arange(self.taken, self.taken + count) * GOLDEN) & WORD
+        self.taken += count
+        return mix(((self.origin + counter) & WORD) ^ self.twist).view(-1, *shape)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = (1, 1)) -> torch.Tensor:
+        """Uniform in [low, high), float32 (N, *shape); by default ready to be broadcast over pixels."""
+        return (self.words(*shape) >> 8).float() * ((high - low) / 2**24) + low
+
+    def chance(self, probability: float, shape: tuple[int, ...] = (1, 1)) -> torch.Tensor:
+        """True with a probability, bool (N, *shape)."""
+        return self.uniform(shape=shape) < probability
+
+    def direction(self, shape: tuple[int, ...] = (1, 1)) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosine and sine of a uniform angle, float32 (N, *shape) each."""
+        index = self.words(*shape) >> 20
+        cosine, sine = _circle()
+        return cosine[index], sine[index]
+
+    def noise(self, size: int) -> torch.Tensor:
+        """Bell-shaped noise of mean 0 and deviation 1 per pixel and channel, float32 (N, 3, size, size).
+
+        The bytes of one word, added up with three orthogonal patterns of signs: uncorrelated channels for the
+        price of one hash.
+        """
+        word = self.words(size, size)
+        octets = torch.stack([word >> shift & 0xFF for shift in (0, 8, 16, 24)]).float()
+        a, b, c, d = octets * (1 / math.sqrt((256**2 - 1) / 3))
+        return torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], dim=1)
+
+    def texture(self, size: int, cells: int) -> torch.Tensor:
+        """Smooth noise in [0, 1), float32 (N, size, size): random values on a grid of `cells`², interpolated."""
+        grid = self.uniform(shape=(cells + 1, cells + 1))
+        position = (torch.arange(size) + 0.5) * (cells / size)
+        cell = position.long()
+        weight = position - cell
+        weight = weight * weight * (3 - 2 * weight)
+        rows = grid[:, cell] * (1 - weight)[:, None] + grid[:, cell + 1] * weight[:, None]
+        return rows[:, :, cell] * (1 - weight) + rows[:, :, cell + 1] * weight
+
+
+@cache
+def _circle() -> tuple[torch.Tensor, torch.Tensor]:
+    angles = [2 * math.pi * (i + 0.5) / ANGLES for i in range(ANGLES)]
+    return torch.tensor([math.cos(a) for a in angles]), torch.tensor([math.sin(a) for a in angles])

@@ -1,0 +1,36 @@
+"""Every network by name, with normalisation inside; heads, freezing, channels, the layer to explain."""
+
+from imgcls.models.anatomy import (
+    backbone,
+    evaluating,
+    freeze,
+    head,
+    last_conv,
+    parameter_count,
+    stages,
+    summary,
+)
+from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
+from imgcls.models.normalize import Normalize
+from imgcls.models.zoo import MissingWeights, create_model, default_size, list_models, minimum_size
+
+__all__ = [
+    "MissingWeights",
+    "Normalize",
+    "backbone",
+    "cifar_cnn",
+    "configurable_cnn",
+    "create_model",
+    "default_size",
+    "evaluating",
+    "freeze",
+    "head",
+    "last_conv",
+    "list_models",
+    "minimum_size",
+    "parameter_count",
+    "simple_cnn",
+    "stages",
+    "summary",
+    "zfnet",
+]

@@ -1,0 +1,318 @@
+"""The parts of a network: head, backbone, stages, the layer to explain, and what each layer costs.
+
+Everything here relies on one property, which holds for our networks, torchvision's and timm's: modules are
+registered in the order in which they run.
+"""
+
+import copy
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+STACKS = ("features", "layers", "blocks", "stages", "encoder", "trunk_output")
+"""Children of a backbone that stand for the sequence inside them (resnet's layer1 … layer4 do not)."""
+
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_PASSIVE = (*_POOLS, nn.LocalResponseNorm, nn.Dropout, nn.Identity)
+
+
+# ------------------------------------------------------------------ head and backbone
+def classifiers(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The output layers: one, but two for timm's distilled transformers."""
+    network = _network(network)
+    if hasattr(network, "get_classifier"):  # timm
+        found = network.get_classifier()
+        found = tuple(found) if isinstance(found, tuple | list) else (found,)
+        layers = [m for part in found for m in part.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        if layers:
+            return tuple(layers) if len(found) > 1 else (layers[-1],)
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    if not layers:
+        raise ValueError(f"{type(network).__name__} has no linear or convolutional layer, hence no head")
+    return (layers[-1],)
+
+
+def head(model: nn.Module) -> nn.Module:
+    """The output layer: the last linear layer (squeezenet: the last convolution)."""
+    return classifiers(model)[0]
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """The model without its output layer: images to features (N, D); weights and buffers stay shared."""
+    memo = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    for layer in classifiers(model):
+        memo[id(layer)] = nn.Identity()
+    return copy.deepcopy(model, memo)
+
+
+# ------------------------------------------------------------------ stages and freezing
+def stages(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The backbone as a list of (name, module), first to last: the units that `freeze` counts.
+
+    A stage is a block of the architecture (resnet: stem, layer1 … layer4; efficientnet: its feature blocks;
+    vit: stem and encoder layers; googlenet: its inceptions). Loose layers up to a pooling are taken together
+    (vgg: five stages) as an nn.ModuleList. A final norm belongs to the stage before it; what comes after
+    the backbone (vgg's dense layers) to none.
+    """
+    return [
+        ("stem" if i == 0 else path, members[0] if len(members) == 1 else nn.ModuleList(members))
+        for i, (path, members) in enumerate(_groups(_network(model)))
+    ]
+
+
+def freeze(model: nn.Module, trainable: str | int = "head") -> nn.Module:
+    """Let only the end of the model train, in place.
+
+    Args:
+        model: from `create_model`.
+        trainable: "head" (the output layer), "all", or a number k: the last k of `stages(model)` and all
+            that comes after them. Frozen batch norm keeps its running statistics, also after `model.train()`.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: another word, or a number of stages that the model does not have.
+    """
+    network, parts = _network(model), _groups(_network(model))
+    if isinstance(trainable, bool) or not (
+        trainable in ("head", "all") or (isinstance(trainable, int) and 1 <= trainable <= len(parts))
+    ):
+        raise ValueError(
+            f"trainable={trainable!r}; choose 'head', 'all' or a number of stages from 1 to {len(parts)} "
+            f"({', '.join(name for name, _ in stages(model))})"
+        )
+    modules = list(network.modules())
+    if trainable == "head":
+        live = {m for layer in classifiers(model) for m in layer.modules()}
+    elif trainable in ("all", len(parts)):
+        live = set(modules)
+    else:
+        # Containers of the first live module stand before it, so tokens and position tables stay frozen.
+        live = set(modules[modules.index(parts[-trainable][1][0]) :])
+    for module in modules:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(module in live)
+    for module in modules:
+        if isinstance(module, _BatchNorm):
+            vars(module).pop("train", None)
+            module.train(model.training)
+            if module not in live:
+                module.train = types.MethodType(_stay_in_eval, module)
+                module.train()
+    return model
+
+
+def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
+    """Stands in for `train` on frozen batch norm (a bound method, so that deepcopy rebinds it)."""
+    del mode
+    return nn.Module.train(self, False)
+
+
+def _groups(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
+    """Stages as (path of the first member, members)."""
+    groups: list[tuple[str, list[nn.Module]]] = []
+    open_ = False  # whether loose layers may still join the last group
+    for path, module in _flatten(network, "", set(classifiers(network))):
+        weighs = any(isinstance(m, nn.Linear | nn.Conv2d | nn.MultiheadAttention) for m in module.modules())
+        loose = not any(True for _ in module.children())
+        if weighs and not (loose and open_):
+            groups.append((path, [module]))
+            open_ = loose
+        elif groups and (open_ or any(True for _ in module.parameters())):  # a norm joins in any case
+            groups[-1][1].append(module)
+        if isinstance(module, _POOLS):
+            open_ = False
+    return groups
+
+
+def _flatten(parent: nn.Module, prefix: str, heads: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in parent.named_children():
+        if not heads.isdisjoint(child.modules()):
+            return  # the classifier: nothing of the backbone comes after it
+        path = f"{prefix}{name}"
+        if name in STACKS and any(True for _ in child.children()):
+            yield from _flatten(child, f"{path}.", heads)
+        else:
+            yield path, child
+
+
+# ------------------------------------------------------------------ the layer to explain
+def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> nn.Module:
+    """The module whose output a class activation map should weigh: the last that still has a place.
+
+    It is the output of the last stage (resnet: layer4; inception: the last concatenation; vgg: the last ReLU
+    before the pooling). For a transformer with a class token it is the first norm of the last encoder block,
+    since no gradient reaches the patches after that block's attention.
+
+    Args:
+        model: from `create_model`.
+        image_size: with it, stages whose output is a single position at that size are passed over.
+    """
+    network = _network(model)
+    candidates = [_output_of(members) for _, members in _groups(network)]
+    candidates = [c for c in candidates if c is not None]
+    if not candidates:
+        raise ValueError(f"{type(network).__name__} has no stage with a layer to explain")
+    if image_size is None:
+        return candidates[-1]
+    shapes = _output_shapes(model, candidates, image_size)
+    for candidate in reversed(candidates):
+        shape = shapes.get(candidate)
+        if shape is not None and len(shape) in (3, 4) and _positions(shape) > 1:
+            return candidate
+    return candidates[-1]
+
+
+def _output_of(members: list[nn.Module]) -> nn.Module | None:
+    layers = [m for m in members if not isinstance(m, _PASSIVE)]
+    for block in layers:
+        parts = dict(block.named_children())
+        norm = parts.get("ln_1", parts.get("norm1"))
+        if norm is not None and any(_attends(part) for part in parts.values()):
+            return norm
+    last = layers[-1] if layers else None
+    if isinstance(last, nn.Sequential) and any(isinstance(m, _POOLS) for m in last):
+        return _output_of(list(last))  # a block that ends in pooling
+    return last
+
+
+def _attends(module: nn.Module) -> bool:
+    """Whether a module is attention, which calls its children's weights itself."""
+    return isinstance(module, nn.MultiheadAttention) or isinstance(getattr(module, "qkv", None), nn.Linear)
+
+
+def _positions(shape: torch.Size) -> int:
+    """Places in an output: (N, C, H, W), (N, H, W, C) or tokens (N, T, D)."""
+    if len(shape) == 3:
+        return shape[1]
+    return min(shape[1] * shape[2], shape[2] * shape[3])
+
+
+def _output_shapes(
+    model: nn.Module, modules: list[nn.Module], image_size: int | tuple[int, int]
+) -> dict[nn.Module, torch.Size]:
+    shapes: dict[nn.Module, torch.Size] = {}
+
+    def note(module: nn.Module, inputs: tuple, output: object) -> None:
+        if isinstance(output, Tensor):
+            shapes[module] = output.shape
+
+    handles = [module.register_forward_hook(note) for module in modules]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(_blank(model, image_size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes
+
+
+# ------------------------------------------------------------------ costs
+def parameter_count(model: nn.Module, trainable: bool = False, running_statistics: bool = False) -> int:
+    """Number of parameters; only those that train, or with batch norm's running means and variances.
+
+    Keras prints the latter, as "total parameters".
+    """
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+    if running_statistics:
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+        count += sum(m.running_mean.numel() + m.running_var.numel() for m in norms)
+    return count
+
+
+def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.DataFrame:
+    """One row per layer in the order of running, for one image.
+
+    Args:
+        model: from `create_model`.
+        input_size: side in pixels, (H, W) or (C, H, W).
+
+    Returns:
+        DataFrame with columns layer, type, output_shape (without N), parameters, multiply_adds. Parameters
+        that no layer's own call reads (class tokens, position tables) have a row without an output. The
+        column sums are the model's totals; attention's functional products are counted where they run.
+    """
+    size = input_size[-2:] if isinstance(input_size, tuple) else input_size
+    names = {module: path for path, module in model.named_modules()}
+    rows: dict[str, dict] = {}
+
+    def note(module: nn.Module, inputs: tuple, output: object) -> None:
+        shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else None
+        rows[names[module]] = {"layer": names[module], "type": type(module).__name__, "output_shape": shape}
+
+    leaves = [m for m in model.modules() if _attends(m) or not any(True for _ in m.children())]
+    handles = [module.register_forward_hook(note) for module in leaves]
+    counter = FlopCounterMode(display=False)
+    try:
+        # The fused kernels for attention on the CPU are invisible to the counter.
+        with evaluating(model), torch.no_grad(), _plain_attention(), counter:
+            model(_blank(model, size))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    root = type(model).__name__
+    flops = {path: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
+    parameters = dict.fromkeys(rows, 0)
+    loose: dict[str, Tensor] = {}
+    for path, parameter in model.named_parameters():
+        owner = next((row for row in rows if path.startswith(f"{row}.")), None)
+        if owner is None:
+            loose[path] = parameter
+        else:
+            parameters[owner] += parameter.numel()
+    for path, row in rows.items():
+        row["parameters"] = parameters[path]
+        row["multiply_adds"] = flops.get(f"{root}.{path}", 0) // 2
+    for path, parameter in loose.items():
+        rows[path] = {
+            "layer": path,
+            "type": "Parameter",
+            "output_shape": None,
+            "parameters": parameter.numel(),
+            "multiply_adds": 0,
+        }
+    return pd.DataFrame(list(rows.values()), columns=["layer", "type", "output_shape", "parameters", "multiply_adds"])
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+# ------------------------------------------------------------------ shared
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; every module's own mode is given back after it."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _network(model: nn.Module) -> nn.Module:
+    return model.network if isinstance(getattr(model, "network", None), nn.Module) else model
+
+
+def _blank(model: nn.Module, image_size: int | tuple[int, int]) -> Tensor:
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    parameter = next(model.parameters())
+    channels = len(model.normalize.mean) if hasattr(model, "normalize") else 3
+    return torch.zeros(1, channels, height, width, dtype=parameter.dtype, device=parameter.device)

@@ -1,0 +1,120 @@
+"""Which file of a report lies where, and how files are written so that no reader meets half of one."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgcls import paths
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks; two runs at once are then the user's to avoid
+    fcntl = None
+
+
+@dataclass(frozen=True)
+class Files:
+    """Every path that belongs to one notebook under one profile."""
+
+    name: str
+    profile: str = "default"
+
+    @property
+    def notebook(self) -> Path:
+        """The source, outputs stripped."""
+        return paths.NOTEBOOKS / f"{self.name}.ipynb"
+
+    @property
+    def build(self) -> Path:
+        """Folder of what execution leaves: executed notebooks, results, logs."""
+        return paths.BUILD / "executed" / self.profile
+
+    @property
+    def executed(self) -> Path:
+        """The executed notebook; it is there only if the run succeeded."""
+        return self.build / f"{self.name}.ipynb"
+
+    @property
+    def running(self) -> Path:
+        """The notebook while it runs, and after a run that failed."""
+        return self.build / f"{self.name}.running.ipynb"
+
+    @property
+    def result(self) -> Path:
+        """What the notebook wrote about itself, run token included."""
+        return self.build / f"{self.name}.json"
+
+    @property
+    def inputs(self) -> Path:
+        """Parameters and data of the last accepted request; its time changes only when they do."""
+        return self.build / f"{self.name}.inputs"
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error of the kernel, and the time of each cell."""
+        return self.build / f"{self.name}.log"
+
+    @property
+    def folder(self) -> Path:
+        """Where readers look: `reports/` for the default profile, `reports/<profile>/` for any other."""
+        return paths.REPORTS if self.profile == "default" else paths.REPORTS / self.profile
+
+    @property
+    def html(self) -> Path:
+        """The report."""
+        return self.folder / f"{self.name}.html"
+
+    @property
+    def json(self) -> Path:
+        """The result beside the report."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def failed(self) -> Path:
+        """The page that says why there is no report."""
+        return self.folder / f"{self.name}.failed.html"
+
+    def figures(self) -> list[Path]:
+        """Pictures written beside the report by its last rendering."""
+        return sorted((self.folder / "figures").glob(f"{self.name}-*"))
+
+    def withdraw(self) -> None:
+        """Take the old report out of the readers' sight; page and result stay under `build/…/previous/`."""
+        for path in (self.html, self.json):
+            if path.exists():
+                previous = self.build / "previous" / path.name
+                previous.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(previous)
+        for figure in self.figures():
+            figure.unlink()
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all, and make its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(temporary).chmod(0o644)
+    Path(temporary).replace(path)
+    return path
+
+
+@contextlib.contextmanager
+def lock(path: Path, on_wait: str | None = None) -> Iterator[None]:
+    """Hold a lock that ends with this process, however it ends; says `on_wait` if another holds it."""
+    if fcntl is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if on_wait:
+                print(on_wait, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,117 @@
+"""The page that collates all reports of a profile, and the page that stands for one that failed."""
+
+import base64
+import html
+import io
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from imgcls import paths
+from imgcls.reports import pages
+from imgcls.reports.files import Files, lock, write
+from imgcls.reports.markup import highlighted, plain
+from imgcls.reports.parameters import notebooks
+from imgcls.reports.result import validate
+
+UNFINISHED = "the run has not finished: it still goes on, or its process was ended from outside"
+_REASON = re.compile(r'<meta name="failure" content="([^"]*)">')
+
+
+def write_failure(
+    files: Files,
+    reason: str,
+    cell: int | None = None,
+    section: str = "",
+    source: str = "",
+    traceback: str = "",
+    outputs: str = "",
+    log: str = "",
+) -> None:
+    """Write `NAME.failed.html`: which cell, its source, the traceback, the last outputs and lines of the log."""
+    content = pages.page(
+        "failed.html.j2",
+        name=files.name,
+        profile=files.profile,
+        reason=plain(reason),
+        cell=cell,
+        section=section,
+        source=highlighted(source),
+        traceback=plain(traceback),
+        outputs=plain(outputs),
+        log=plain(log),
+        time=datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
+    write(files.failed, content)
+
+
+def write_index(profile: str = "default") -> Any:
+    """Write `index.html` over every notebook of the project, whatever its state, and return the path."""
+    target = Files("index", profile).html
+    with lock(paths.BUILD / "executed" / ".index"):
+        entries = [entry(Files(name, profile)) for name in notebooks()]
+        write(target, pages.page("index.html.j2", profile=profile, entries=entries))
+    return target
+
+
+def entry(files: Files) -> dict[str, Any]:
+    """What the index says about one notebook: its state, its result, one picture."""
+    found: dict[str, Any] = {"name": files.name, "title": _title(files), "state": "not built", "reason": ""}
+    if files.failed.exists():
+        match = _REASON.search(files.failed.read_text(encoding="utf-8"))
+        reason = html.unescape(match[1]) if match else "unknown"
+        return found | {"state": "unfinished" if reason == UNFINISHED else "failed", "reason": reason}
+    if not (files.html.exists() and files.json.exists()):
+        return found
+    try:
+        result = json.loads(files.json.read_text(encoding="utf-8"))
+        problems = validate(result, files.name)
+    except ValueError as error:
+        problems = [str(error)]
+    if problems:
+        return found | {"state": "failed", "reason": f"{files.json.name} is not valid: {problems[0]}"}
+    made = (files.executed if files.executed.exists() else files.json).stat().st_mtime
+    stale = files.notebook.stat().st_mtime > made
+    return found | {"state": "stale" if stale else "done", "result": result, "picture": _picture(files, result)}
+
+
+def _title(files: Files) -> str:
+    """First heading of the notebook, or its name in words."""
+    for cell in json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]:
+        for line in "".join(cell["source"]).splitlines() if cell["cell_type"] == "markdown" else ():
+            if line.startswith("# "):
+                return re.sub(r"[`*_$]", "", line[2:]).strip()
+    return files.name[3:].replace("_", " ").capitalize()
+
+
+def _picture(files: Files, result: dict[str, Any]) -> dict[str, Any] | None:
+    """The report's cover, or its first figure, made small enough for the index, with its dark twin."""
+    from PIL import Image
+
+    candidates = []
+    for relative in result["figures"]:
+        path = files.folder / relative
+        if path.suffix in (".png", ".jpg", ".gif", ".webp") and path.exists():
+            with Image.open(path) as picture:
+                candidates.append((not picture.info.get("Cover"), path, picture.info.get("Description")))
+    if not candidates:
+        return None
+    _, path, alt = min(candidates, key=lambda candidate: candidate[0])
+    source, size = _thumbnail(path)
+    dark = path.with_suffix(".dark.png")
+    found = {"source": source, "size": size, "alt": alt or f"A figure of {files.name}"}
+    return found | {"dark": _thumbnail(dark)[0] if dark.exists() else ""}
+
+
+def _thumbnail(path: Path) -> tuple[str, tuple[int, int]]:
+    """A picture as a small data URI, and its size."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        small = picture.convert("RGBA")
+    small.thumbnail((640, 480), Image.Resampling.LANCZOS)
+    small.save(buffer, "WEBP", quality=82, method=6)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), small.size
