@@ -221,6 +221,25 @@ def compare(answers: Mapping[str, Sequence[Predictions]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
+    """What `compare` found, as text to read: accuracy with interval, mean over seeds, step from the row before."""
+    repeats = int(table["seeds"].max())
+    mean = f"mean of {repeats} seeds" if repeats > 1 else "one seed"
+    rows = []
+    for row in table.to_dict("records"):
+        accuracy = Interval(row["value"], row["low"], row["high"], row["n"])
+        text = {"": row["name"], "accuracy": str(accuracy), mean: f"{100 * row['mean']:.1f} %"}
+        if repeats > 1:
+            text[mean] = f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"
+        text |= {"step in points": "–", "p": "–"}
+        if pd.notna(row.get("gain", np.nan)):
+            step, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
+            text["step in points"] = f"{step:+.1f} [{low:+.1f}, {high:+.1f}]"
+            text["p"] = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.4f}"
+        rows.append(text)
+    return pd.DataFrame(rows)
+
+
 def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -> pd.DataFrame:
     """Accuracy under each mistake beside the accuracy without it.
 

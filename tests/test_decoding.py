@@ -137,6 +137,7 @@ def test_zero_bytes_and_unreadable_paths(tmp_path):
     assert "directory" in reason(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks about the metadata
 @pytest.mark.parametrize("kind", decoding.FORMATS)
 def test_every_truncation_has_a_reason(kind):
     data = encode(PIXELS, kind)
@@ -144,7 +145,7 @@ def test_every_truncation_has_a_reason(kind):
         assert "truncated" in (why := reason(data[:end])) or why.startswith("not an image"), (end, why)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks about the metadata
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", decoding.FORMATS)
 def test_damaged_bytes_give_a_picture_or_a_reason_and_nothing_else(kind):
     data, rng = encode(PIXELS, kind), np.random.default_rng(1)

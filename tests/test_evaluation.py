@@ -8,6 +8,7 @@ from imgcls.evaluation import (
     AnswersEachEpoch,
     Predictions,
     compare,
+    comparison_table,
     fit_temperature,
     predict,
     swapped_channels,
@@ -136,6 +137,16 @@ def test_compare_pairs_each_model_with_the_one_before():
     assert table.loc["weak", "mean"] == pytest.approx((0.5 + 0.6) / 2)
     assert table.loc["weak", "spread"] == pytest.approx(0.1 / np.sqrt(2))
     assert table.loc["weak", ["value", "low", "high"]].tolist() == pytest.approx([0.5, *interval_of(20, 40)])
+
+
+def test_the_comparison_reads_as_it_was_measured():
+    weak, strong = with_mistakes(list(range(20))), with_mistakes(list(range(10, 14)))
+    text = comparison_table(compare({"weak": [weak], "strong": [strong]}))
+    test = mcnemar(weak.correct, strong.correct)
+    assert text.loc[0, "accuracy"] == str(weak.interval)
+    assert text.loc[0, "step in points"] == "–"
+    assert text.loc[1, "step in points"] == f"+40.0 [{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
+    assert text.loc[1, "p"] == f"{test.p_value:.4f}"
 
 
 def interval_of(correct: int, n: int) -> tuple[float, float]:

@@ -308,6 +308,20 @@ def test_tables_scroll_and_numbers_align():
     assert page.count('"num"') == 3
 
 
+def test_frames_lose_row_numbers_but_keep_a_real_index():
+    import pandas as pd
+
+    frame = pd.DataFrame({"layer": ["conv", "dense"], "multiply_adds": [9437184, 12]})
+    plain = markup.sanitize(frame._repr_html_())
+    assert "<th>0</th>" not in plain
+    assert plain.count("<th") == 2
+    assert ">9,437,184<" in plain
+    indexed = markup.sanitize(frame.set_index("layer")._repr_html_())
+    assert "conv</th>" in indexed
+    years = markup.sanitize(pd.DataFrame({"n": [1, 2]}, index=[2024, 2025])._repr_html_())
+    assert "2025</th>" in years
+
+
 def test_terminal_text_is_shown_as_it_ends():
     assert markup.plain("\x1b[31mred\x1b[0m\n  1 %\r 50 %\r100 %\r\nend") == "red\n100 %\nend"
 

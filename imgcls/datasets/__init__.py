@@ -62,7 +62,10 @@ class Split:
 
     def subset(self, indices: Sequence[int] | torch.Tensor | np.ndarray | slice) -> "Split":
         """Some of the images, by index, boolean mask or slice; the classes stay."""
-        index = torch.arange(len(self))[indices if isinstance(indices, slice) else torch.as_tensor(indices)]
+        if not isinstance(indices, slice):
+            indices = torch.as_tensor(indices)
+            indices = indices if indices.dtype == torch.bool else indices.long()  # an empty list would be float
+        index = torch.arange(len(self))[indices]
         return Split(
             self.images[index],
             self.labels[index],

@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from imgcls.menagerie import one_thread_each
+
 if TYPE_CHECKING:
     from imgcls.datasets import Split, Splits
 
@@ -101,15 +103,18 @@ def _exact(parts: list[tuple[str, "Split"]]) -> Iterator[Pair]:
 
 
 def _near(parts: list[tuple[str, "Split"]], threshold: float) -> Iterator[Pair]:
-    cells = {name: _cells(split.images) for name, split in parts}
-    for i, (name, split) in enumerate(parts):
-        for start in range(0, len(split), BLOCK):
-            rows = cells[name][start : start + BLOCK]
-            for other_name, other in parts[: i + 1]:
-                same = other_name == name
-                for begin in range(0, start + 1 if same else len(other), BLOCK):
-                    alike = rows @ cells[other_name][begin : begin + BLOCK].T
-                    if same and begin == start:  # each with those before it
+    with one_thread_each() as pool:
+        cells = {name: torch.cat(list(pool.map(_cells, split.images.split(BLOCK)))) for name, split in parts}
+
+        def pairs(block: tuple[int, int]) -> list[Pair]:
+            """Of a block of images with all those before it, in its own and in the earlier splits."""
+            (name, split), start = parts[block[0]], block[1]
+            found = []
+            for other_name, other in parts[: block[0] + 1]:
+                stop = start + 1 if other_name == name else len(other)
+                for begin in range(0, stop, BLOCK):
+                    alike = cells[name][start : start + BLOCK] @ cells[other_name][begin : begin + BLOCK].T
+                    if other_name == name and begin == start:
                         alike = alike.tril_(-1)
                     row = (alike.amax(dim=1) >= threshold - COARSE_SLACK).nonzero().squeeze(1)
                     if not len(row):
@@ -117,16 +122,18 @@ def _near(parts: list[tuple[str, "Split"]], threshold: float) -> Iterator[Pair]:
                     mine, theirs = row + start, alike[row].argmax(dim=1) + begin
                     similarity, detail, differ = _compare(split.images[mine], other.images[theirs])
                     for k in ((similarity >= threshold) & (detail >= DETAIL) & differ).nonzero().squeeze(1).tolist():
-                        yield _pair(
-                            other_name, other, int(theirs[k]), name, split, int(mine[k]), "near", float(similarity[k])
-                        )
+                        j, i = int(theirs[k]), int(mine[k])
+                        found.append(_pair(other_name, other, j, name, split, i, "near", float(similarity[k])))
+            return found
+
+        blocks = [(i, start) for i, (_, split) in enumerate(parts) for start in range(0, len(split), BLOCK)]
+        for found in pool.map(pairs, blocks):
+            yield from found
 
 
 def _cells(images: torch.Tensor) -> torch.Tensor:
     """Float32 (N, GRID²) of mean 0 and norm 1; zeros for images without structure."""
-    cells = torch.cat(
-        [F.adaptive_avg_pool2d(batch.float().mean(dim=1, keepdim=True), GRID) for batch in images.split(1024)]
-    ).flatten(1)
+    cells = F.adaptive_avg_pool2d(images.float().mean(dim=1, keepdim=True), GRID).flatten(1)
     cells = cells - cells.mean(dim=1, keepdim=True)
     structured = cells.square().mean(dim=1, keepdim=True).sqrt() >= FLAT * 255
     return torch.where(structured, F.normalize(cells, dim=1), 0.0)

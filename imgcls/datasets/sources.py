@@ -66,18 +66,20 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of names, sizes and CRCs: the same files have the same one in a folder, a zip or a tar."""
-        lines = sorted(f"{member.name}\0{member.size}\0{member.crc:08x}\n" for member in self.members)
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        """Hash of names, sizes and CRCs, and of what cannot be read: equal for the same files in folder, zip or tar."""
+        lines = [f"{member.name}\0{member.size}\0{member.crc:08x}\n" for member in self.members]
+        lines += [f"{entry.name}\0{entry.reason}\n" for entry in self.left_out]
+        return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def stamp(path: Path) -> str:
     """Hash of what shows cheaply that a source has changed: where it is, sizes and modification times."""
     digest = hashlib.sha256(os.fsencode(path.resolve()))
     for name, file in sorted(_walk(path)) if path.is_dir() else [("", path)]:
-        with suppress(OSError):  # a file that cannot be looked at is reported when it is read
+        digest.update(os.fsencode(f"{name}\0"))
+        with suppress(OSError):  # what cannot be looked at is reported when it is read
             status = file.stat()
-            digest.update(os.fsencode(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 
 

@@ -2,7 +2,9 @@
 
 import difflib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,8 +63,8 @@ def generate(
         count: number of images.
         image_size: height and width in pixels.
         seed: of every random draw.
-        habitat_bias: probability with which the background takes the hue that belongs to the class; the rest of
-            the image does not depend on it.
+        habitat_bias: probability with which the background, and what grows in it, takes the hue that belongs to
+            the class; masks and parts do not depend on it.
 
     Raises:
         ValueError: for an unknown subset or split, or a number out of range.
@@ -80,16 +82,36 @@ def generate(
     parts = torch.empty(count, image_size, image_size, dtype=torch.uint8)
     labels = torch.arange(start, start + count) % len(kind.classes)
     step = max(1, CHUNK // image_size**2)
-    for begin in range(0, count, step):
+
+    def fill(begin: int) -> None:
         rows = slice(begin, min(begin + step, count))
         draws = Draws(f"{subset}/{split}/{seed}", torch.arange(start + rows.start, start + rows.stop))
         images[rows], parts[rows] = kind.render(draws, labels[rows], image_size, habitat_bias)
+
+    with one_thread_each() as pool:
+        list(pool.map(fill, range(0, count, step)))
     return Generated(images, parts > 0, parts, labels, kind.classes)
 
 
 def sizes(subset: str) -> dict[str, int]:
     """Number of images of each split, unless asked otherwise."""
     return dict(zip(SPLITS, _subset(subset).sizes, strict=True))
+
+
+@contextmanager
+def one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """A pool of as many threads as torch would use, each of which computes alone.
+
+    An image takes a thousand small operations; threads that meet after every one of them wait for the slowest,
+    which on a busy machine costs many times the work itself.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # taken over by the threads that start now
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

@@ -145,7 +145,7 @@ def render(draws: Draws, labels: torch.Tensor, size: int, habitat_bias: float) -
     to_pixels = size / 2
 
     # Where the subject is, and the light.
-    radius = draws.uniform(0.45, 0.85)
+    radius = draws.uniform(0.48, 0.9)
     room = 1 - 0.8 * radius  # a little of it may lie beyond the border
     x = x - draws.uniform(-0.8, 0.8) * room
     y = y - draws.uniform(-0.8, 0.8) * room

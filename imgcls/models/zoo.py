@@ -276,6 +276,8 @@ def _timm(
             "num_classes, in_channels, image_size or weights"
         )
     config = timm.get_pretrained_cfg(timm_name)
+    if pretrained and not config.has_weights:
+        raise MissingWeights(f"timm has no pretrained weights for {name!r}; choose weights=None")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
         network = timm.create_model(
@@ -298,8 +300,6 @@ def _timm(
 
 
 def _missing_timm(name: str, config: Any, error: Exception) -> MissingWeights:
-    if not (config.hf_hub_id or config.url):
-        return MissingWeights(f"timm has no pretrained weights for {name!r}; choose weights=None")
     if config.hf_hub_id:
         home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
         folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))

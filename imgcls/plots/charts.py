@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -275,27 +276,30 @@ def confusion(counts: Any, classes: Sequence[str]) -> Figure:
 def _confusion_panel(ax: Axes, values: np.ndarray, classes: Sequence[str], title: str, write: Any) -> None:
     k, top = len(classes), max(values.max(), 1e-9)
     dress(ax, grid="")
-    image = ax.imshow(values, cmap=HEAT, norm=PowerNorm(0.5, 0, top))
+    numbered = k <= NUMBERED
+    sns.heatmap(
+        values, ax=ax, cmap=HEAT, norm=PowerNorm(0.5, 0, top), square=True, linewidths=1 if numbered else 0.4,
+        linecolor=SURFACE, xticklabels=classes, yticklabels=classes, cbar=not numbered,
+        cbar_kws={"shrink": 0.5, "aspect": 24, "pad": 0.02},
+    )  # fmt: skip
     size = min(SMALL, 72 * 5.4 / k * 0.8)
-    ax.set_xticks(range(k), classes, rotation=45 if k <= NUMBERED else 90, ha="right" if k <= NUMBERED else "center",
-                  rotation_mode="anchor" if k <= NUMBERED else "default", size=size)  # fmt: skip
-    ax.set_yticks(range(k), classes, size=size)
+    turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if numbered else {"rotation": 90, "ha": "center"}
+    for label in ax.get_xticklabels():
+        label.set(size=size, **turn)
+    for label in ax.get_yticklabels():
+        label.set(size=size, rotation=0)
     ax.tick_params(length=0)
     ax.spines["bottom"].set_visible(False)
-    ax.set_xticks(np.arange(0.5, k - 1), minor=True)
-    ax.set_yticks(np.arange(0.5, k - 1), minor=True)
-    ax.grid(True, which="minor", color=SURFACE, linewidth=1 if k <= NUMBERED else 0.4)
-    ax.tick_params(which="minor", length=0)
     ax.set(title=title, xlabel="predicted", ylabel="true")
-    if k > NUMBERED:
-        bar = ax.figure.colorbar(image, ax=ax, shrink=0.5, aspect=24, pad=0.02)
+    if not numbered:
+        bar = ax.collections[0].colorbar
         bar.outline.set_visible(False)
         bar.ax.tick_params(color=GRID, labelcolor=INK, length=3)
         return
     for row, column in np.ndindex(k, k):
         dark = np.sqrt(values[row, column] / top) > 0.55
         colour = SURFACE if dark else INK if values[row, column] else MUTED
-        ax.text(column, row, write(values[row, column]), ha="center", va="center", size=size, color=colour)
+        ax.text(column + 0.5, row + 0.5, write(values[row, column]), ha="center", va="center", size=size, color=colour)
 
 
 @themed

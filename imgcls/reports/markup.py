@@ -179,11 +179,26 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
         else:
             _clean_attributes(tag, keep_ids)
     for table in soup.find_all("table"):
+        if "dataframe" in (table.get("class") or ()):
+            _tidy_frame(table)
         _align_numbers(table)
         if table.parent is None or "scroll" not in (table.parent.get("class") or ()):
             box = {"class": "scroll", "role": "region", "tabindex": "0", "aria-label": "Table"}
             table.wrap(soup.new_tag("div", attrs=box))
     return soup.decode(formatter="minimal")
+
+
+def _tidy_frame(table: Any) -> None:
+    """Leave out the row numbers that pandas puts before a table without an index; group digits by thousands."""
+    rows = table.select("tbody tr")
+    numbers = [row.th.get_text(strip=True) if row.th else None for row in rows]
+    corner = table.select_one("thead th")
+    if corner is not None and not corner.get_text(strip=True) and numbers == [str(i) for i in range(len(rows))]:
+        for first in [row.th for row in table.select("tr")]:
+            first.decompose()
+    for cell in table.select("td"):
+        if re.fullmatch(r"-?\d{5,}", text := cell.get_text(strip=True)):
+            cell.string = f"{int(text):,}"
 
 
 def _clean_attributes(tag: Any, keep_ids: bool) -> None:
