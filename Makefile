@@ -99,8 +99,11 @@ $(CASES:%=$(EXECUTED)/%.ipynb): $(EXECUTED)/%.ipynb: notebooks/%.ipynb $(EXECUTE
 $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
 	+@$(REPORTS) check $* $(ASKED) --stamp
 
+figures: $(READY)  ## copy the cover of each finished report (PROFILE=real) to figures/
+	@$(REPORTS) figures --profile '$(PROFILE)'
+
 lab: $(READY)  ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyterlab notebooks
 
 FORCE:
-.PHONY: reports lab FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports figures lab FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from imgcls.batches import ImageSet, batches, steps_per_epoch
 from imgcls.evaluation import predict
-from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, pick_device
+from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, pick_device, seed_device
 from imgcls.tracking import Progress, Tracker, clock
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -180,7 +180,7 @@ def fit(
                 start_step=state.step, drop_last=recipe.drop_last, device=device,
             )  # fmt: skip
             for step, (x, y) in enumerate(stream, start=state.step):
-                torch.manual_seed(derive_seed(seed, "model", epoch, step))  # dropout owes nothing to the past
+                seed_device(device, seed, "model", epoch, step)  # dropout owes nothing to the past
                 lr = recipe.lr_at((epoch * steps + step) / (recipe.epochs * steps)) * state.lr_factor
                 loss, right = train_step(model, optimizer, x, y, recipe, lr, generator(seed, "mix", epoch, step))
                 state.loss, state.right, state.seen = (

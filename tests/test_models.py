@@ -173,8 +173,15 @@ def test_batch_norm_rung_counts_what_the_report_prints():
 def test_order_is_conv_norm_relu_and_dropout_closes_each_block():
     network = models.create_model("cifar_dropout", 10).network
     layers = [type(m).__name__ for m in network.features.block1]
-    assert layers == [*["Conv2d", "BatchNorm2d", "ReLU"] * 2, "MaxPool2d", "Dropout"]
+    assert layers == [*["Conv2d", "BatchNorm2d", "ReLU"], *["Conv2d", "BatchNorm2d", "MaxPool2d", "ReLU"], "Dropout"]
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.25] * 4
+
+
+def test_pooling_before_the_relu_changes_no_bit():
+    block = models.create_model("cifar_baseline", 10).network.features.block1
+    conv1, relu1, conv2, pool, relu2 = block
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(pool(relu2(conv2(relu1(conv1(x))))), block(x))
 
 
 def test_configurable_cnn_follows_the_sweep():
@@ -430,7 +437,7 @@ def test_last_conv_still_has_a_place():
     assert models.last_conv(model, 64) is model.network.layer4  # 2 x 2
     assert models.last_conv(model, 32) is model.network.layer3
     cifar = models.create_model("cifar_batchnorm", 3)
-    assert models.last_conv(cifar) is cifar.network.features.block3[5]  # the ReLU before the pooling
+    assert models.last_conv(cifar) is cifar.network.features.block3[4]  # the norm before the pooling
     model.train()
     models.last_conv(model, 32)
     assert all(m.training for m in model.modules())

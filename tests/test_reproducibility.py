@@ -5,7 +5,7 @@ import sys
 import torch
 
 from imgcls import reproducibility
-from imgcls.reproducibility import autocast, derive_seed, generator, pick_precision, provenance
+from imgcls.reproducibility import autocast, derive_seed, generator, pick_precision, provenance, seed_device
 
 
 def test_seeds_are_the_same_in_every_process():
@@ -29,6 +29,15 @@ def test_derive_seed_keeps_text_and_numbers_and_boundaries_apart():
 def test_generator_repeats():
     assert torch.equal(torch.rand(5, generator=generator(1, "a")), torch.rand(5, generator=generator(1, "a")))
     assert not torch.equal(torch.rand(5, generator=generator(1, "a")), torch.rand(5, generator=generator(1, "b")))
+
+
+def test_seeding_a_device_is_seeding_its_global_generator():
+    cpu = torch.device("cpu")
+    with torch.random.fork_rng():
+        seed_device(cpu, 3, "model", 1)
+        drawn = torch.rand(4)
+        torch.manual_seed(derive_seed(3, "model", 1))
+        assert torch.equal(drawn, torch.rand(4))
 
 
 def test_precision_follows_the_cpu(monkeypatch):

@@ -39,8 +39,9 @@ def cifar_cnn(
     blocks = OrderedDict()
     channels = in_channels
     for i, width in enumerate(widths, start=1):
-        layers = [*_conv(channels, width, batch_norm=batch_norm), *_conv(width, width, batch_norm=batch_norm)]
-        blocks[f"block{i}"] = nn.Sequential(*layers, nn.MaxPool2d(2), *_dropout(dropout))
+        first, (*second, relu) = (_conv(c, width, batch_norm=batch_norm) for c in (channels, width))
+        # The largest of rectified values is the rectified largest: pooling first spares the ReLU 3/4 of its work.
+        blocks[f"block{i}"] = nn.Sequential(*first, *second, nn.MaxPool2d(2), relu, *_dropout(dropout))
         channels = width
     side = _side(image_size, len(widths))
     classifier = [

@@ -30,7 +30,7 @@ PICTURE_BYTES = 90_000
 CHANNELS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 
-def show(drawing: Figure | Axes, alt: str, caption: str = "") -> None:
+def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = False) -> None:
     """Display a figure in the notebook as one bundle: light PNG, dark twin, text alternative; then close it.
 
     Grids of pictures are drawn without a background and with captions on plates of their own, sit on light and dark
@@ -40,6 +40,7 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "") -> None:
         drawing: a figure, or any axes of it.
         alt: what a reader who cannot see the figure should know, in a sentence or two.
         caption: a line for everyone, shown under the figure.
+        cover: whether this is the picture that stands for the whole report in the index.
 
     Raises:
         ValueError: without a text alternative.
@@ -56,6 +57,7 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "") -> None:
         with dark_twin(figure):
             data[DARK_MIME] = base64.b64encode(render(figure)).decode()
     about = {"alt": alt, "caption": caption, "width": round(figure.get_figwidth() * CSS_DPI), "opaque": opaque}
+    about |= {"cover": True} if cover else {}
     plt.close(figure)
     if get_ipython() is None:
         print(alt)

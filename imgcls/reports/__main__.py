@@ -85,6 +85,18 @@ def index(profile: Profile = "default", quiet: Annotated[bool, typer.Option("--q
         print(path)
 
 
+@app.command()
+def figures(profile: Profile = "default") -> None:
+    """Copy the cover of every finished report to figures/, for the README."""
+    from imgcls.reports.index import copy_covers
+
+    written = copy_covers(profile)
+    if not written:
+        raise Refused(f"no finished report in profile {profile!r}; run make reports PROFILE={profile} first")
+    for path in written:
+        print(path)
+
+
 def main() -> None:
     """Run one command; exit 2 if it was refused, 1 if it failed, 130 if it was interrupted."""
     try:

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,8 @@ def _title(files: Files) -> str:
     return files.name[3:].replace("_", " ").capitalize()
 
 
-def _picture(files: Files, result: dict[str, Any]) -> dict[str, Any] | None:
-    """The report's cover, or its first figure, made small enough for the index, with its dark twin."""
+def cover(files: Files, result: dict[str, Any]) -> tuple[Path, str] | None:
+    """The picture that stands for a report, with its description: the one it calls its cover, or its first."""
     from PIL import Image
 
     candidates = []
@@ -95,14 +96,32 @@ def _picture(files: Files, result: dict[str, Any]) -> dict[str, Any] | None:
         path = files.folder / relative
         if path.suffix in (".png", ".jpg", ".gif", ".webp") and path.exists():
             with Image.open(path) as picture:
-                candidates.append((not picture.info.get("Cover"), path, picture.info.get("Description")))
-    if not candidates:
+                about = picture.info.get("Description") or f"A figure of {files.name}"
+                candidates.append((not picture.info.get("Cover"), path, about))
+    return min(candidates, key=lambda candidate: candidate[0])[1:] if candidates else None
+
+
+def copy_covers(profile: str) -> list[Path]:
+    """Copy the cover of every finished report to `figures/NAME.png` for the README; returns what was written."""
+    written = []
+    for name in notebooks():
+        files = Files(name, profile)
+        found = entry(files)
+        if found["state"] in ("done", "stale") and (picture := cover(files, found["result"])):
+            paths.FIGURES.mkdir(exist_ok=True)
+            written.append(Path(shutil.copyfile(picture[0], paths.FIGURES / f"{name}.png")))
+    return written
+
+
+def _picture(files: Files, result: dict[str, Any]) -> dict[str, Any] | None:
+    """The cover made small enough for the index, with its dark twin."""
+    found = cover(files, result)
+    if found is None:
         return None
-    _, path, alt = min(candidates, key=lambda candidate: candidate[0])
+    path, alt = found
     source, size = _thumbnail(path)
     dark = path.with_suffix(".dark.png")
-    found = {"source": source, "size": size, "alt": alt or f"A figure of {files.name}"}
-    return found | {"dark": _thumbnail(dark)[0] if dark.exists() else ""}
+    return {"source": source, "size": size, "alt": alt, "dark": _thumbnail(dark)[0] if dark.exists() else ""}
 
 
 def _thumbnail(path: Path) -> tuple[str, tuple[int, int]]:
