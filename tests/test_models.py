@@ -15,6 +15,7 @@ import torchvision
 from torch import nn
 
 from imgcls import explain, models
+from imgcls.models import networks
 
 OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "simple_cnn", "configurable_cnn", "zfnet")
 TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
@@ -182,6 +183,31 @@ def test_pooling_before_the_relu_changes_no_bit():
     conv1, relu1, conv2, pool, relu2 = block
     x = torch.rand(2, 3, 32, 32)
     assert torch.equal(pool(relu2(conv2(relu1(conv1(x))))), block(x))
+
+
+@pytest.mark.parametrize("p", [0.25, 0.3, 0.999])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    dropout = networks.Dropout(p)
+    x = torch.ones(50, 8, 9, 11).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = dropout(x)
+    n, share = x.numel(), min(round(256 * p), 255) / 256
+    assert abs((y == 0).float().mean() - share) < 5 * (share * (1 - share) / n) ** 0.5
+    assert y.unique().tolist() == pytest.approx([0.0, 1 / (1 - share)])
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())  # the gradient passes where the value passed
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_dropout_draws_are_independent_of_each_other_and_follow_the_seed():
+    dropout = networks.Dropout(0.25)
+    torch.manual_seed(0)
+    first = dropout(torch.ones(4096, 64)) == 0
+    for shift in range(1, 17):  # bytes of one draw lie side by side
+        both = (first[:, shift:] & first[:, :-shift]).float().mean().item()
+        assert abs(both - 1 / 16) < 0.003
+    torch.manual_seed(0)
+    assert torch.equal(dropout(torch.ones(4096, 64)) == 0, first)
 
 
 def test_configurable_cnn_follows_the_sweep():

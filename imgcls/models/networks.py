@@ -4,6 +4,7 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -194,8 +195,26 @@ def _conv(
     return [conv, *([nn.BatchNorm2d(filters)] if batch_norm else []), ACTIVATIONS[activation]()]
 
 
+class Dropout(nn.Dropout):
+    """Dropout (Srivastava et al. 2014) whose mask on a CPU costs one random byte per value instead of one float.
+
+    PyTorch draws the mask serially, which takes a fifth of the training time of a small network. On a CPU the
+    probability is rounded to a multiple of 1/256; survivors are scaled by what was really kept.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero a share p of the values and scale the others up; the identity in evaluation mode."""
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        dropped = min(round(256 * self.p), 255)
+        words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),))  # eight bytes a draw
+        layout = torch.empty_like(x, dtype=torch.uint8).stride()
+        kept = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, layout) >= dropped
+        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+
+
 def _dropout(p: float) -> list[nn.Module]:
-    return [nn.Dropout(p)] if p else []
+    return [Dropout(p)] if p else []
 
 
 def _side(image_size: int, halvings: int) -> int:
