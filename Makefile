@@ -39,7 +39,7 @@ lock:  ## resolve the pins again (needs uv)
 	   echo '      - "--editable ."'; } > environment.yml
 
 # ------------------------------------------------------------------ checks
-lint: $(READY)  ## check style, types of names, and that notebooks carry no outputs
+lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
 test: $(READY)  ## run every test (at most 8 minutes on two cores)

@@ -119,6 +119,11 @@ class Predictions:
         """Indices of the k images with the largest loss, worst first."""
         return self.losses.argsort(descending=True, stable=True)[:k]
 
+    def examples(self, correct: bool, k: int = 6) -> Tensor:
+        """Indices of at most k right (or wrong) answers at even distances through the split; int64 (k,)."""
+        found = (self.correct == correct).nonzero().flatten()
+        return found[torch.linspace(0, len(found) - 1, min(k, len(found))).round().long()]
+
     def predicted_share(self) -> pd.Series:
         """Share of the images that the model assigns to each class; one bar near 1 is a collapsed model."""
         counts = torch.bincount(self.predicted, minlength=len(self.classes))

@@ -69,6 +69,16 @@ def test_most_confused_and_top_losses_find_the_planted():
     assert answers.top_losses(4).tolist() == [5, 0, 1, 2]
 
 
+def test_examples_are_right_or_wrong_as_asked_and_spread_out():
+    answers = with_mistakes([3, 4, 20, 39])
+    assert answers.examples(correct=False, k=2).tolist() == [3, 39]
+    assert answers.examples(correct=False).tolist() == [3, 4, 20, 39]  # no more than there are
+    right = answers.examples(correct=True, k=5)
+    assert answers.correct[right].all()
+    assert (right[0], right[-1]) == (0, 38)
+    assert len(with_mistakes([]).examples(correct=False)) == 0
+
+
 def test_temperature_finds_the_planted_overconfidence():
     draws = torch.Generator().manual_seed(3)
     logits = 2 * torch.randn(20_000, 4, generator=draws)
