@@ -390,7 +390,7 @@ def test_confusion_writes_counts_and_shares_of_each_row():
     assert [t.get_text() for t in counts.texts] == ["3", "1", "0", "0"]
     assert [t.get_text() for t in shares.texts] == ["75", "25", "0", "0"]
     assert (counts.get_xlabel(), counts.get_ylabel()) == ("predicted", "true")
-    assert shares.images[0].get_array().tolist() == [[75, 25], [0, 0]]
+    assert shares.collections[0].get_array().tolist() == [[75, 25], [0, 0]]
 
 
 @pytest.mark.parametrize(("classes", "numbers"), [(12, 144), (13, 0), (50, 0)])
@@ -410,6 +410,14 @@ def test_names_of_a_large_confusion_do_not_collide():
     ):
         boxes = sorted((t.get_window_extent() for t in labels), key=lambda box: getattr(box, low))
         assert all(getattr(a, high) <= getattr(b, low) + 1 for a, b in pairwise(boxes))
+
+
+def test_runs_of_less_than_a_second_have_an_axis_too():
+    models = pd.DataFrame(
+        {"name": ["a", "b"], "seconds": [0.21, 0.34], "accuracy": [0.1, 0.2], "low": 0.05, "high": 0.3}
+    )
+    labels = [label.get_text() for label in plots.accuracy_against_seconds(models).get_xticklabels()]
+    assert labels == ["0.2 s", "0.3 s"]
 
 
 def test_per_class_sorts_by_f1_and_writes_the_support():

@@ -314,7 +314,7 @@ def test_frames_lose_row_numbers_but_keep_a_real_index():
     frame = pd.DataFrame({"layer": ["conv", "dense"], "multiply_adds": [9437184, 12]})
     plain = markup.sanitize(frame._repr_html_())
     assert "<th>0</th>" not in plain
-    assert plain.count("<th") == 2
+    assert plain.count("<th>") + plain.count("<th ") == 2
     assert ">9,437,184<" in plain
     indexed = markup.sanitize(frame.set_index("layer")._repr_html_())
     assert "conv</th>" in indexed

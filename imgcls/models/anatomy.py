@@ -181,7 +181,7 @@ def _output_of(members: list[nn.Module]) -> nn.Module | None:
     last = layers[-1] if layers else None
     if isinstance(last, nn.Sequential) and any(isinstance(m, _POOLS) for m in last):
         pool = max(i for i, m in enumerate(last) if isinstance(m, _POOLS))
-        return _output_of(list(last[:pool]))  # what a block knew before pooling blurred the place
+        return _output_of(list(last)[:pool])  # what a block knew before pooling blurred the place
     return last
 
 

@@ -444,6 +444,7 @@ def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Ax
     spread = max(last / first, 4) ** 0.12
     first, last = first / spread, last * spread
     ticks = [tick for tick in DURATIONS if first <= tick <= last]
+    ticks = ticks or sorted({float(f"{seconds:.1g}") for seconds in models["seconds"]})  # runs of less than a second
     ticks = ticks[:: math.ceil(len(ticks) / 8)]
     ax.set_xlim(first, last)
     ax.set_xticks(ticks, [_duration(tick) for tick in ticks])
