@@ -324,6 +324,7 @@ def test_frames_lose_row_numbers_but_keep_a_real_index():
 
 def test_terminal_text_is_shown_as_it_ends():
     assert markup.plain("\x1b[31mred\x1b[0m\n  1 %\r 50 %\r100 %\r\nend") == "red\n100 %\nend"
+    assert markup.plain("decoding: 100%\r              \r") == ""  # a bar that wiped itself leaves nothing
 
 
 def test_callouts_and_links_between_notebooks():

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -246,7 +247,7 @@ def highlighted(code: str, language: str = "ipython3") -> str:
 def plain(text: str) -> str:
     """Terminal text as it looks in the end: no colour codes, and lines that were redrawn in their last state."""
     lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
-    return "\n".join(next((part for part in reversed(line.split("\r")) if part.strip()), "") for line in lines)
+    return "\n".join(reduce(lambda shown, part: part + shown[len(part) :], line.split("\r")).rstrip() for line in lines)
 
 
 def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:
