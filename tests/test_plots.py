@@ -342,7 +342,11 @@ def test_learning_curves_bear_one_epoch_and_a_diverged_run():
     diverged = run([0.1, 0.1]).assign(val_loss=[np.inf, np.nan], train_loss=np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        display.render(plots.learning_curves({"short": run([0.3]), "diverged": diverged}))
+        figure = plots.learning_curves({"short": run([0.3]), "diverged": diverged})
+        display.render(figure)
+    loss, accuracy = figure.axes
+    assert np.isfinite(loss.get_ylim()).all()
+    assert {"short best 30.0 %", "diverged best 10.0 %"} <= set(texts(accuracy))
 
 
 def test_end_labels_keep_their_order_and_do_not_overlap():
