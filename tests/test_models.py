@@ -21,7 +21,7 @@ OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "simple_cnn", "conf
 TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
 # One of every family and all that are cheap run for real; the larger ones as shapes on the meta device.
 FAMILIES = ("alexnet", "vgg11_bn", "vit_b_32", "wide_resnet50_2")
-LARGEST = 95e6  # parameters
+LARGEST = 400e6  # parameters; the two above it need 5 GB each and half a minute
 
 
 @pytest.fixture(autouse=True)
