@@ -87,8 +87,8 @@ def autocast(device: torch.device | None = None) -> AbstractContextManager:
 def configure_threads() -> int:
     """Use every core this process may run on, and keep freed memory; returns the number of threads.
 
-    glibc gives each large activation back to the kernel and faults it in again at the next step, which costs
-    a fifth of the training time of a small network; the two thresholds of mallopt(3) stop that.
+    glibc gives each large activation back to the kernel and faults it in again at the next step, which a
+    small network feels in its training time; the two thresholds of mallopt(3) stop that.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))

@@ -40,6 +40,6 @@ def tiny():
 @pytest.fixture
 def own_folders(tmp_path, monkeypatch):
     """Point every folder that is written to into a temporary one."""
-    for name in ("BUILD", "CACHE", "RUNS", "REPORTS", "FIGURES", "DATA"):
+    for name in ("BUILD", "CACHE", "REPORTS", "FIGURES", "DATA"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     return tmp_path

@@ -198,7 +198,7 @@ def _conv(
 class Dropout(nn.Dropout):
     """Dropout (Srivastava et al. 2014) whose mask on a CPU costs one random byte per value instead of one float.
 
-    PyTorch draws the mask serially, which takes a fifth of the training time of a small network. On a CPU the
+    PyTorch draws the mask serially, which a small network feels in its training time. On a CPU the
     probability is rounded to a multiple of 1/256; survivors are scaled by what was really kept.
     """
 
