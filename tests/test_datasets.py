@@ -257,9 +257,9 @@ def test_files_that_are_no_archive_and_torn_archives(tmp_path):
 
 def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownDataset, match="unknown data set 'menagerie/shape'; did you mean 'menagerie/shapes'"):
-        load("menagerie/shape")
-    with pytest.raises(UnknownDataset, match=r"unknown data set 'cifra10'\n.*menagerie/shapes\n.*class/image"):
+    with pytest.raises(UnknownDataset, match="'menagerie/cifar_tem'; did you mean 'menagerie/cifar_ten'"):
+        load("menagerie/cifar_tem")
+    with pytest.raises(UnknownDataset, match=r"unknown data set 'cifra10'\n.*menagerie/cifar_ten\n.*class/image"):
         load("cifra10")
     with pytest.raises(UnknownDataset, match=f"no folder or archive at {tmp_path}/pets.zip"):
         load("pets.zip")
@@ -490,30 +490,30 @@ def test_progress_is_silent_in_logs(tmp_path, capfd, monkeypatch):
 
 def test_generated_sets_load_with_masks_and_from_the_cache(monkeypatch):
     arguments = {"image_size": 16, "train_count": 30, "val_count": 10, "test_count": 20, "seed": 5}
-    splits = load("menagerie/shapes", **arguments)
-    assert (splits.kind, splits.name, splits.left_out) == ("generated", "menagerie/shapes", ())
+    splits = load("menagerie/cifar_ten", **arguments)
+    assert (splits.kind, splits.name, splits.left_out) == ("generated", "menagerie/cifar_ten", ())
     assert [len(split) for _, split in splits.items()] == [30, 10, 20]
-    oracle = menagerie.generate("shapes", "test", 0, 20, 16, seed=5)
+    oracle = menagerie.generate("cifar_ten", "test", 0, 20, 16, seed=5)
     assert torch.equal(splits.test.images, oracle.images)
     assert torch.equal(splits.test.masks, oracle.masks)
     assert torch.equal(splits.test.labels, oracle.labels)
     monkeypatch.setattr(decoded, "render_into", refuse)
-    again = load("menagerie/shapes", **arguments)
+    again = load("menagerie/cifar_ten", **arguments)
     assert torch.equal(again.train.images, splits.train.images)
     assert again.fingerprint == splits.fingerprint
     with pytest.raises(AssertionError, match="decoded again"):
-        load("menagerie/shapes", **{**arguments, "seed": 6})
+        load("menagerie/cifar_ten", **{**arguments, "seed": 6})
 
 
 def test_classes_of_a_generated_set():
     arguments = {"image_size": 8, "train_count": 15, "val_count": 2, "test_count": 2}
-    splits = load("menagerie/shapes", classes=["star", "disc"], channels=1, **arguments)
+    splits = load("menagerie/cifar_ten", classes=["ship", "cat"], channels=1, **arguments)
     assert [len(split) for _, split in splits.items()] == [15, 2, 2]
     assert splits.train.images.shape[1:] == (1, 8, 8)
-    assert {name.split("/")[1] for name in splits.train.names} == {"star", "disc"}
-    assert all((label == 0) == ("star" in name) for name, label in zip(*_columns(splits.train), strict=True))
-    with pytest.raises(DataError, match="did you mean 'star'"):
-        load("menagerie/shapes", classes=["stars"])
+    assert {name.split("/")[1] for name in splits.train.names} == {"ship", "cat"}
+    assert all((label == 0) == ("ship/" in name) for name, label in zip(*_columns(splits.train), strict=True))
+    with pytest.raises(DataError, match="did you mean 'ship'"):
+        load("menagerie/cifar_ten", classes=["ships"])
 
 
 def _columns(split: Split):
@@ -521,10 +521,10 @@ def _columns(split: Split):
 
 
 def test_generated_in_memory_takes_a_bias():
-    split = datasets.generated("shapes", "val", count=12, image_size=8, habitat_bias=1.0)
-    oracle = menagerie.generate("shapes", "val", 0, 12, 8, habitat_bias=1.0)
+    split = datasets.generated("cifar_ten", "val", count=12, image_size=8, habitat_bias=1.0)
+    oracle = menagerie.generate("cifar_ten", "val", 0, 12, 8, habitat_bias=1.0)
     assert torch.equal(split.images, oracle.images)
-    assert split.names[3] == "val/disc/000003"
+    assert split.names[3] == "val/cat/000003"
 
 
 # ------------------------------------------------------------------ questions to the data

@@ -25,7 +25,7 @@ from imgcls.reports.result import show, validate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "05_good"
-PARAMETERS = """data: str = "menagerie/shapes"  # a name or a path
+PARAMETERS = """data: str = "menagerie/cifar_ten"  # a name or a path
 epochs: int = 4  # passes
 lr: float = 1e-2
 flip: bool = True

@@ -16,6 +16,7 @@ import torch
 from imgcls import menagerie, paths
 from imgcls.datasets import cache as _cache
 from imgcls.datasets.audit import Audit, Pair, audit
+from imgcls.datasets.checks import generated_checks
 from imgcls.datasets.sources import LAYOUT, SPLITS, DataError, LeftOut, arrange, open_source, stamp
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "available",
     "class_counts",
     "generated",
+    "generated_checks",
     "load",
     "statistics",
 ]
@@ -116,7 +118,7 @@ class Splits:
 
 def available() -> tuple[str, ...]:
     """Names that `load` knows without any path."""
-    return tuple(f"menagerie/{subset}" for subset in menagerie.SUBSETS)
+    return tuple(f"menagerie/{subset}" for subset in menagerie.subsets())
 
 
 def load(
@@ -130,6 +132,8 @@ def load(
     train_count: int | None = None,
     val_count: int | None = None,
     test_count: int | None = None,
+    habitat_bias: float = 0.0,
+    clutter: float = 1.0,
     cache: str | Path | None = None,
 ) -> Splits:
     """Load a generated set by name, or a folder, zip or tar of class/image or split/class/image files in place.
@@ -152,6 +156,8 @@ def load(
             render exactly so many.
         val_count: likewise.
         test_count: likewise.
+        habitat_bias: of generated sets, how often a subject stands in the habitat of its kind instead of any.
+        clutter: of generated sets, how much is left to luck, as in menagerie.generate.
         cache: folder of the decoded images, paths.CACHE if None.
 
     Raises:
@@ -169,7 +175,10 @@ def load(
             raise DataError(f"{name}_count must be at least 1, not {count}; leave it out for every image")
     name = str(name_or_path)
     if name in available():
-        return _load_generated(name, image_size, channels, classes, seed, counts, folder)
+        return _load_generated(name, image_size, channels, classes, seed, counts, habitat_bias, clutter, folder)
+    for control, value, plain in (("habitat_bias", habitat_bias, 0.0), ("clutter", clutter, 1.0)):
+        if value != plain:
+            raise DataError(f"{control}={value} goes with generated sets only, not with {name!r}")
     path = Path(name_or_path).expanduser()
     if not path.exists():
         raise UnknownDataset(_unknown(name, path))
@@ -343,22 +352,30 @@ def generated(
     channels: int = 3,
     seed: int = 0,
     habitat_bias: float = 0.0,
+    clutter: float = 1.0,
 ) -> Split:
-    """Render one split of a generated set, in memory and uncached; `habitat_bias` as in menagerie.generate."""
+    """Render one split of a generated set, in memory and uncached; the rest as in menagerie.generate."""
     count = menagerie.sizes(subset)[split] if count is None else count
-    batches = list(_render(subset, split, count, image_size, channels, seed, habitat_bias))
+    batches = list(_render(subset, split, torch.arange(count), image_size, channels, seed, habitat_bias, clutter))
     images, masks, labels = (torch.cat([batch[i] for batch in batches]) for i in range(3))
-    classes = menagerie.SUBSETS[subset].classes
+    classes = menagerie.subsets()[subset].classes
     return Split(images, labels, masks, tuple(name for batch in batches for name in batch[3]), classes)
 
 
 def _render(
-    subset: str, split: str, count: int, image_size: int, channels: int, seed: int, habitat_bias: float = 0.0
+    subset: str,
+    split: str,
+    index: torch.Tensor,
+    image_size: int,
+    channels: int,
+    seed: int,
+    habitat_bias: float,
+    clutter: float,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]]:
-    for start in range(0, count, GENERATED_BATCH):
-        size = min(GENERATED_BATCH, count - start)
-        batch = menagerie.generate(subset, split, start, size, image_size, seed, habitat_bias)
-        names = [f"{split}/{batch.classes[k]}/{start + i:06d}" for i, k in enumerate(batch.labels.tolist())]
+    for chosen in index.split(GENERATED_BATCH):
+        batch = menagerie.render(subset, split, chosen, image_size, seed, habitat_bias, clutter)
+        named = zip(batch.labels.tolist(), chosen.tolist(), strict=True)
+        names = [f"{split}/{batch.classes[label]}/{i:06d}" for label, i in named]
         yield batch.images if channels == 3 else _grey(batch.images), batch.masks, batch.labels, names
 
 
@@ -374,33 +391,45 @@ def _load_generated(
     classes: Sequence[str] | None,
     seed: int,
     counts: dict[str, int | None],
+    habitat_bias: float,
+    clutter: float,
     cache: Path,
 ) -> Splits:
     subset = name.removeprefix("menagerie/")
-    known = menagerie.SUBSETS[subset].classes
+    known = menagerie.subsets()[subset].classes
     chosen = _choose(classes, known, name)
+    wanted = torch.tensor([known.index(one) for one in chosen])
     splits, keys = {}, []
     for part, size in menagerie.sizes(subset).items():
-        # Image i shows class i modulo the number of classes, so whole rounds hold equally many of each.
-        wanted = counts[part] or size * len(chosen) // len(known)
-        total = -(-wanted // len(chosen)) * len(known)
-        fingerprint = hashlib.sha256(f"{menagerie.source_hash()}/{subset}/{part}/{total}/{seed}".encode()).hexdigest()
+        index = _indices(subset, wanted, size, counts[part])
+        what = f"{menagerie.source_hash()}/{subset}/{part}/{seed}/{habitat_bias}/{clutter}/{chosen}/{len(index)}"
+        fingerprint = hashlib.sha256(what.encode()).hexdigest()
         keys.append(fingerprint)
         expected = {"fingerprint": fingerprint[:16], "image_size": image_size, "channels": channels}
         folder = cache / f"{fingerprint[:16]}-{image_size}-{channels}"
-        batches = _render(subset, part, total, image_size, channels, seed)
-        stored = _cache.read(folder, expected) or _cache.write(
-            folder,
-            expected,
-            lambda aside, batches=batches, total=total: _cache.render_into(aside, total, batches, image_size, channels),
-        )
-        class_of = _parse(stored.names)[1]
-        indices = np.array([i for i, one in enumerate(class_of) if one in chosen][:wanted], dtype=np.int64)
-        images, masks = stored.gather(indices)
-        labels = torch.tensor([chosen.index(class_of[i]) for i in indices], dtype=torch.int64)
-        splits[part] = Split(images, labels, masks, tuple(stored.names[i] for i in indices), chosen)
+
+        def fill(aside: Path, part: str = part, index: torch.Tensor = index) -> dict:
+            batches = _render(subset, part, index, image_size, channels, seed, habitat_bias, clutter)
+            return _cache.render_into(aside, len(index), batches, image_size, channels)
+
+        stored = _cache.read(folder, expected) or _cache.write(folder, expected, fill)
+        images, masks = stored.gather(np.arange(len(index)))
+        label_of = {name: label for label, name in enumerate(chosen)}
+        labels = torch.tensor([label_of[one] for one in _parse(stored.names)[1]], dtype=torch.int64)
+        splits[part] = Split(images, labels, masks, tuple(stored.names), chosen)
     fingerprint = hashlib.sha256("/".join(keys).encode()).hexdigest()[:16]
     return Splits(**splits, classes=chosen, left_out=(), fingerprint=fingerprint, name=name, kind="generated")
+
+
+def _indices(subset: str, wanted: torch.Tensor, size: int, count: int | None) -> torch.Tensor:
+    """The first images of the wanted classes: `count` of them, or those among the first `size` of the subset."""
+    if count is None:
+        index = torch.arange(size)
+        return index[torch.isin(menagerie.labels(subset, index), wanted)]
+    once = len(menagerie.subsets()[subset].order)
+    in_order = torch.isin(menagerie.labels(subset, torch.arange(once)), wanted).sum()
+    index = torch.arange(once * (-(-count // int(in_order))))
+    return index[torch.isin(menagerie.labels(subset, index), wanted)][:count]
 
 
 # ------------------------------------------------------------------ questions to the data

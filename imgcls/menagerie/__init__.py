@@ -1,34 +1,48 @@
-"""Generated images: no download, exact masks and parts, and as many as one asks for."""
+"""Generated images: no download, exact masks and parts, and as many as one asks for.
+
+How a picture comes about, one module for each step: a row of the species table and a random draw give an individual
+(`kinds`); its body plan (`plans`) poses a skeleton of primitives (`anatomy`); the view (`view`) turns it and fits it to
+the frame; the primitives become pixels (`raster`), which get their coat (`coat`) and light in a place (`scene`);
+`picture` puts the steps in order.
+"""
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from imgcls.menagerie import shapes
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie import picture
+from imgcls.menagerie import scene as scenes
+from imgcls.menagerie.anatomy import PARTS
+from imgcls.menagerie.draws import WORD, Draws
+from imgcls.menagerie.draws import mix as scramble
+from imgcls.menagerie.kinds import attribute_names, attributes, differences, document, row, table
+from imgcls.menagerie.making import steps
+from imgcls.menagerie.threads import one_thread_each
+
+__all__ = [
+    "HABITATS", "PARTS", "SPLITS", "Generated", "Subset", "attribute_names", "attributes", "differences", "generate",
+    "labels", "one_thread_each", "portraits", "render", "row", "sizes", "source_hash", "steps", "subsets", "table",
+]  # fmt: skip
 
 SPLITS = ("train", "val", "test")
-CHUNK = 2**17  # pixels rendered at a time: its temporaries stay in the processor's cache
+HABITATS = tuple(scenes.HABITATS)
+UNKNOWN = "unknown"  # the last class of species_mixed
 
 
 @dataclass(frozen=True)
 class Subset:
-    """A kind of images: image i shows class i modulo the number of classes, everything else is drawn."""
+    """What a generated data set shows; which class and kind image i shows is a function of i alone."""
 
     classes: tuple[str, ...]
-    parts: tuple[str, ...]  # names of the values 1, 2, … of Generated.parts
+    kinds: tuple[tuple[str, ...], ...]  # of each class
     sizes: tuple[int, int, int]  # of train, val and test, unless asked otherwise
-    render: Callable[[Draws, torch.Tensor, int, float], tuple[torch.Tensor, torch.Tensor]]  # -> images, parts
-
-
-SUBSETS = {"shapes": Subset(shapes.CLASSES, shapes.PARTS, (4000, 500, 1000), shapes.render)}
+    image_size: int  # that its classes need to be told apart with ease
+    order: tuple[int, ...]  # classes of successive images, over and over
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +51,46 @@ class Generated:
 
     images: torch.Tensor  # uint8 (N, 3, H, W)
     masks: torch.Tensor  # bool (N, H, W), the visible subject
-    parts: torch.Tensor  # uint8 (N, H, W), 0 is background
+    parts: torch.Tensor  # uint8 (N, H, W), 0 is what is not the subject, k is PARTS[k - 1]
+    depth: torch.Tensor  # float32 (N, H, W), larger is nearer, in halves of the image's width; NaN off the subject
     labels: torch.Tensor  # int64 (N,)
     classes: tuple[str, ...]
+    kinds: tuple[str, ...]  # of each image
+    habitats: tuple[str, ...]  # of each image
+    traits: torch.Tensor  # float32 (N, T): attributes of the individual shown, named by attribute_names()
+
+
+@cache
+def subsets() -> dict[str, Subset]:
+    """Every generated set by name."""
+    found = {}
+    for name, entry in document()["subsets"].items():
+        classes = entry.get("classes") or {species: [species] for species in entry["species"]}
+        each = entry.get("each")
+        order = _evenly(_counts(name, len(classes), *each)) if each else tuple(range(len(classes)))
+        kinds = tuple(tuple(one) for one in classes.values())
+        found[name] = Subset(tuple(classes), kinds, tuple(entry["sizes"]), entry["image_size"], order)
+    return found | {"species_mixed": _mixed(found["species"], found["species_unseen"])}
+
+
+def _counts(name: str, classes: int, least: int, most: int) -> list[int]:
+    """A number of images for each class, from least to most."""
+    drawn = Draws(f"{name}/counts", torch.arange(classes)).number(least, most + 1)
+    return [int(one) for one in drawn]
+
+
+def _evenly(counts: Sequence[int]) -> tuple[int, ...]:
+    """Classes in an order that spreads each as evenly as can be, class c occurring counts[c] times."""
+    places = [((k + 0.5) / count, label) for label, count in enumerate(counts) for k in range(count)]
+    return tuple(label for _, label in sorted(places))
+
+
+def _mixed(seen: Subset, unseen: Subset) -> Subset:
+    """All species of both, those of the second being one class."""
+    classes = (*seen.classes, UNKNOWN)
+    unknown = tuple(kind for kinds in unseen.kinds for kind in kinds)
+    order = _evenly([1] * len(seen.classes) + [len(unseen.classes)])
+    return Subset(classes, (*seen.kinds, unknown), (500, 500, 1500), seen.image_size, order)
 
 
 def generate(
@@ -50,6 +101,7 @@ def generate(
     image_size: int = 64,
     seed: int = 0,
     habitat_bias: float = 0.0,
+    clutter: float = 1.0,
 ) -> Generated:
     """Render images `start` to `start + count` of a split.
 
@@ -57,40 +109,109 @@ def generate(
     however many threads. Another `image_size` shows the same scene in more or fewer pixels.
 
     Args:
-        subset: a name in SUBSETS.
+        subset: a name in `subsets()`.
         split: train, val or test.
         start: index of the first image.
         count: number of images.
         image_size: height and width in pixels.
         seed: of every random draw.
-        habitat_bias: probability with which the background, and what grows in it, takes the hue that belongs to
-            the class; masks and parts do not depend on it.
+        habitat_bias: probability with which the picture is taken in the habitat of the kind instead of any; the
+            subject, its place in the frame and what hides it do not depend on it.
+        clutter: how much a picture is a matter of luck: at 0 every subject is whole, large and in the middle, seen
+            from the side with nothing in front of it; at 1, as the sets have it, any of that may be otherwise.
 
     Raises:
         ValueError: for an unknown subset or split, or a number out of range.
     """
-    kind = _subset(subset)
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
     if start < 0 or count < 0 or start + count > 2**31:
         raise ValueError(f"start {start} and count {count} must not be negative, with a sum of at most 2**31")
+    return render(subset, split, torch.arange(start, start + count), image_size, seed, habitat_bias, clutter)
+
+
+def render(
+    subset: str,
+    split: str,
+    index: torch.Tensor,
+    image_size: int = 64,
+    seed: int = 0,
+    habitat_bias: float = 0.0,
+    clutter: float = 1.0,
+    subject: bool = True,
+) -> Generated:
+    """Render chosen images, `index` int64 (N), with or without their subject; everything else as for `generate`."""
+    known = _subset(subset)
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
     if image_size < 1:
         raise ValueError(f"image_size must be at least 1 pixel, not {image_size}")
     if not 0 <= habitat_bias <= 1:
         raise ValueError(f"habitat_bias is a probability from 0 to 1, not {habitat_bias}")
-    images = torch.empty(count, 3, image_size, image_size, dtype=torch.uint8)
-    parts = torch.empty(count, image_size, image_size, dtype=torch.uint8)
-    labels = torch.arange(start, start + count) % len(kind.classes)
-    step = max(1, CHUNK // image_size**2)
+    if not 0 <= clutter <= 1:
+        raise ValueError(f"clutter is a share from 0 to 1, not {clutter}")
+    key = f"{subset}/{split}/{seed}"
+    label = labels(subset, index)
+    drawn = scramble(index & WORD).tolist()
+    kinds = tuple(known.kinds[c][word % len(known.kinds[c])] for c, word in zip(label.tolist(), drawn, strict=True))
+    draws = Draws(f"{key}/habitat", index)
+    own = torch.tensor([HABITATS.index(str(row(kind)["habitat"])) for kind in kinds], dtype=torch.int64)
+    habitat = torch.where(draws.chance(habitat_bias, ()), own, (draws.number() * len(HABITATS)).long())
+    taken = picture.take(kinds, habitat, key, index, image_size, subject=subject, clutter=clutter)
+    return _generated(taken, label, known.classes, kinds, habitat)
 
-    def fill(begin: int) -> None:
-        rows = slice(begin, min(begin + step, count))
-        draws = Draws(f"{subset}/{split}/{seed}", torch.arange(start + rows.start, start + rows.stop))
-        images[rows], parts[rows] = kind.render(draws, labels[rows], image_size, habitat_bias)
 
-    with one_thread_each() as pool:
-        list(pool.map(fill, range(0, count, step)))
-    return Generated(images, parts > 0, parts, labels, kind.classes)
+def portraits(
+    kinds: Sequence[str],
+    habitat: str | None = None,
+    yaw: Sequence[float] | None = None,
+    same: bool = False,
+    image_size: int = 96,
+    seed: int = 0,
+    clutter: float = 1.0,
+) -> Generated:
+    """Render one picture of each of some kinds, whatever subset they are in; labels number the kinds.
+
+    Args:
+        kinds: names of rows of the table; a kind may occur more than once.
+        habitat: a name in HABITATS, drawn if None.
+        yaw: whence each is seen, in radians: 0 has the head to the right, π to the left, π/2 away; drawn if None.
+        same: whether pictures of one kind show the same individual.
+        image_size: height and width in pixels.
+        seed: of every random draw.
+        clutter: as for `generate`.
+
+    Raises:
+        ValueError: for an unknown kind or habitat.
+    """
+    if habitat is not None and habitat not in HABITATS:
+        raise ValueError(f"unknown habitat {habitat!r}; choose one of: {', '.join(HABITATS)}")
+    key = f"portraits/{seed}"
+    index = torch.zeros(len(kinds), dtype=torch.int64) if same else torch.arange(len(kinds))
+    drawn = (Draws(f"{key}/habitat", index).number() * len(HABITATS)).long()
+    places = drawn if habitat is None else torch.full_like(index, HABITATS.index(habitat))
+    turned = None if yaw is None else torch.tensor(yaw, dtype=torch.float32)
+    taken = picture.take(kinds, places, key, index, image_size, turned, clutter=clutter)
+    classes = tuple(dict.fromkeys(kinds))
+    label = torch.tensor([classes.index(kind) for kind in kinds], dtype=torch.int64)
+    return _generated(taken, label, classes, tuple(kinds), places)
+
+
+def _generated(
+    taken: picture.Pictures,
+    labels: torch.Tensor,
+    classes: tuple[str, ...],
+    kinds: tuple[str, ...],
+    habitat: torch.Tensor,
+) -> Generated:
+    return Generated(
+        taken.images, taken.parts > 0, taken.parts, taken.depth, labels, classes, kinds,
+        tuple(HABITATS[i] for i in habitat.tolist()), taken.traits,
+    )  # fmt: skip
+
+
+def labels(subset: str, index: torch.Tensor) -> torch.Tensor:
+    """Class of each image, int64 like `index`; the same in every split."""
+    order = torch.tensor(_subset(subset).order)
+    return order[index % len(order)]
 
 
 def sizes(subset: str) -> dict[str, int]:
@@ -98,34 +219,19 @@ def sizes(subset: str) -> dict[str, int]:
     return dict(zip(SPLITS, _subset(subset).sizes, strict=True))
 
 
-@contextmanager
-def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool of as many threads as torch would use, each of which computes alone.
-
-    An image takes a thousand small operations; threads that meet after every one of them wait for the slowest,
-    which on a busy machine costs many times the work itself.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # taken over by the threads that start now
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
-
-
 @cache
 def source_hash() -> str:
-    """Hash of the code that draws: cached images made by other code must not be taken for these."""
+    """Hash of all that decides how an image looks: cached images made otherwise must not be taken for these."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(one for one in Path(__file__).parent.rglob("*") if one.suffix in (".py", ".toml")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 def _subset(name: str) -> Subset:
-    if name not in SUBSETS:
-        close = difflib.get_close_matches(name, SUBSETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(SUBSETS)}"
+    known = subsets()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(known)}"
         raise ValueError(f"unknown subset {name!r}; {hint}")
-    return SUBSETS[name]
+    return known[name]

@@ -52,11 +52,20 @@ class Draws:
         """True with a probability, bool (N, *shape)."""
         return self.uniform(shape=shape) < probability
 
-    def direction(self, shape: tuple[int, ...] = (1, 1)) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine of a uniform angle, float32 (N, *shape) each."""
-        index = self.words(*shape) >> 20
-        cosine, sine = _circle()
-        return cosine[index], sine[index]
+    def number(self, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+        """One uniform number per image, float32 (N,)."""
+        return self.uniform(low, high, ())
+
+    def bell(self, *shape: int) -> torch.Tensor:
+        """Bell-shaped, mean 0, deviation 1, never beyond 3.5, float32 (N, *shape): the sum of a word's four bytes."""
+        word = self.words(*shape)
+        total = (word & 0xFF) + (word >> 8 & 0xFF) + (word >> 16 & 0xFF) + (word >> 24)
+        return (total.float() - 510) * (1 / math.sqrt((256**2 - 1) / 3))
+
+    def pick(self, *weights: float) -> torch.Tensor:
+        """Index of one of the weights, drawn in their proportion, int64 (N,)."""
+        bounds = torch.tensor(weights).cumsum(0) * (1 / math.fsum(weights))
+        return (self.number()[:, None] >= bounds[:-1]).sum(dim=1)
 
     def noise(self, size: int) -> torch.Tensor:
         """Bell-shaped noise of mean 0 and deviation 1 per pixel and channel, float32 (N, 3, size, size).
@@ -69,15 +78,13 @@ class Draws:
         a, b, c, d = octets * (1 / math.sqrt((256**2 - 1) / 3))
         return torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], dim=1)
 
-    def texture(self, size: int, cells: int) -> torch.Tensor:
-        """Smooth noise in [0, 1), float32 (N, size, size): random values on a grid of `cells`², interpolated."""
-        grid = self.uniform(shape=(cells + 1, cells + 1))
-        position = (torch.arange(size) + 0.5) * (cells / size)
-        cell = position.long()
-        weight = position - cell
-        weight = weight * weight * (3 - 2 * weight)
-        rows = grid[:, cell] * (1 - weight)[:, None] + grid[:, cell + 1] * weight[:, None]
-        return rows[:, :, cell] * (1 - weight) + rows[:, :, cell + 1] * weight
+
+
+def cos_sin(angle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine of an angle in radians, to the nearest of ANGLES steps of a turn."""
+    index = (angle * (ANGLES / (2 * math.pi))).floor().long() & (ANGLES - 1)
+    cosine, sine = _circle()
+    return cosine[index], sine[index]
 
 
 @cache
