@@ -27,6 +27,7 @@ ALLOWED = {
     "search": {"training"},
     "openset": {"statistics", "evaluation"},
     "explain": {"models"},
+    "baselines": {"batches", "evaluation"},
     "plots": set(),
     "reports": {"plots"},
 }

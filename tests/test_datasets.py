@@ -520,11 +520,27 @@ def _columns(split: Split):
     return split.names, split.labels.tolist()
 
 
-def test_generated_in_memory_takes_a_bias():
-    split = datasets.generated("cifar_ten", "val", count=12, image_size=8, habitat_bias=1.0)
-    oracle = menagerie.generate("cifar_ten", "val", 0, 12, 8, habitat_bias=1.0)
+def test_generated_in_memory_takes_both_controls():
+    split = datasets.generated("cifar_ten", "val", count=12, image_size=8, habitat_bias=1.0, clutter=0.0)
+    oracle = menagerie.generate("cifar_ten", "val", 0, 12, 8, habitat_bias=1.0, clutter=0.0)
     assert torch.equal(split.images, oracle.images)
     assert split.names[3] == "val/cat/000003"
+
+
+def test_sets_of_other_clutter_are_cached_apart(tmp_path):
+    counts = {"image_size": 8, "train_count": 4, "val_count": 2, "test_count": 2, "cache": tmp_path}
+    plain, cluttered = (load("menagerie/fox_elephant", clutter=clutter, **counts) for clutter in (0.0, 1.0))
+    assert plain.fingerprint != cluttered.fingerprint
+    assert torch.equal(
+        plain.train.images, menagerie.generate("fox_elephant", count=4, image_size=8, clutter=0.0).images
+    )
+    assert not torch.equal(plain.train.images, cluttered.train.images)
+
+
+def test_generated_sets_keep_their_promises():
+    checks = datasets.generated_checks("cifar_ten", image_size=16)
+    assert list(checks.columns) == ["check", "expected", "measured", "passed"]
+    assert checks["passed"].all(), checks
 
 
 # ------------------------------------------------------------------ questions to the data

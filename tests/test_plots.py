@@ -20,6 +20,7 @@ from PIL import Image
 
 from imgcls import plots
 from imgcls.plots import display, theme
+from imgcls.plots.pictures import neighbours
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 LONG = ("german shepherd", "humpback whale", "siamese cat", "spider monkey", "hippopotamus")
@@ -68,6 +69,15 @@ COSTS = pd.DataFrame(
     {"what": ["blue and red swapped", "nothing"], "value": [0.7, 0.85], "low": [0.68, 0.84], "high": [0.72, 0.86]}
     | {"reference": [0.85, 0.85]}
 )
+SCORES_OF_CONTROLS = pd.DataFrame(
+    [
+        (control, setting, method, value, value - 0.05, value + 0.05)
+        for control, settings in (("image_size", ("32", "64")), ("clutter", ("0", "0.5", "1")))
+        for setting in settings
+        for method, value in (("network", 0.7), ("colours", 0.4))
+    ],
+    columns=["control", "setting", "method", "value", "low", "high"],
+)
 COUNTS = pd.DataFrame({"train": [1200, 30, 5], "test": [10, 20, 30]}, index=["cat", "dog", "bird"])
 CONFUSION = np.array([[100, 0], [60, 40]])
 
@@ -83,6 +93,7 @@ CHARTS = {
     "ladder": lambda: plots.ladder(RUNGS),
     "accuracy_against_seconds": lambda: plots.accuracy_against_seconds(TIMES),
     "mistakes": lambda: plots.mistakes(COSTS),
+    "controls": lambda: plots.controls(SCORES_OF_CONTROLS, chance=0.1, xlabel="setting"),
 }
 SHEETS = {
     "sample_grid": lambda: plots.sample_grid(pictures(20), torch.arange(20) % 10, CLASSES),
@@ -94,6 +105,10 @@ SHEETS = {
     "duplicates": lambda: plots.duplicates(
         [(pictures(1)[0], pictures(1, size=32)[0])], [("train/cat/1.jpg", "test/cat/2.jpg")], [1.0]
     ),
+    "gallery": lambda: plots.gallery(pictures(7), LONG + CLASSES[:2]),
+    "picture_rows": lambda: plots.picture_rows({"16": pictures(4), "32": pictures(4, 32)}, LONG[:4]),
+    "part_maps": lambda: plots.part_maps(pictures(3), torch.arange(3 * 256).view(3, 16, 16) % 6, LONG),
+    "landscape": lambda: plots.landscape(pictures(10), CLASSES, torch.rand(10, 4), columns=4),
 }
 
 
@@ -275,6 +290,11 @@ def test_the_palette_keeps_the_fills_of_a_chart_exact():
         lambda: plots.ladder(RUNGS[:0]),
         lambda: plots.accuracy_against_seconds(TIMES[:0]),
         lambda: plots.mistakes(COSTS[:0]),
+        lambda: plots.controls(SCORES_OF_CONTROLS[:0]),
+        lambda: plots.gallery(pictures(0)),
+        lambda: plots.picture_rows({}),
+        lambda: plots.part_maps(pictures(0), torch.zeros(0, 16, 16), LONG),
+        lambda: plots.landscape(pictures(0), [], torch.rand(0, 4)),
         lambda: plots.filters(torch.rand(0, 3, 3, 3)),
         lambda: plots.cam_grid(pictures(0), torch.rand(0, 4, 4), []),
         lambda: plots.sizes([], []),
@@ -547,6 +567,79 @@ def test_cam_grid_pairs_each_picture_with_its_map():
     none, most = ax.images[1].get_array()[0, 0], ax.images[3].get_array()[0, 0]
     assert none[2] > none[1] and most[0] > 100 and most[1] > 100  # noqa: PT018 - viridis: violet, yellow
     assert {"✓ cat 91 %", "✗ dog 80 %", "no weight", "most weight"} == {t.get_text() for t in ax.texts}
+
+
+def test_gallery_writes_each_title_under_its_picture():
+    ax = plots.gallery(pictures(3), ["cat", "a dog of many words that need lines", "bird"], columns=3).axes[0]
+    assert len(ax.images) == 3
+    assert " ".join(t.get_text() for t in ax.texts) == "cat a dog of many words that need lines bird"
+    assert len(plots.gallery(pictures(3)).axes[0].texts) == 0
+
+
+def test_picture_rows_keep_the_pixels_of_each_row_and_align_its_columns():
+    ax = plots.picture_rows({"16 pixels": pictures(3), "32 pixels": pictures(3, 32)}, ["a", "b", "c"]).axes[0]
+    assert [t.get_text() for t in ax.texts] == ["a", "b", "c", "16 pixels", "32 pixels"]
+    assert [image.get_array().shape[0] for image in ax.images] == [16] * 3 + [32] * 3
+    extents = [image.get_extent() for image in ax.images]
+    assert [one[:2] for one in extents[:3]] == [one[:2] for one in extents[3:]]
+    assert max(one[2] for one in extents[:3]) < min(one[3] for one in extents[3:])  # y grows downwards
+
+
+def test_part_maps_name_the_parts_that_occur():
+    parts = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    parts[0, :8], parts[1, 4:] = 2, 5
+    ax = plots.part_maps(pictures(2), parts, LONG).axes[0]
+    assert [t.get_text() for t in ax.texts] == [LONG[1], LONG[4]]
+    drawn = ax.images[1].get_array()
+    assert (drawn[0, 0] != drawn[15, 0]).any()
+    swatch = [patch.get_facecolor()[:3] for patch in ax.patches][1]  # after the plate
+    assert np.allclose(np.array(swatch) * 255, drawn[0, 0])
+
+
+def test_a_key_wraps_where_its_line_ends():
+    ax = plots.part_maps(pictures(1), torch.arange(256).view(1, 16, 16) % 31, [f"a long name {i}" for i in range(30)])
+    places = [t.get_position() for t in ax.axes[0].texts]
+    assert len({round(y, 3) for _, y in places}) > 3
+    assert max(x for x, _ in places) < plots.WIDTH
+
+
+def test_landscape_puts_like_next_to_like():
+    features = torch.tensor([[0.0], [9.0], [1.0], [8.0], [2.0], [7.0], [3.0], [6.0]])
+    order = neighbours(features, columns=8)
+    assert features[order, 0].tolist() in ([0, 1, 2, 3, 6, 7, 8, 9], [9, 8, 7, 6, 3, 2, 1, 0])
+    ax = plots.landscape(pictures(8), list("abcdefgh"), features, columns=8).axes[0]
+    assert "".join(t.get_text() for t in ax.texts) in ("aceghfdb", "bdfhgeca")
+
+
+def test_no_exchange_of_two_neighbours_would_help():
+    features = torch.rand(12, 5, generator=torch.Generator().manual_seed(3))
+    order = neighbours(features, columns=4)
+    assert sorted(order) == list(range(12))
+
+    y, x = np.divmod(np.arange(12), 4)
+    near = 1 / np.maximum((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2, 1) ** 2
+    distance = torch.cdist(features, features).numpy()
+
+    def cost(order):
+        return (near * distance[np.ix_(order, order)]).sum()
+
+    best = cost(order)
+    for a in range(12):
+        for b in range(a):
+            swapped = order.copy()
+            swapped[[a, b]] = swapped[[b, a]]
+            assert cost(swapped) >= best - 1e-4
+
+
+def test_controls_draw_each_method_in_each_panel_with_its_intervals():
+    figure = plots.controls(SCORES_OF_CONTROLS, chance=0.1)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["image_size", "clutter"]
+    assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["0", "0.5", "1"]
+    network, colours = figure.axes[1].lines[:2]
+    assert (network.get_ydata().tolist(), colours.get_ydata().tolist()) == ([0.7] * 3, [0.4] * 3)
+    assert (network.get_xdata() < colours.get_xdata()).all()  # side by side
+    [legend] = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["network", "colours", "guessing"]
 
 
 def test_filters_draw_every_filter_and_average_deep_ones():

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 NAMES = ("train", "val", "test")
-GENERATED_BATCH = 256
+GENERATED_BATCH = 1024
 LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as Pillow has them
 
 

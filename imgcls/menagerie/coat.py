@@ -11,7 +11,7 @@ import torch
 from imgcls.menagerie import noise
 from imgcls.menagerie.draws import Draws
 from imgcls.menagerie.kinds import Traits
-from imgcls.menagerie.raster import Surface
+from imgcls.menagerie.raster import Surface, pick
 
 PATTERNS = ("plain", "stripes", "spots", "rosettes", "patches", "scales", "speckles", "bands")
 # Strength of the fine structure, its cells per unit of length, its relief, how far it frays the outline, and by how
@@ -73,19 +73,12 @@ def paint(
     Returns:
         colour (3, S); relief (S), added to the normal; fray (S), by how much the outline draws back, in body units.
     """
-    scale, amount, contrast, roughness, grain, relief, fray, stretch = coat.numbers.T.contiguous()[:, who]
-    kind = coat.pattern[who]
-    x, y, z = (place[i] * scale + coat.shift[who, i] for i in range(3))
-    rough = noise.volume()[noise.index3(x, y, z)]
-    nearest, second = noise.spots()
-    marked = (
-        (kind == PATTERNS.index("spots"))
-        | (kind == PATTERNS.index("rosettes"))
-        | (kind == PATTERNS.index("scales"))
-        | (kind == PATTERNS.index("speckles"))
-    )
-    where = torch.where(marked, noise.index3(x, y, z), 0)
-    near, next_near = nearest[where], second[where]
+    scale, amount, contrast, roughness, grain, relief, fray, stretch = pick(coat.numbers.T, who)
+    kind = pick(coat.pattern, who)
+    shift = pick(coat.shift.T, who)
+    spot = noise.index3(*(place[i] * scale + shift[i] for i in range(3)))
+    rough = pick(noise.volume(), spot)
+    near, next_near = (pick(one, spot) for one in noise.spots())
 
     # A triangle wave of the stripe coordinate, bent by noise; marks fade towards the belly.
     phase = surface.along * scale + (rough - 0.5) * 1.1
@@ -104,17 +97,15 @@ def paint(
     mark = torch.zeros_like(wave)
     for index, name in enumerate(PATTERNS):
         if name in fields:
-            mark = torch.where(kind == index, fields[name], mark)
+            mark += fields[name] * (kind == index)
     mark = (mark * contrast * surface.pattern).clamp(0, 1)
     below = _ramp(-up, 0.05, 0.7) * surface.belly
 
     grains = (grain * stretch, grain, grain)
-    fine = noise.volume()[noise.index3(*(place[i] * grains[i] + coat.shift[who, 2 - i] for i in range(3)))]
+    fine = pick(noise.volume(), noise.index3(*(place[i] * grains[i] + shift[2 - i] for i in range(3))))
     tone = 1 + roughness * 1.6 * (fine - 0.5) + roughness * 0.5 * (rough - 0.5)
     painted = []
-    for channel in range(3):
-        base = surface.colour[channel]
-        base = base + (coat.belly[who, channel] - base) * below
-        base = base + (coat.mark[who, channel] - base) * mark
-        painted.append(base * tone)
+    for base, light, colour in zip(surface.colour, coat.belly.T, coat.mark.T, strict=True):
+        base = base + (pick(light, who) - base) * below
+        painted.append((base + (pick(colour, who) - base) * mark) * tone)
     return torch.stack(painted), (fine - 0.5) * relief, fine * fray

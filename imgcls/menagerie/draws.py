@@ -79,7 +79,6 @@ class Draws:
         return torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], dim=1)
 
 
-
 def cos_sin(angle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and sine of an angle in radians, to the nearest of ANGLES steps of a turn."""
     index = (angle * (ANGLES / (2 * math.pi))).floor().long() & (ANGLES - 1)

@@ -7,7 +7,7 @@ import torch
 from imgcls.menagerie import coat as coats
 from imgcls.menagerie.anatomy import CAPSULE, PARTS, RA, RB, SHAPE, P, U, V, W
 from imgcls.menagerie.coat import Coat
-from imgcls.menagerie.raster import Surface, present, rectangles, square
+from imgcls.menagerie.raster import Surface, pick, present, rectangles, square
 from imgcls.menagerie.scene import Scene
 from imgcls.menagerie.view import View, back
 
@@ -33,11 +33,11 @@ def lit(surface: Surface, coat: Coat, view: View, scene: Scene, size: int) -> tu
     y = 1 - (row.float() + 0.5) * (2 / size)
     spot = back(view, who, x, y, surface.depth)
     nx, ny, nz = surface.normal / square(*surface.normal).sqrt().clamp(min=1e-4)
-    m = view.turn[:, :, 1].T.contiguous()[:, who]
+    m = pick(view.turn[:, :, 1].T, who)
     up = nx * m[0] + ny * m[1] + nz * m[2]
     painted, relief, fray = coats.paint(surface, coat, who, spot, up)
 
-    lx, ly, lz = scene.light.T.contiguous()[:, who]
+    lx, ly, lz = pick(scene.light.T, who)
     facing = nx * lx + (ny + relief) * ly + (nz + relief) * lz
     diffuse = (facing * (1 - WRAP) + WRAP).clamp(min=0)
     glance = (nx * lx + ny * ly + nz * (lz + 1)).clamp(min=0) / square(lx, ly, lz + 1).sqrt()
@@ -47,11 +47,11 @@ def lit(surface: Surface, coat: Coat, view: View, scene: Scene, size: int) -> tu
     above = 0.5 + 0.5 * up
     result = []
     for channel in range(3):
-        key = scene.key[:, channel][who]
-        fill = scene.bounce[:, channel][who]
-        fill = fill + (scene.ambient[:, channel][who] - fill) * above
+        key = pick(scene.key[:, channel], who)
+        fill = pick(scene.bounce[:, channel], who)
+        fill = fill + (pick(scene.ambient[:, channel], who) - fill) * above
         result.append(painted[channel] * (key * diffuse + fill) * rim + key * glance * surface.gloss)
-    fray = fray * _frayed()[surface.part.long()] * view.scale[who] * (size / 2)
+    fray = fray * pick(_frayed(), surface.part.long()) * pick(view.scale, who) * (size / 2)
     return torch.stack(result), surface.edge + fray
 
 
@@ -89,15 +89,15 @@ def shade(subject: torch.Tensor, view: View, scene: Scene, size: int) -> torch.T
     low = torch.stack([torch.minimum(ax, bx) - reach + dx, level - (torch.maximum(az, bz) + reach) * sine], dim=1)
     high = torch.stack([torch.maximum(ax, bx) + reach + dx, level - (torch.minimum(az, bz) - reach) * sine], dim=1)
     which, column, row = rectangles(low, high, size)
-    x = (column.float() + 0.5) * (2 / size) - 1 - dx[which]
-    z = (level[which] - (1 - (row.float() + 0.5) * (2 / size))) / sine[which]
-    px, pz = x - ax[which], z - az[which]
-    ux, uz = (bx - ax)[which], (bz - az)[which]
+    x = (column.float() + 0.5) * (2 / size) - 1 - pick(dx, which)
+    z = (pick(level, which) - (1 - (row.float() + 0.5) * (2 / size))) / pick(sine, which)
+    px, pz = x - pick(ax, which), z - pick(az, which)
+    ux, uz = pick(bx - ax, which), pick(bz - az, which)
     t = ((px * ux + pz * uz) / square(ux, uz).clamp(min=1e-6)).clamp(0, 1)
-    distance = square(px - t * ux, pz - t * uz).sqrt() - radius[which]
+    distance = square(px - t * ux, pz - t * uz).sqrt() - pick(radius, which)
     dark = (0.5 - distance * (1 / PENUMBRA)).clamp(0, 1)
     result = torch.zeros(count * size * size)
-    result.scatter_reduce_(0, (image_of[which] * size + row) * size + column, dark, "amax")
+    result.scatter_reduce_(0, (pick(image_of, which) * size + row) * size + column, dark, "amax")
     y = 1 - (torch.arange(size) + 0.5) * (2 / size)
     strength = torch.where(y < scene.numbers[:, :1], scene.shadow[:, None], 0.0)  # none on what stands at the horizon
     return 1 - result.view(count, size, size) * strength[:, :, None]

@@ -20,7 +20,7 @@ from imgcls.menagerie.threads import one_thread_each
 from imgcls.menagerie.view import View, place, turning
 
 FINE = 2  # the subject is rendered with so many pixels per pixel, each way
-CHUNK = 2**16  # pixels rendered at a time: its temporaries stay in the processor's cache
+CHUNK = 2**17  # pixels rendered at a time: its temporaries stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +141,11 @@ def shoot(
     depth = torch.empty(count, size, size)
     step = max(1, CHUNK // size**2)
 
+    # Habitats have painters of their own: images of one habitat are painted together.
+    order = scene.habitat.argsort(stable=True)
+
     def fill(begin: int) -> None:
-        rows = torch.arange(begin, min(begin + step, count))
+        rows = order[begin : begin + step]
         image, part, far = _render(
             torch.cat([posed[rows], front[rows]], dim=1), posed[rows], _of(model.coat, rows), _of(view, rows),
             scene.rows(rows), size,
@@ -186,10 +189,14 @@ def _render(
     pixel = (who * size + row // FINE) * size + (within - row * fine) // FINE
     cover = (0.5 - edge).clamp(0, 1) * (1 / FINE**2)
     subject_cover = torch.where(surface.part > 0, cover, 0.0)
-    values = torch.stack([*(light * cover), cover, subject_cover], dim=1)
-    total = torch.zeros(count * size * size, 5).index_add_(0, pixel, values).view(count, size, size, 5)
-    image = image * (1 - total[..., 3])[:, None] + total[..., :3].permute(0, 3, 1, 2)
-    mask = total[..., 4] >= 0.5
+    total = torch.stack(
+        [
+            torch.zeros(count * size * size).scatter_add_(0, pixel, one)
+            for one in (*(light * cover), cover, subject_cover)
+        ]
+    ).view(5, count, size, size)
+    image = image * (1 - total[3])[:, None] + total[:3].transpose(0, 1)
+    mask = total[4] >= 0.5
 
     owned = (edge <= 0) & (surface.part > 0)
     pixel, depth, part = pixel[owned], surface.depth[owned], surface.part[owned]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.menagerie import scene_tables as tables
-from imgcls.menagerie.raster import rectangles
+from imgcls.menagerie.raster import pick, rectangles
 from imgcls.menagerie.scene_tables import ALPHA, LIGHT, LINES, SHAPES, STAMP, STAMP_LEVELS, TONE, look
 
 COLOURS = ("sky", "haze", "cloud", "far", "near", "mark", "ridge", "plant", "wood", "sun")
@@ -548,11 +548,11 @@ PAINTERS: tuple[Callable[[Canvas], None], ...] = (
 
 def _set_up(place: Place, image: torch.Tensor) -> None:
     """Put the things in their places, one slot after the other, each with a darker foot."""
-    count, size = len(image), image.shape[-1]
+    size = image.shape[-1]
     a, b = torch.tensor([[COLOURS.index(one) for one in DYED.get(name, ("wood", "plant"))] for name in SHAPES]).T
     fog = place.numbers[:, NUMBERS.index("fog")]
     under = place.habitat == list(THINGS).index("sea floor")
-    flat = image.view(count, 3, -1)
+    flat = image.view(-1)
     for slot in range(place.things.shape[1]):
         shape, x, foot, tall, flip, bright = place.things[:, slot].unbind(1)
         rows = (shape >= 0).nonzero().squeeze(1)
@@ -561,30 +561,35 @@ def _set_up(place: Place, image: torch.Tensor) -> None:
         shape, x, foot, tall, flip, bright = (one[rows] for one in (shape.long(), x, foot, tall, flip, bright))
         low = torch.stack([x - tall / 2, foot], dim=1)
         which, column, line = rectangles(low, low + tall[:, None], size)
-        over = (1 / tall)[which]
-        u = (((column.float() + 0.5) * (2 / size) - 1 - x[which]) * flip[which] * over + 0.5).clamp(0, 1 - 1e-6)
-        v = ((1 - (line.float() + 0.5) * (2 / size) - foot[which]) * over).clamp(0, 1 - 1e-6)
+        over = pick(1 / tall, which)
+        u = (column.float() + 0.5) * (2 / size) - 1 - pick(x, which)
+        u = (u * pick(flip, which) * over + 0.5).clamp(0, 1 - 1e-6)
+        v = ((1 - (line.float() + 0.5) * (2 / size) - pick(foot, which)) * over).clamp(0, 1 - 1e-6)
         level = torch.zeros(len(rows), dtype=torch.int64)
         for bound in range(1, STAMP_LEVELS):
             level = level + (STAMP / (tall * (size / 2)) > 2**bound * 0.8)
-        side = (STAMP >> level)[which]
-        start = torch.tensor([sum((STAMP >> k) ** 2 for k in range(n)) for n in range(STAMP_LEVELS)])[level][which]
+        side = pick(STAMP >> level, which)
+        starts = torch.tensor([sum((STAMP >> k) ** 2 for k in range(n)) for n in range(STAMP_LEVELS)])
         each = sum((STAMP >> k) ** 2 for k in range(STAMP_LEVELS))
         cell = ((1 - v) * side).long().clamp(max=STAMP - 1) * side + (u * side).long()
-        found = tables.stamps()[shape[which] * each + start + torch.minimum(cell, side * side - 1)]
+        cell = pick(shape * each + starts[level], which) + torch.minimum(cell, side * side - 1)
+        found = torch.index_select(tables.stamps(), 0, cell)
         keep = (found[:, ALPHA] > 0).nonzero().squeeze(1)
-        found, which = found[keep], which[keep]
-        pixel = line[keep] * size + column[keep]
+        found, which = torch.index_select(found, 0, keep).T.contiguous(), pick(which, keep)
+        owner = pick(rows, which)
+        pixel = (owner * 3 * size + pick(line, keep)) * size + pick(column, keep)
         depth = (place.numbers[:, 0][rows] - foot).clamp(min=0.02)
         mist = ((0.1 + 0.9 * fog[rows]) * 0.07 / (depth + 0.07) + under[rows] * 0.16 / (depth + 0.16)).clamp(0, 0.85)
-        mist = torch.where(fog[rows] == 0, 0.0, mist)[which]
-        owner = rows[which]
+        mist = pick(torch.where(fog[rows] == 0, 0.0, mist), which)
+        light = 2 * found[LIGHT] * pick(bright, which)
         for channel in range(3):
-            first, second = place.colours[rows, a[shape], channel][which], place.colours[rows, b[shape], channel][which]
-            colour = (first + (second - first) * found[:, TONE]) * (2 * found[:, LIGHT] * bright[which])
-            colour = colour + (place.colours[:, 1, channel][owner] - colour) * mist
-            below = flat[owner, channel, pixel]
-            flat[owner, channel, pixel] = below + (colour - below) * found[:, ALPHA]
+            first, second = (place.colours[rows, one[shape], channel] for one in (a, b))
+            first, second = pick(first, which), pick(second, which)
+            colour = (first + (second - first) * found[TONE]) * light
+            colour = colour + (pick(place.colours[:, 1, channel], owner) - colour) * mist
+            there = pixel + channel * size * size
+            below = pick(flat, there)
+            flat.index_copy_(0, there, below + (colour - below) * found[ALPHA])
 
 
 def _shifted(image: torch.Tensor, step: int, axis: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from functools import cache
 import torch
 
 from imgcls.menagerie.draws import Draws, cos_sin
+from imgcls.menagerie.raster import pick
 
 FIELD = 512  # samples per period of the noise, each way, at its finest level
 LEVELS = 6  # each with half the samples of the one before
@@ -78,7 +79,8 @@ def look(table: torch.Tensor, u: torch.Tensor, v: torch.Tensor, step: torch.Tens
     scale, mask = side.float(), side - 1
     column = (u * scale).floor().long() & mask
     row = ((v * scale).floor().long() & mask) * side + start
-    return table[row + column]
+    place = row + column
+    return pick(table, place.flatten()).view(place.shape)
 
 
 def _bumps(seed: str, count: int, width: tuple[float, float], shape: Callable, low: float = 0.35) -> torch.Tensor:

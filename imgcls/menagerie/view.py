@@ -7,7 +7,7 @@ import torch
 
 from imgcls.menagerie.anatomy import PART, RA, RB, SOFT, P, U, V, W
 from imgcls.menagerie.draws import cos_sin
-from imgcls.menagerie.raster import extent, present
+from imgcls.menagerie.raster import extent, pick, present
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,8 @@ def place(
 
 def back(view: View, who: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Positions in body coordinates (3, S) of view coordinates, each (S)."""
-    over = 1 / view.scale[who]
-    sx, sy, sz = view.shift.T.contiguous()[:, who]
+    over = pick(1 / view.scale, who)
+    sx, sy, sz = pick(view.shift.T, who)
     x, y, z = (x - sx) * over, (y - sy) * over, (z - sz) * over
-    m = view.turn.permute(1, 2, 0).reshape(9, -1).contiguous()[:, who]
+    m = pick(view.turn.permute(1, 2, 0).reshape(9, -1), who)
     return torch.stack([m[i] * x + m[3 + i] * y + m[6 + i] * z for i in range(3)])

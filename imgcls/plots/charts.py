@@ -423,6 +423,46 @@ def _intervals(ax: Axes, frame: pd.DataFrame, label: str) -> None:
 
 
 @themed
+def controls(scores: pd.DataFrame, chance: float | None = None, xlabel: str = "") -> Figure:
+    """Accuracy of several methods under each setting of each control, one panel a control.
+
+    Args:
+        scores: columns control, setting, method, value, low, high; settings are drawn in the order in which they come.
+        chance: accuracy of a guess, drawn as a line.
+        xlabel: what the settings are, where the name of the control does not say it.
+    """
+    need_columns(scores, "controls", ["control", "setting", "method", "value", "low", "high"])
+    groups = list(scores.groupby("control", sort=False))
+    columns = min(2, len(groups))
+    rows = math.ceil(len(groups) / columns)
+    figure, panels = canvas(rows, 0.4 + 2.9 * rows, ncols=columns, sharey=True)
+    looks = series(dict.fromkeys(scores["method"]), "controls")
+    for ax, (control, frame) in zip(panels, groups, strict=False):
+        settings = list(dict.fromkeys(frame["setting"]))
+        for k, (method, _, colour, marker) in enumerate(looks):
+            one = frame[frame["method"] == method].set_index("setting").reindex(settings)
+            x = (
+                np.arange(len(settings)) + (k - (len(looks) - 1) / 2) * 0.12
+            )  # side by side, or intervals hide each other
+            ax.vlines(x, one["low"], one["high"], color=colour, linewidth=3, alpha=0.45)
+            ax.plot(
+                x, one["value"], marker=marker, color=colour, linewidth=1.3, markersize=7, mec=SURFACE, label=method
+            )
+        if chance is not None:
+            ax.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label="guessing")
+        ax.set_xticks(range(len(settings)), settings)
+        ax.set_xlim(-0.5, len(settings) - 0.5)
+        ax.set(title=control, xlabel=xlabel)
+        ax.tick_params(labelleft=True)
+        percent_axis(ax.yaxis)
+    for ax in panels[len(groups) :]:
+        ax.set_axis_off()
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names), columnspacing=1.4, handletextpad=0.5)
+    return figure
+
+
+@themed
 def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy with its interval against training time on a log scale; the line joins the best for the time spent.
 

@@ -4,7 +4,7 @@ A sheet has no background: it sits on a light and on a dark page, so one version
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from imgcls.plots.theme import WIDTH, array, fit, need, text_width, themed, wrap
+from imgcls.plots.theme import SMALL, WIDTH, array, fit, need, text_width, themed, wrap
 
 PLATE, RIGHT, WRONG = "#2b3038", "#1b7a4b", "#b3362b"  # under white text, readable on any page
 GAP = 0.1  # inches between pictures
@@ -23,6 +23,8 @@ PAD = 0.06
 PIXELS = 70_000  # of all pictures of a sheet; more are averaged away, since a report has to stay below 2 MB
 SMOOTH_FROM = 97  # pixels; smaller pictures show their pixels as squares, as the network sees them
 CAM_MAP = colormaps["viridis"]
+PART_MAP = colormaps["tab20"]
+SWATCH = 0.16  # inches, of a colour in a key
 
 
 @themed
@@ -206,10 +208,144 @@ def _path_lines(name: str, width: float) -> list[str]:
     return [line.replace("/ ", "/") for line in wrap(name.replace("/", "/ "), width)]
 
 
+@themed
+def gallery(images: Any, titles: Sequence[str] | None = None, columns: int = 5, pixels: int = PIXELS) -> Figure:
+    """Pictures row by row, each over its title.
+
+    Args:
+        images: (N, C, H, W) uint8, or floats in [0, 1]; C is 1 or 3.
+        titles: N captions, or none.
+        columns: pictures in a row.
+        pixels: of all pictures together, more are averaged away; even surfaces bear more than the usual.
+    """
+    pictures = _pictures(images, "gallery", pixels)
+    room = _cell(columns) - 2 * PAD
+    captions = [wrap(title, room) for title in titles] if titles is not None else [[] for _ in pictures]
+    return _grid(pictures, captions, [PLATE] * len(pictures), columns)
+
+
+@themed
+def picture_rows(rows: Mapping[str, Any], titles: Sequence[str] | None = None, pixels: int = PIXELS) -> Figure:
+    """One row of pictures for each setting under a plate with its name, so that columns compare.
+
+    Args:
+        rows: name of the setting -> (N, C, H, W) uint8, or floats in [0, 1]; H and W may differ from row to row.
+        titles: a caption for each column, or none.
+        pixels: of all pictures together, more are averaged away.
+    """
+    need(rows, "picture_rows", "rows")
+    arrays = [array(images) for images in rows.values()]
+    counts = [images.size // images.shape[1] for images in arrays]
+    kept = min(1, pixels / max(sum(counts), 1))
+    drawn = [_pictures(images, "picture_rows", count * kept) for images, count in zip(arrays, counts, strict=True)]
+    cell = _cell(max(map(len, drawn)))
+    plate, head = LINE + PAD, LINE + PAD if titles is not None else 0
+    heights = [cell * _aspect(pictures[0]) for pictures in drawn]
+    figure, ax = _sheet(WIDTH, head + sum(heights) + len(drawn) * (plate + GAP) - GAP)
+    for i, title in enumerate(titles or ()):
+        _plate(ax, [title], i * (cell + GAP), 0, cell)
+    y = head + (GAP / 2 if head else 0)
+    for name, pictures, height in zip(rows, drawn, heights, strict=True):
+        _plate(ax, [name], 0, y, WIDTH)
+        for i, picture in enumerate(pictures):
+            _put(ax, picture, i * (cell + GAP), y + plate, cell)
+        y += plate + height + GAP
+    return figure
+
+
+@themed
+def part_maps(images: Any, parts: Any, names: Sequence[str]) -> Figure:
+    """Pictures over maps of what each pixel shows, with a key to the colours under all of them.
+
+    Args:
+        images: (N, C, H, W) uint8, or floats in [0, 1].
+        parts: (N, H, W) whole numbers; 0 is nothing, k is names[k - 1].
+        names: of the parts; only those that occur are named.
+    """
+    parts = array(parts)
+    pictures = _pictures(images, "part_maps", PIXELS // 2)
+    found = [int(k) for k in np.unique(parts) if k]
+    colours = np.full((len(names) + 1, 3), 232, np.uint8)
+    for i, k in enumerate(found):
+        colours[k] = (np.array(PART_MAP(i % PART_MAP.N)[:3]) * 255).astype(np.uint8)
+    cell = _cell(len(pictures))
+    tall = cell * _aspect(pictures[0])
+    key = _flow([names[k - 1] for k in found], WIDTH - 2 * PAD)
+    top = 2 * (tall + GAP / 2)
+    lines = key[-1][1] + 1
+    figure, ax = _sheet(WIDTH, top + lines * LINE + PAD)
+    for i, (picture, part) in enumerate(zip(pictures, parts, strict=True)):
+        _put(ax, picture, i * (cell + GAP), 0, cell)
+        _put(ax, colours[part], i * (cell + GAP), tall + GAP / 2, cell)
+    _plate(ax, [], 0, top, WIDTH, lines=lines)
+    for (x, line), k in zip(key, found, strict=True):
+        y = top + PAD / 2 + (line + 0.5) * LINE
+        ax.add_patch(Rectangle((PAD + x, y - 0.05), SWATCH, 0.1, facecolor=colours[k] / 255, linewidth=0))
+        ax.text(PAD + x + SWATCH + 0.05, y, names[k - 1], va="center_baseline", size=SMALL, color="white")
+    return figure
+
+
+def _flow(words: Sequence[str], width: float) -> list[tuple[float, int]]:
+    """Where each entry of a key stands, (inches from the left, line), when lines are `width` inches long."""
+    places, x, line = [], 0.0, 0
+    for word in words:
+        taken = SWATCH + 0.2 + text_width(word, SMALL)
+        if x and x + taken > width:
+            x, line = 0.0, line + 1
+        places.append((x, line))
+        x += taken
+    return places
+
+
+@themed
+def landscape(images: Any, names: Sequence[str], features: Any, columns: int = 8) -> Figure:
+    """Pictures on a grid on which those with like features are neighbours.
+
+    Args:
+        images: (N, C, H, W) uint8, or floats in [0, 1].
+        names: N captions.
+        features: (N, D) numbers; their distances decide the order.
+        columns: pictures in a row.
+    """
+    images = array(images)
+    need(images, "landscape", "images")
+    order = neighbours(features, columns)
+    return gallery(images[order], [names[i] for i in order], columns)
+
+
+def neighbours(features: Any, columns: int) -> np.ndarray:
+    """An order of N rows of features, int (N,), that puts like ones next to each other on a grid, row by row.
+
+    The best order is too hard to find (quadratic assignment), so two are exchanged as long as any exchange helps,
+    from the order along the first principal direction on.
+    """
+    features = array(features).astype(float)
+    features = features - features.mean(0)
+    distance = np.linalg.norm(features[:, None] - features[None], axis=2)
+    y, x = np.divmod(np.arange(len(features)), columns)
+    near = 1 / np.maximum((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2, 1) ** 2  # of cells
+    np.fill_diagonal(near, 0)
+    order = np.argsort(features @ np.linalg.svd(features, full_matrices=False)[2][0], kind="stable")
+    improved = True
+    while improved:
+        improved = False
+        for a in range(len(order)):
+            alike = distance[np.ix_(order, order)]
+            # What exchanging a with each b changes: both leave their neighbours for those of the other.
+            own, all_ = near[a] @ alike[a], (near * alike).sum(1)
+            change = near @ alike[a] + alike @ near[a] - own - all_ + 2 * near[a] * alike[a]
+            change[a] = 0
+            b = int(change.argmin())
+            if change[b] < -1e-9:
+                order[[a, b]] = order[[b, a]]
+                improved = True
+    return order
+
+
 # ------------------------------------------------------------------ sheets
 
 
-def _pictures(images: Any, function: str, pixels: int = PIXELS) -> np.ndarray:
+def _pictures(images: Any, function: str, pixels: float = PIXELS) -> np.ndarray:
     """(N, H, W, 3) or (N, H, W) for imshow from (N, C, H, W), made smaller where they have more than `pixels`."""
     images = array(images)
     need(images, function, "images")

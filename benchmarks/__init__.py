@@ -1,0 +1,1 @@
+"""Claims about speed and difficulty, each measured where it is made."""

@@ -1,0 +1,64 @@
+"""How hard the menagerie is, for methods that should fail and for one that should not.
+
+python -m benchmarks.difficulty
+"""
+
+import torch
+
+from benchmarks.record import report, row
+from imgcls import datasets, menagerie, reproducibility
+from imgcls.baselines import histograms, linear, pixels
+from imgcls.datasets import Split, Splits
+from imgcls.evaluation import predict
+from imgcls.models import create_model
+from imgcls.statistics import Interval
+from imgcls.training import Recipe, fit, initialized
+from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
+SEED = 0
+SCRATCH = Recipe(epochs=30, batch_size=64, lr=0.05, transforms=(RandomCrop(padding=6), RandomHorizontalFlip()))
+BACKGROUND = Recipe(epochs=6, batch_size=64, lr=0.05, transforms=(RandomHorizontalFlip(),))
+
+
+def network(name: str, splits: Splits, recipe: Recipe) -> Interval:
+    """Test accuracy of a network trained from scratch."""
+    model = initialized(lambda: create_model(name, len(splits.classes)), SEED)
+    fit(model, splits.train, splits.val, recipe, seed=SEED)
+    return predict(model, splits.test).interval
+
+
+def backgrounds(subset: str, habitat_bias: float) -> Splits:
+    """The places of a subset without their subjects, labelled with the class that would stand there."""
+    found = {}
+    for split, count in menagerie.sizes(subset).items():
+        shown = menagerie.render(subset, split, torch.arange(count), habitat_bias=habitat_bias, subject=False)
+        names = tuple(f"{split}/{i}" for i in range(count))
+        found[split] = Split(shown.images, shown.labels, None, names, shown.classes)
+    return Splits(**found, classes=shown.classes, left_out=(), fingerprint="", name=subset, kind="generated")
+
+
+def main() -> None:
+    """Measure, print, record."""
+    reproducibility.configure_threads()
+    species, pair = datasets.load("menagerie/species"), datasets.load("menagerie/fox_elephant")
+    results = []
+
+    def note(name: str, found: Interval, target: str) -> None:
+        results.append(row(name, "accuracy", found.value, target, 1, low=found.low, high=found.high))
+        print(f"{name}: {found} (target {target})", flush=True)
+
+    for name, splits, features, target in (
+        ("species_pixels_linear", species, pixels, "<= 0.20"),
+        ("species_colours_linear", species, histograms, "<= 0.35"),
+        ("fox_elephant_colours_linear", pair, histograms, "<= 0.75"),
+    ):
+        note(name, linear(splits.train, splits.test, features).interval, target)
+    note("species_background_only", network("resnet18", backgrounds("species", 0.0), BACKGROUND), "0.025 within")
+    shortcut = network("resnet18", backgrounds("fox_elephant", 1.0), BACKGROUND)
+    note("fox_elephant_background_only_bias_1", shortcut, ">= 0.95")
+    note("species_resnet18_scratch", network("resnet18", species, SCRATCH), "0.60 to 0.90")
+    report(results)
+
+
+if __name__ == "__main__":
+    main()

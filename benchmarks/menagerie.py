@@ -1,0 +1,39 @@
+"""How fast the menagerie draws, and how soon its sets are ready.
+
+python -m benchmarks.menagerie
+"""
+
+import tempfile
+import time
+
+from benchmarks.record import median_seconds, report, row
+from imgcls import datasets, menagerie, reproducibility
+
+RUNS = 5
+COUNT = 960  # images of one timed call
+
+
+def main() -> None:
+    """Measure, print, record."""
+    reproducibility.configure_threads()
+    rows = []
+    for size, target in ((32, "-"), (64, ">= 300"), (96, ">= 150"), (224, "-")):
+        count = COUNT if size < 200 else COUNT // 4
+        seconds = median_seconds(lambda n=count, s=size: menagerie.generate("species", "train", 0, n, s), RUNS)
+        rows.append(row(f"menagerie_{size}px", "images/s", count / seconds, target, RUNS))
+    with tempfile.TemporaryDirectory() as cache:
+        first, again = {}, {}
+        for times in (first, again):
+            for name, subset in menagerie.subsets().items():
+                begun = time.perf_counter()
+                datasets.load(f"menagerie/{name}", image_size=subset.image_size, cache=cache)
+                times[name] = time.perf_counter() - begun
+    rows.append(row("menagerie_fox_elephant_ready", "s", first["fox_elephant"], "< 10", 1))
+    rows.append(row("menagerie_all_sets_ready", "s", sum(first.values()), "< 120", 1))
+    rows.append(row("menagerie_all_sets_from_cache", "s", sum(again.values()), "-", 1))
+    rows.append(row("menagerie_slowest_set_from_cache", "s", max(again.values()), "< 1", 1))
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()
