@@ -1,7 +1,12 @@
 import hashlib
 import math
+import os
+import platform
+import subprocess
+import sys
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,7 +311,7 @@ def test_unknown_kinds_and_traits_are_named():
 
 
 def test_classes_are_balanced_or_as_uneven_as_the_table_says():
-    species = menagerie.labels("species", torch.arange(len(menagerie.subsets()["species"].order)))
+    species = menagerie.labels("species", "train", torch.arange(len(menagerie.subsets()["species"].orders[0])))
     counts = torch.bincount(species, minlength=40)
     assert counts.min() >= 150
     assert counts.max() <= 250
@@ -314,7 +319,8 @@ def test_classes_are_balanced_or_as_uneven_as_the_table_says():
     # Any stretch holds the classes in about these proportions.
     part = torch.bincount(species[:2000], minlength=40)
     assert (part - counts * (2000 / len(species))).abs().max() <= 2
-    mixed = menagerie.labels("species_mixed", torch.arange(500))
+    assert torch.bincount(menagerie.labels("species", "test", torch.arange(1200))).tolist() == [30] * 40
+    mixed = menagerie.labels("species_mixed", "test", torch.arange(500))
     assert (mixed == 40).float().mean().item() == pytest.approx(10 / 50, abs=0.01)
     frogs = menagerie.generate("inaturalist_ten", "train", 0, 1500, 1)
     for label, known in enumerate(menagerie.subsets()["inaturalist_ten"].kinds):
@@ -596,6 +602,45 @@ def test_source_hash_follows_the_code_and_the_table(monkeypatch, tmp_path):
 
 # ------------------------------------------------------------------ the same bytes for ever
 
+# Images and parts of the first 24 test images of each set at 32 px, their mean brightness and their share of subject.
+# A change of how things look changes these on purpose: print `summary` of each set and put it here.
+STORED = {
+    "fox_elephant": ("ae1e0d60ddba938a", "ce8e9fd13ecdbc75", 143.64, 0.1791),
+    "species": ("38d4371646223825", "5308f7fa9a8d3f4c", 150.66, 0.1352),
+    "species_unseen": ("734806109bbcd83d", "f1b3fd3afd94aadc", 141.87, 0.1908),
+    "cats_dogs": ("0c2305e0930c3df6", "2bcc5a76db24999e", 154.47, 0.1228),
+    "inaturalist_ten": ("3f6993adca24bb9c", "77858062746482ab", 147.14, 0.1550),
+    "cifar_ten": ("c6915075d563255a", "7077d979b0de30ec", 153.33, 0.1398),
+    "source": ("22befd7f779d629e", "415ab88753d22ee0", 139.62, 0.1326),
+    "species_mixed": ("55f8cbb183dc0774", "e669443820964f2a", 147.82, 0.1427),
+}
+
 
 def digest(tensor: torch.Tensor) -> str:
     return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def summary(subset: str) -> tuple[str, str, float, float]:
+    shown = menagerie.generate(subset, "test", 0, 24, SIZE, seed=0)
+    brightness, share = shown.images.float().mean().item(), shown.masks.float().mean().item()
+    return digest(shown.images), digest(shown.parts), round(brightness, 2), round(share, 4)
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_images_are_those_that_they_always_were(subset):
+    """To the bit on x86-64, whatever its vector units; elsewhere to half a level of brightness, 0.2 % of the area."""
+    images, parts, brightness, share = summary(subset)
+    assert brightness == pytest.approx(STORED[subset][2], abs=0.5)
+    assert share == pytest.approx(STORED[subset][3], abs=0.002)
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        assert (images, parts) == STORED[subset][:2]
+
+
+def test_bytes_do_not_depend_on_the_vector_units_of_the_processor():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_menagerie as t; print(t.summary('inaturalist_ten'))"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(summary("inaturalist_ten"))

@@ -401,7 +401,7 @@ def _load_generated(
     wanted = torch.tensor([known.index(one) for one in chosen])
     splits, keys = {}, []
     for part, size in menagerie.sizes(subset).items():
-        index = _indices(subset, wanted, size, counts[part])
+        index = _indices(subset, part, wanted, size, counts[part])
         what = f"{menagerie.source_hash()}/{subset}/{part}/{seed}/{habitat_bias}/{clutter}/{chosen}/{len(index)}"
         fingerprint = hashlib.sha256(what.encode()).hexdigest()
         keys.append(fingerprint)
@@ -421,15 +421,18 @@ def _load_generated(
     return Splits(**splits, classes=chosen, left_out=(), fingerprint=fingerprint, name=name, kind="generated")
 
 
-def _indices(subset: str, wanted: torch.Tensor, size: int, count: int | None) -> torch.Tensor:
-    """The first images of the wanted classes: `count` of them, or those among the first `size` of the subset."""
+def _indices(subset: str, split: str, wanted: torch.Tensor, size: int, count: int | None) -> torch.Tensor:
+    """The first images of the wanted classes: `count` of them, or those among the first `size` of the split."""
+
+    def among(index: torch.Tensor) -> torch.Tensor:
+        return index[torch.isin(menagerie.labels(subset, split, index), wanted)]
+
     if count is None:
-        index = torch.arange(size)
-        return index[torch.isin(menagerie.labels(subset, index), wanted)]
-    once = len(menagerie.subsets()[subset].order)
-    in_order = torch.isin(menagerie.labels(subset, torch.arange(once)), wanted).sum()
-    index = torch.arange(once * (-(-count // int(in_order))))
-    return index[torch.isin(menagerie.labels(subset, index), wanted)][:count]
+        return among(torch.arange(size))
+    known = menagerie.subsets()[subset]
+    once = len(known.orders[menagerie.SPLITS.index(split)])
+    rounds = -(-count // len(among(torch.arange(once))))
+    return among(torch.arange(once * rounds))[:count]
 
 
 # ------------------------------------------------------------------ questions to the data

@@ -42,7 +42,7 @@ class Subset:
     kinds: tuple[tuple[str, ...], ...]  # of each class
     sizes: tuple[int, int, int]  # of train, val and test, unless asked otherwise
     image_size: int  # that its classes need to be told apart with ease
-    order: tuple[int, ...]  # classes of successive images, over and over
+    orders: tuple[tuple[int, ...], ...]  # classes of successive images, over and over, of train, val and test
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,10 @@ def subsets() -> dict[str, Subset]:
     for name, entry in document()["subsets"].items():
         classes = entry.get("classes") or {species: [species] for species in entry["species"]}
         each = entry.get("each")
-        order = _evenly(_counts(name, len(classes), *each)) if each else tuple(range(len(classes)))
+        even = tuple(range(len(classes)))
+        order = _evenly(_counts(name, len(classes), *each)) if each else even
         kinds = tuple(tuple(one) for one in classes.values())
-        found[name] = Subset(tuple(classes), kinds, tuple(entry["sizes"]), entry["image_size"], order)
+        found[name] = Subset(tuple(classes), kinds, tuple(entry["sizes"]), entry["image_size"], (order, even, even))
     return found | {"species_mixed": _mixed(found["species"], found["species_unseen"])}
 
 
@@ -90,7 +91,7 @@ def _mixed(seen: Subset, unseen: Subset) -> Subset:
     classes = (*seen.classes, UNKNOWN)
     unknown = tuple(kind for kinds in unseen.kinds for kind in kinds)
     order = _evenly([1] * len(seen.classes) + [len(unseen.classes)])
-    return Subset(classes, (*seen.kinds, unknown), (500, 500, 1500), seen.image_size, order)
+    return Subset(classes, (*seen.kinds, unknown), (500, 500, 1500), seen.image_size, (order,) * 3)
 
 
 def generate(
@@ -149,7 +150,7 @@ def render(
     if not 0 <= clutter <= 1:
         raise ValueError(f"clutter is a share from 0 to 1, not {clutter}")
     key = f"{subset}/{split}/{seed}"
-    label = labels(subset, index)
+    label = labels(subset, split, index)
     drawn = scramble(index & WORD).tolist()
     kinds = tuple(known.kinds[c][word % len(known.kinds[c])] for c, word in zip(label.tolist(), drawn, strict=True))
     draws = Draws(f"{key}/habitat", index)
@@ -208,9 +209,9 @@ def _generated(
     )  # fmt: skip
 
 
-def labels(subset: str, index: torch.Tensor) -> torch.Tensor:
-    """Class of each image, int64 like `index`; the same in every split."""
-    order = torch.tensor(_subset(subset).order)
+def labels(subset: str, split: str, index: torch.Tensor) -> torch.Tensor:
+    """Class of each image, int64 like `index`; of `species` some classes are rarer in train, none in val and test."""
+    order = torch.tensor(_subset(subset).orders[SPLITS.index(split)])
     return order[index % len(order)]
 
 

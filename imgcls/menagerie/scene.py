@@ -67,7 +67,7 @@ def _palettes() -> tuple[torch.Tensor, torch.Tensor]:
 def arrange(habitat: torch.Tensor, draws: Draws) -> Scene:
     """Draw everything about the scene but the habitat itself, int64 (N)."""
     facing = draws.chance(0.5, ())
-    yaw = draws.number(-0.9, 0.9)
+    yaw = draws.number(-1.15, 1.15)
     yaw = torch.where(facing, yaw, 3.1416 - yaw)
     pitch = 0.03 + 0.37 * draws.number() * draws.number(0.5, 1.0)
     roll = draws.number(-0.06, 0.06)
@@ -118,8 +118,8 @@ def _grey(colour: torch.Tensor) -> torch.Tensor:
 
 def _framing(draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     """Size and middle of the subject: mostly large, at times small or partly outside the frame."""
-    kind, share, outside = draws.pick(0.12, 0.74, 0.14), draws.number(), draws.number()
-    target = torch.where(kind == 0, 0.6 + 0.6 * share, torch.where(kind == 1, 1.2 + 0.7 * share, 1.75 + 0.3 * share))
+    kind, share, outside = draws.pick(0.24, 0.62, 0.14), draws.number(), draws.number()
+    target = torch.where(kind == 0, 0.6 + 0.5 * share, torch.where(kind == 1, 1.1 + 0.8 * share, 1.75 + 0.3 * share))
     beyond = torch.where(kind == 2, 0.15 * target * outside, 0.0)
     slack = (0.97 - target * 0.5).clamp(min=0.02) + beyond
     spot = draws.uniform(-1, 1, (2,))
