@@ -102,8 +102,11 @@ $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
 figures: $(READY)  ## copy the cover of each finished report (PROFILE=real) to figures/
 	@$(REPORTS) figures --profile '$(PROFILE)'
 
+bench: $(READY)  ## measure what is claimed about speed and difficulty (about a quarter of an hour)
+	@$(RUN) -m benchmarks.menagerie && $(RUN) -m benchmarks.difficulty
+
 lab: $(READY)  ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyterlab notebooks
 
 FORCE:
-.PHONY: reports figures lab FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports figures bench lab FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from imgcls import menagerie
+from imgcls.menagerie import __main__ as contact_sheet
 from imgcls.menagerie import anatomy, draws, kinds, picture, raster
 from imgcls.menagerie.anatomy import Body, vector
 from imgcls.menagerie.draws import Draws
@@ -644,3 +646,23 @@ def test_bytes_do_not_depend_on_the_vector_units_of_the_processor():
     plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
     done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(summary("inaturalist_ten"))
+
+
+# ------------------------------------------------------------------ contact sheets
+
+
+def test_a_contact_sheet_shows_every_kind_and_refuses_others(tmp_path, monkeypatch, capsys):
+    target = tmp_path / "sheet.png"
+    monkeypatch.setattr(sys, "argv", ["menagerie", str(target), "zebra", "fox", "--each", "3", "--size", "32"])
+    with pytest.raises(SystemExit) as done:
+        contact_sheet.main()
+    assert not done.value.code
+    shown = menagerie.portraits(["zebra"] * 3 + ["fox"] * 3, image_size=32)
+    paper = np.asarray(Image.open(target))
+    assert paper.shape == (48, 2 * 104, 3)
+    assert np.array_equal(paper[14:46, 104:136], shown.images[3].permute(1, 2, 0).numpy())
+    monkeypatch.setattr(sys, "argv", ["menagerie", str(target), "zebar"])
+    with pytest.raises(SystemExit) as done:
+        contact_sheet.main()
+    assert done.value.code == 2
+    assert "unknown kind 'zebar'; did you mean 'zebra'?" in capsys.readouterr().err
