@@ -27,6 +27,7 @@ DENSITY = 1.5  # device px per CSS px: text stays sharp on dense screens at 60 %
 EXACT, CUT = 40, 40  # colours of a chart
 PICTURE_COLOURS = (255, 128, 64)  # the first that keeps a sheet of pictures within its bytes
 PICTURE_BYTES = 90_000
+COVER_BYTES = 250_000  # the one picture that stands for the report, in the README too
 CHANNELS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 
@@ -50,7 +51,7 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = Fals
             f"show: alt is {alt!r}; say in a sentence what the figure shows, for readers who cannot see it"
         )
     figure = _figure(drawing)
-    light = render(figure)
+    light = render(figure, COVER_BYTES if cover else PICTURE_BYTES)
     data = {"image/png": base64.b64encode(light).decode(), "text/plain": alt}
     opaque = _has_background(figure)
     if opaque:
@@ -75,8 +76,11 @@ def save(drawing: Figure | Axes, path: str | Path, dark: bool = False) -> Path:
 
 
 @themed
-def render(figure: Figure) -> bytes:
-    """PNG of a figure without metadata, in as few colours as it bears: charts in their own, pictures in up to 255."""
+def render(figure: Figure, limit: int = PICTURE_BYTES) -> bytes:
+    """PNG of a figure without metadata, in as few colours as it bears: charts in their own, pictures in up to 255.
+
+    Pictures get fewer colours where they would take more than `limit` bytes.
+    """
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # both versions get the same layout
@@ -88,7 +92,7 @@ def render(figure: Figure) -> bytes:
     sample = picture.convert("RGB").resize((picture.width // 3, picture.height // 3), Image.Resampling.NEAREST)
     for colours in PICTURE_COLOURS:
         png = _png(picture, _picture_palette(sample, colours))
-        if len(png) <= PICTURE_BYTES:
+        if len(png) <= limit:
             break
     return png
 
