@@ -161,6 +161,18 @@ def test_portraits_and_their_errors():
         menagerie.portraits(["zebra"], "moon")
 
 
+def test_the_steps_of_a_picture_fit_together():
+    steps = menagerie.steps("zebra", image_size=64, seed=1, habitat="meadow")
+    assert all(one.shape == (64, 64, 3) and one.dtype == torch.uint8 for one in steps.values())
+    mask, paper = steps["mask"][..., 0] > 0, steps["parts"][0, 0]
+    assert torch.equal(mask, (steps["parts"] != paper).any(dim=2))
+    assert 0.05 < mask.float().mean() < 0.6
+    assert (steps["shadow"] <= steps["place"]).all()
+    assert (steps["shadow"] < steps["place"]).any()
+    off_the_body = (steps["light"] == steps["light"][0, 0]).all(dim=2)
+    assert (off_the_body & mask).sum() == 0
+
+
 # ------------------------------------------------------------------ masks, parts, depth
 
 

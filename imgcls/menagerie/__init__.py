@@ -6,7 +6,6 @@ the frame; the primitives become pixels (`raster`), which get their coat (`coat`
 `picture` puts the steps in order.
 """
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from imgcls.menagerie import scene as scenes
 from imgcls.menagerie.anatomy import PARTS
 from imgcls.menagerie.draws import WORD, Draws
 from imgcls.menagerie.draws import mix as scramble
-from imgcls.menagerie.kinds import attribute_names, attributes, differences, document, row, table
+from imgcls.menagerie.kinds import attribute_names, attributes, differences, document, named, row, table
 from imgcls.menagerie.making import steps
 from imgcls.menagerie.threads import one_thread_each
 
@@ -65,13 +64,18 @@ def subsets() -> dict[str, Subset]:
     """Every generated set by name."""
     found = {}
     for name, entry in document()["subsets"].items():
-        classes = entry.get("classes") or {species: [species] for species in entry["species"]}
-        each = entry.get("each")
-        even = tuple(range(len(classes)))
-        order = _evenly(_counts(name, len(classes), *each)) if each else even
+        if "unknown" in entry:
+            seen, unseen = found[entry["seen"]], found[entry["unknown"]]
+            classes = dict(zip(seen.classes, seen.kinds, strict=True)) | {UNKNOWN: sum(unseen.kinds, ())}
+            orders = (_evenly([1] * len(seen.classes) + [len(unseen.classes)]),) * 3
+        else:
+            classes = entry.get("classes") or {species: [species] for species in entry["species"]}
+            even = tuple(range(len(classes)))
+            uneven = _evenly(_counts(name, len(classes), *entry["each"])) if "each" in entry else even
+            orders = (uneven, even, even)
         kinds = tuple(tuple(one) for one in classes.values())
-        found[name] = Subset(tuple(classes), kinds, tuple(entry["sizes"]), entry["image_size"], (order, even, even))
-    return found | {"species_mixed": _mixed(found["species"], found["species_unseen"])}
+        found[name] = Subset(tuple(classes), kinds, tuple(entry["sizes"]), entry["image_size"], orders)
+    return found
 
 
 def _counts(name: str, classes: int, least: int, most: int) -> list[int]:
@@ -84,14 +88,6 @@ def _evenly(counts: Sequence[int]) -> tuple[int, ...]:
     """Classes in an order that spreads each as evenly as can be, class c occurring counts[c] times."""
     places = [((k + 0.5) / count, label) for label, count in enumerate(counts) for k in range(count)]
     return tuple(label for _, label in sorted(places))
-
-
-def _mixed(seen: Subset, unseen: Subset) -> Subset:
-    """All species of both, those of the second being one class."""
-    classes = (*seen.classes, UNKNOWN)
-    unknown = tuple(kind for kinds in unseen.kinds for kind in kinds)
-    order = _evenly([1] * len(seen.classes) + [len(unseen.classes)])
-    return Subset(classes, (*seen.kinds, unknown), (500, 500, 1500), seen.image_size, (order,) * 3)
 
 
 def generate(
@@ -155,7 +151,7 @@ def render(
     kinds = tuple(known.kinds[c][word % len(known.kinds[c])] for c, word in zip(label.tolist(), drawn, strict=True))
     draws = Draws(f"{key}/habitat", index)
     own = torch.tensor([HABITATS.index(str(row(kind)["habitat"])) for kind in kinds], dtype=torch.int64)
-    habitat = torch.where(draws.chance(habitat_bias, ()), own, (draws.number() * len(HABITATS)).long())
+    habitat = torch.where(draws.chance(habitat_bias), own, (draws.number() * len(HABITATS)).long())
     taken = picture.take(kinds, habitat, key, index, image_size, subject=subject, clutter=clutter)
     return _generated(taken, label, known.classes, kinds, habitat)
 
@@ -183,8 +179,8 @@ def portraits(
     Raises:
         ValueError: for an unknown kind or habitat.
     """
-    if habitat is not None and habitat not in HABITATS:
-        raise ValueError(f"unknown habitat {habitat!r}; choose one of: {', '.join(HABITATS)}")
+    if habitat is not None:
+        named("habitat", habitat, scenes.HABITATS)
     key = f"portraits/{seed}"
     index = torch.zeros(len(kinds), dtype=torch.int64) if same else torch.arange(len(kinds))
     drawn = (Draws(f"{key}/habitat", index).number() * len(HABITATS)).long()
@@ -230,9 +226,4 @@ def source_hash() -> str:
 
 
 def _subset(name: str) -> Subset:
-    known = subsets()
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(known)}"
-        raise ValueError(f"unknown subset {name!r}; {hint}")
-    return known[name]
+    return named("subset", name, subsets())

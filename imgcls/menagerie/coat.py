@@ -95,9 +95,8 @@ def paint(
         "bands": _ramp(band, 1 - amount, 0.10),
     }
     mark = torch.zeros_like(wave)
-    for index, name in enumerate(PATTERNS):
-        if name in fields:
-            mark += fields[name] * (kind == index)
+    for name, field in fields.items():
+        mark += field * (kind == PATTERNS.index(name))
     mark = (mark * contrast * surface.pattern).clamp(0, 1)
     below = _ramp(-up, 0.05, 0.7) * surface.belly
 

@@ -44,17 +44,17 @@ class Draws:
         self.taken += count
         return mix(((self.origin + counter) & WORD) ^ self.twist).view(-1, *shape)
 
-    def uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = (1, 1)) -> torch.Tensor:
-        """Uniform in [low, high), float32 (N, *shape); by default ready to be broadcast over pixels."""
+    def uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> torch.Tensor:
+        """Uniform in [low, high), float32 (N, *shape)."""
         return (self.words(*shape) >> 8).float() * ((high - low) / 2**24) + low
 
-    def chance(self, probability: float, shape: tuple[int, ...] = (1, 1)) -> torch.Tensor:
+    def chance(self, probability: float, shape: tuple[int, ...] = ()) -> torch.Tensor:
         """True with a probability, bool (N, *shape)."""
         return self.uniform(shape=shape) < probability
 
     def number(self, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
         """One uniform number per image, float32 (N,)."""
-        return self.uniform(low, high, ())
+        return self.uniform(low, high)
 
     def bell(self, *shape: int) -> torch.Tensor:
         """Bell-shaped, mean 0, deviation 1, never beyond 3.5, float32 (N, *shape): the sum of a word's four bytes."""

@@ -3,9 +3,10 @@
 import difflib
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,12 +42,16 @@ def table() -> dict[str, dict[str, Value]]:
 
 def row(kind: str) -> dict[str, Value]:
     """The traits of one kind."""
-    rows = table()
-    if kind not in rows:
-        close = difflib.get_close_matches(kind, rows, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(rows)}"
-        raise ValueError(f"unknown kind {kind!r}; {hint}")
-    return rows[kind]
+    return named("kind", kind, table())
+
+
+def named(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    """The entry of that name; one that is not there is refused with the nearest name, or all of them."""
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(known)}"
+        raise ValueError(f"unknown {what} {name!r}; {hint}")
+    return known[name]
 
 
 def linear(colour: str) -> tuple[float, float, float]:
@@ -63,7 +68,6 @@ class Traits:
 
     def __init__(self, kinds: Sequence[str], draws: Draws) -> None:
         self.rows = [row(kind) for kind in kinds]
-        self.draws = draws
         self.values: dict[str, torch.Tensor] = {}
         spread = self._numbers(SPREAD)
         tones = draws.bell(4).clamp(-REACH, REACH) * self._numbers(COLOUR_SPREAD)[:, None]

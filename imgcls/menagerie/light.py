@@ -7,7 +7,7 @@ import torch
 from imgcls.menagerie import coat as coats
 from imgcls.menagerie.anatomy import CAPSULE, PARTS, RA, RB, SHAPE, P, U, V, W
 from imgcls.menagerie.coat import Coat
-from imgcls.menagerie.raster import Surface, pick, present, rectangles, square
+from imgcls.menagerie.raster import Surface, centre, locate, pick, present, rectangles, square
 from imgcls.menagerie.scene import Scene
 from imgcls.menagerie.view import View, back
 
@@ -26,12 +26,8 @@ def lit(surface: Surface, coat: Coat, view: View, scene: Scene, size: int) -> tu
 
     A key light (Lambert, wrapped), light from the sky above and from the ground below, a highlight (Blinn).
     """
-    who = surface.pixel // (size * size)
-    within = surface.pixel - who * (size * size)
-    row = within // size
-    x = ((within - row * size).float() + 0.5) * (2 / size) - 1
-    y = 1 - (row.float() + 0.5) * (2 / size)
-    spot = back(view, who, x, y, surface.depth)
+    who, row, column = locate(surface.pixel, size)
+    spot = back(view, who, *centre(row, column, size), surface.depth)
     nx, ny, nz = surface.normal / square(*surface.normal).sqrt().clamp(min=1e-4)
     m = pick(view.turn[:, :, 1].T, who)
     up = nx * m[0] + ny * m[1] + nz * m[2]
@@ -89,8 +85,8 @@ def shade(subject: torch.Tensor, view: View, scene: Scene, size: int) -> torch.T
     low = torch.stack([torch.minimum(ax, bx) - reach + dx, level - (torch.maximum(az, bz) + reach) * sine], dim=1)
     high = torch.stack([torch.maximum(ax, bx) + reach + dx, level - (torch.minimum(az, bz) - reach) * sine], dim=1)
     which, column, row = rectangles(low, high, size)
-    x = (column.float() + 0.5) * (2 / size) - 1 - pick(dx, which)
-    z = (pick(level, which) - (1 - (row.float() + 0.5) * (2 / size))) / pick(sine, which)
+    x, y = centre(row, column, size)
+    x, z = x - pick(dx, which), (pick(level, which) - y) / pick(sine, which)
     px, pz = x - pick(ax, which), z - pick(az, which)
     ux, uz = pick(bx - ax, which), pick(bz - az, which)
     t = ((px * ux + pz * uz) / square(ux, uz).clamp(min=1e-6)).clamp(0, 1)

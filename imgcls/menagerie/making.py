@@ -11,7 +11,7 @@ from imgcls.menagerie.draws import Draws
 from imgcls.menagerie.kinds import row
 from imgcls.menagerie.light import lit, shade
 from imgcls.menagerie.picture import Model, build, pose, shoot
-from imgcls.menagerie.raster import Surface, present, rasterize, square
+from imgcls.menagerie.raster import Surface, centre, locate, present, rasterize, square
 from imgcls.menagerie.view import View, back
 
 PAPER = 0.85  # linear light of the blank sheet behind the steps
@@ -75,11 +75,9 @@ def _part_colours() -> torch.Tensor:
 
 
 def _painted(surface: Surface, model: Model, view: View, size: int) -> torch.Tensor:
-    who = torch.zeros_like(surface.pixel)
-    x = ((surface.pixel % size).float() + 0.5) * (2 / size) - 1
-    y = 1 - ((surface.pixel // size).float() + 0.5) * (2 / size)
-    up = surface.normal[1]
-    return coats.paint(surface, model.coat, who, back(view, who, x, y, surface.depth), up)[0]
+    who, row, column = locate(surface.pixel, size)
+    spot = back(view, who, *centre(row, column, size), surface.depth)
+    return coats.paint(surface, model.coat, who, spot, surface.normal[1])[0]
 
 
 def _on_paper(surface: Surface, light: torch.Tensor, size: int) -> torch.Tensor:

@@ -14,13 +14,13 @@ from imgcls.menagerie.draws import Draws
 from imgcls.menagerie.kinds import Traits, attributes, row
 from imgcls.menagerie.light import lit, shade
 from imgcls.menagerie.plans import PLANS
-from imgcls.menagerie.raster import present, rasterize
+from imgcls.menagerie.raster import locate, present, rasterize
 from imgcls.menagerie.scene import Scene
-from imgcls.menagerie.threads import one_thread_each
+from imgcls.menagerie.threads import one_thread_each, rows_of
 from imgcls.menagerie.view import View, place, turning
 
 FINE = 2  # the subject is rendered with so many pixels per pixel, each way
-CHUNK = 2**17  # pixels rendered at a time: its temporaries stay in the processor's cache
+CHUNK = 2**17  # pixels rendered at a time by a thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +147,10 @@ def shoot(
     def fill(begin: int) -> None:
         rows = order[begin : begin + step]
         image, part, far = _render(
-            torch.cat([posed[rows], front[rows]], dim=1), posed[rows], _of(model.coat, rows), _of(view, rows),
-            scene.rows(rows), size,
+            torch.cat([posed[rows], front[rows]], dim=1), posed[rows], rows_of(model.coat, rows), rows_of(view, rows),
+            rows_of(scene, rows), size,
         )  # fmt: skip
-        images[rows] = scenes.develop(scene.rows(rows), image, Draws(f"{key}/sensor", index[rows]))
+        images[rows] = scenes.develop(rows_of(scene, rows), image, Draws(f"{key}/sensor", index[rows]))
         parts[rows], depth[rows] = part, far
 
     with one_thread_each() as pool:
@@ -162,12 +162,6 @@ def pose(model: Model, scene: Scene) -> tuple[torch.Tensor, View]:
     """Primitives in view coordinates, and the view."""
     turn = turning(scene.yaw, scene.pitch, scene.roll)
     return place(model.primitives, turn, scene.pitch, scene.target, scene.centre)
-
-
-def _of(table: Coat | View, rows: torch.Tensor) -> Coat | View:
-    """The rows of some images of a dataclass of tensors."""
-    values = (getattr(table, name) for name in table.__dataclass_fields__)
-    return type(table)(*(tuple(v[rows] for v in one) if isinstance(one, tuple) else one[rows] for one in values))
 
 
 def _render(
@@ -183,10 +177,8 @@ def _render(
     light, edge = lit(surface, coat, view, scene, fine)
 
     # Gather the fine pixels of each pixel: what they send, how much they cover, how much of that is the subject.
-    who = surface.pixel // (fine * fine)
-    within = surface.pixel - who * (fine * fine)
-    row = within // fine
-    pixel = (who * size + row // FINE) * size + (within - row * fine) // FINE
+    who, row, column = locate(surface.pixel, fine)
+    pixel = (who * size + row // FINE) * size + column // FINE
     cover = (0.5 - edge).clamp(0, 1) * (1 / FINE**2)
     subject_cover = torch.where(surface.part > 0, cover, 0.0)
     total = torch.stack(

@@ -65,8 +65,21 @@ def square(*xs: torch.Tensor) -> torch.Tensor:
 
 
 def pick(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """`values[index]` of the last dimension, several times as fast."""
+    """`values[index]` of the last dimension, without the general machinery of indexing."""
     return torch.index_select(values, values.dim() - 1, index)
+
+
+def locate(pixel: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Image, row and column of an index into the pixels of all images, each int64 like `pixel`."""
+    image = pixel // (size * size)
+    within = pixel - image * (size * size)
+    row = within // size
+    return image, row, within - row * size
+
+
+def centre(row: torch.Tensor, column: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """View coordinates x and y of the middle of pixels."""
+    return (column.float() + 0.5) * (2 / size) - 1, 1 - (row.float() + 0.5) * (2 / size)
 
 
 def extent(primitives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -261,8 +274,7 @@ def fragments(
         solve = _ellipsoid if shape == ELLIPSOID else _slab
         if shape == SLAB:
             columns += [chosen[:, i] for i in (3, 4, 6, 7, 9, 10)]
-    x = (column.float() + 0.5) * (2 / size) - 1
-    y = 1 - (line.float() + 0.5) * (2 / size)
+    x, y = centre(line, column, size)
     solved = torch.stack(solve([pick(one, which) for one in columns], x, y, size / 2))
     keep = (solved[1] < 0.5).nonzero().squeeze(1)
     which = pick(rows, pick(which, keep))

@@ -6,7 +6,7 @@ neither where the subject stands nor what hides it.
 """
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -50,10 +50,6 @@ class Scene:
     things: torch.Tensor  # (N, SLOTS, len(THING))
     camera: torch.Tensor  # (N, 7): exposure, red, blue, vignette, contrast, noise, blur
 
-    def rows(self, chosen: torch.Tensor) -> "Scene":
-        """The scenes of some images."""
-        return Scene(*(getattr(self, one.name)[chosen] for one in fields(self)))
-
 
 @cache
 def _palettes() -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,7 +62,7 @@ def _palettes() -> tuple[torch.Tensor, torch.Tensor]:
 
 def arrange(habitat: torch.Tensor, draws: Draws) -> Scene:
     """Draw everything about the scene but the habitat itself, int64 (N)."""
-    facing = draws.chance(0.5, ())
+    facing = draws.chance(0.5)
     yaw = draws.number(-1.15, 1.15)
     yaw = torch.where(facing, yaw, 3.1416 - yaw)
     pitch = 0.03 + 0.37 * draws.number() * draws.number(0.5, 1.0)
@@ -185,8 +181,8 @@ def occluders(scene: Scene, draws: Draws) -> torch.Tensor:
     Grass, a fern, a trunk or a mound. Only their colours depend on the habitat.
     """
     body = Body(len(scene.habitat), soft=0.0)
-    some, kind = draws.chance(HIDDEN, ()), draws.pick(0.48, 0.2, 0.2, 0.12)
-    low, side = scene.centre[:, 1] - scene.target * 0.42, torch.where(draws.chance(0.5, ()), 1.0, -1.0)
+    some, kind = draws.chance(HIDDEN), draws.pick(0.48, 0.2, 0.2, 0.12)
+    low, side = scene.centre[:, 1] - scene.target * 0.42, torch.where(draws.chance(0.5), 1.0, -1.0)
     plant, wood, near = (scene.colours[:, COLOURS.index(name)] for name in ("plant", "wood", "near"))
     stone = mix(near, wood, 0.35)
     stone = mix(stone, _grey(stone).expand(-1, 3), 0.5)

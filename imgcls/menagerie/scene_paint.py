@@ -12,6 +12,7 @@ import torch
 from imgcls.menagerie import scene_tables as tables
 from imgcls.menagerie.raster import pick, rectangles
 from imgcls.menagerie.scene_tables import ALPHA, LIGHT, LINES, SHAPES, STAMP, STAMP_LEVELS, TONE, look
+from imgcls.menagerie.threads import rows_of
 
 COLOURS = ("sky", "haze", "cloud", "far", "near", "mark", "ridge", "plant", "wood", "sun")
 # The horizon's height and how blurred the distance is; share of clouds, fog; then free choices, and where in the noise.
@@ -111,8 +112,7 @@ def backdrop(place: Place, size: int) -> torch.Tensor:
     for number, paint in enumerate(PAINTERS):
         rows = (place.habitat == number).nonzero().squeeze(1)
         if len(rows):
-            part = Place(*(getattr(place, name)[rows] for name in Place.__dataclass_fields__))
-            canvas = Canvas(part, torch.empty(len(rows), 3, size, size))
+            canvas = Canvas(rows_of(place, rows), torch.empty(len(rows), 3, size, size))
             paint(canvas)
             image[rows] = canvas.image
     _set_up(place, image)
@@ -637,7 +637,7 @@ def _weather(c: Canvas, place: Place) -> None:
         .squeeze(1)
     )
     if len(rows):
-        part = Canvas(Place(*(getattr(place, name)[rows] for name in Place.__dataclass_fields__)), c.image[rows])
+        part = Canvas(rows_of(place, rows), c.image[rows])
         flakes = white[rows].float()
         slant = (part.side - 0.5) * 0.8
         across = part.x + part.y * slant

@@ -1,10 +1,14 @@
-"""Threads that share images out among them instead of pixels."""
+"""Threads that share images out among them instead of pixels, and the share of each."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -21,3 +25,9 @@ def one_thread_each() -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
+
+
+def rows_of(table: T, rows: torch.Tensor) -> T:
+    """Some images of a dataclass of tensors, or of tuples of them, that have one row per image."""
+    values = (getattr(table, one.name) for one in fields(table))
+    return type(table)(*(tuple(v[rows] for v in one) if isinstance(one, tuple) else one[rows] for one in values))

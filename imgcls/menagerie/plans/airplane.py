@@ -37,7 +37,7 @@ class Skin:
 def _skin(t: Traits, draws: Draws) -> Skin:
     livery = paint(t, draws, t.trim, LIVERIES)
     military = (palette(draws, MILITARY) * t.tone).clamp(0, 1)
-    camouflage = torch.where(draws.chance(0.4, ()), 0.8, 0.0)
+    camouflage = torch.where(draws.chance(0.4), 0.8, 0.0)
     war, gaudy = t.says("coat_paint", "military")[:, None], t.says("coat_paint", "trim")[:, None]
     coat = torch.where(war, military, torch.where(gaudy, livery, t.coat))
     wing = torch.where(war, military * 0.93, torch.where(gaudy, livery, t.wing))
@@ -49,7 +49,7 @@ def airplane(t: Traits, draws: Draws) -> Body:
     body = Machine(len(t), gloss=t.gloss)
     r, zero = t.fuselage, torch.zeros(len(t))
     skin = _skin(t, draws)
-    standing = draws.chance(0.3, ())
+    standing = draws.chance(0.3)
     _fuselage(body, t, skin)
     for side in (-1.0, 1.0):
         _wing(body, t, skin, side, t.wing_height * r)
@@ -66,7 +66,7 @@ def airplane(t: Traits, draws: Draws) -> Body:
                   _wing_point(t, side, 0.5, t.wing_height * r), strut, part="wing", colour=skin.wing)  # fmt: skip
     _propeller(body, draws, t.says("engine", "nose propeller"), vector(zero + 1.0, 0.0, 0.0), t.propeller)
     _gear(body, t, standing | t.says("gear", "fixed"))
-    bank = (draws.number(0.1, 0.8) * torch.where(t.wing_height > 0.5, 0.6, 1.0) * torch.where(draws.chance(0.6, ()),
+    bank = (draws.number(0.1, 0.8) * torch.where(t.wing_height > 0.5, 0.6, 1.0) * torch.where(draws.chance(0.6),
             1.0, -1.0))  # fmt: skip
     climb = draws.number(-0.12, 0.4)
     return posed(body, torch.where(standing, 0.0, bank), torch.where(standing, t.sit, climb))

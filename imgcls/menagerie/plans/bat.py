@@ -26,7 +26,7 @@ def bat(t: Traits, draws: Draws) -> Body:
     hangs = draws.number() < t.hanging
     fold = torch.where(hangs, draws.number(0.55, 0.95), draws.number(0.0, 0.30))
     course = torch.where(hangs, -1.5708 + draws.number(-0.15, 0.15), 1.5708 + draws.number(-0.7, 0.7))
-    belly = torch.where(draws.chance(0.5, ()), 1.0, -1.0)  # which flank of the picture it turns its belly to
+    belly = torch.where(draws.chance(0.5), 1.0, -1.0)  # which flank of the picture it turns its belly to
     tilt = torch.where(hangs, 0.15, draws.number(-0.25, 0.45))
     ahead = unit(heading(flat, 0.0, course) + vector(flat, flat, belly * tilt))
     ahead, below, left = frame(ahead, vector(flat, flat, belly))

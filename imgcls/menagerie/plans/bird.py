@@ -65,9 +65,9 @@ def _pose(t: Traits, draws: Draws) -> Pose:
     lean = torch.where(flying, draws.number(-0.1, 0.3), torch.where(afloat, draws.number(0.02, 0.1), lean))
     forward, above = heading(flat, 0.0, lean), heading(flat, 0.0, lean + 1.5708)
     # A flier banks or lifts its wings, else they would be seen edge-on from the side.
-    banks = draws.chance(0.6, ())
+    banks = draws.chance(0.6)
     bank = torch.where(banks, draws.number(0.45, 1.1), draws.number(0.0, 0.3))
-    bank = bank * torch.where(draws.chance(0.5, ()), 1.0, -1.0)
+    bank = bank * torch.where(draws.chance(0.5), 1.0, -1.0)
     raised = torch.where(banks, draws.number(-0.05, 0.4), draws.number(0.5, 1.05))
     cosine, sine = cos_sin(torch.where(flying, bank, flat))
     side = vector(flat, flat, torch.ones_like(flat))

@@ -19,7 +19,7 @@ VEINS = ((0.75, 0.72, 0.03), (0.4, 0.72, 0.03), (0.1, 0.72, 0.03), (-0.3, 0.55, 
 def butterfly(t: Traits, draws: Draws) -> Body:
     """A butterfly, its wings spread towards the viewer or folded up above its back."""
     body = Body(len(t), gloss=t.gloss, soft=0.0)
-    folded = draws.chance(0.2, ())
+    folded = draws.chance(0.2)
     tilt = torch.where(folded, draws.number(-0.45, -0.2), t.tilt * draws.number(0.8, 1.15))
     pose = stance(tilt, torch.where(folded, draws.number(0.1, 0.7), draws.number(0.5, 1.57)))
     lift = torch.where(folded, draws.number(1.38, 1.5), draws.number(0.08, 0.5))

@@ -89,7 +89,7 @@ def _pedalled(
         pedal = crank + scaled(turn, 0.17 * side + zero) + vector(zero, 0.0, side * 0.08)
         body.bone(crank + vector(zero, 0.0, side * 0.06), pedal, tube(there, 0.015), part="leg", colour=steel)
         body.slab(pedal + vector(zero, 0.0, side * 0.05), (given(there, 0.05), 0.015, 0.05), part="foot", colour=black)
-    basket = there & draws.chance(0.2, ())
+    basket = there & draws.chance(0.2)
     body.slab(neck + vector(zero + 0.2, 0.05, 0.0), (given(basket, 0.12), 0.085, 0.14), part="crown",
               colour=fixed(zero, "#8a6a44"), gloss=0.0)  # fmt: skip
 

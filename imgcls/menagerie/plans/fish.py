@@ -151,7 +151,7 @@ def ray(t: Traits, draws: Draws) -> Body:
     """A ray that banks in a turn, its wings in some phase of a stroke."""
     body = Body(len(t), gloss=t.gloss, soft=0.12)
     rise, turn, stroke = draws.number(-0.25, 0.35), draws.number(-0.3, 0.3), draws.number(-0.30, 0.45)
-    bank = draws.number(0.35, 0.85) * torch.where(draws.chance(0.5, ()), 1.0, -1.0)
+    bank = draws.number(0.35, 0.85) * torch.where(draws.chance(0.5), 1.0, -1.0)
     spine = Spine(vector(t.disc, 0.0, 0.0), [turn * 0.3, turn], [rise, rise], [t.disc, t.disc], bank)
     ahead, up = spine.axes(1)
     body.ball(spine.points[1], (t.disc, t.thickness, t.disc * 0.62), ahead, up, part="trunk", colour=t.coat)

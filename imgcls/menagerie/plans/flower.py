@@ -15,7 +15,7 @@ def flower(t: Traits, draws: Draws) -> Body:
     body = Body(len(t), gloss=t.gloss, soft=0.03)
     flat = torch.zeros(len(t))
     more = draws.number()
-    side = torch.where(draws.chance(0.5, ()), 1.0, -1.0)
+    side = torch.where(draws.chance(0.5), 1.0, -1.0)
     for rank in range(BLOOMS):
         there = more < (1.0, t.company, t.company * 0.45)[rank]
         size = draws.number(0.92, 1.08) if rank == 0 else draws.number(0.72, 0.95)

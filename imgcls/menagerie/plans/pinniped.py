@@ -89,7 +89,7 @@ def _flippers(body: Body, t: Traits, draws: Draws, points: list[Vector], swims: 
 def pinniped(t: Traits, draws: Draws) -> Body:
     """A seal or walrus."""
     body = Body(len(t), gloss=t.gloss, soft=0.1)
-    swims = draws.chance(0.3, ())
+    swims = draws.chance(0.3)
     points = _trunk(body, t, draws, swims)
     turn = draws.number(-0.5, 0.5)
     rise = torch.where(swims, draws.number(0.0, 0.4), draws.number(0.45, 1.05)) * t.neck_rise

@@ -106,12 +106,12 @@ def _arm(body: Body, t: Traits, draws: Draws, pose: Pose, side: float) -> None:
     thick = t.arm_thickness
     ground = vector(x + stride, thick * 0.8, z * 1.1)
     # A sitting animal rests its hand on the ground before it or on its knee.
-    low = draws.chance(0.5, ())
+    low = draws.chance(0.5)
     reach = torch.where(low, 0.35, 0.5) * t.arm_length
     lap = vector(x + reach, torch.where(low, thick * 0.8, t.leg_length * 0.48), z * 1.05)
     up = vector(x + draws.number(-0.45, 0.5) * t.arm_length, y + t.arm_length * 0.97, flat)
     loose = vector(x + draws.number(0.1, 0.5) * t.arm_length, y - draws.number(0.0, 0.7) * t.arm_length, z * 1.6)
-    holds = draws.chance(0.5, ()) if side > 0 else torch.ones_like(hangs)
+    holds = draws.chance(0.5) if side > 0 else torch.ones_like(hangs)
     goal = torch.where(sits[:, None], lap, ground)
     goal = torch.where((hangs & holds)[:, None], up, goal)
     goal = torch.where((hangs & ~holds)[:, None], loose, goal)

@@ -64,7 +64,7 @@ def _pose(t: Traits, draws: Draws) -> Pose:
     flat = torch.zeros(len(t))
     forward, up = vector(level, climb, flat), vector(-climb, level, flat)
     hip = vector(-0.5 * length * level, hip_y, flat)
-    walks = draws.chance(0.6, ()) & ~still
+    walks = draws.chance(0.6) & ~still
     walk = torch.where(walks, draws.number(0.5, 1.0), torch.where(still, 0.0, draws.number(0.0, 0.3)))
     shoulder = hip + scaled(forward, length)
     return Pose(shoulder, hip, forward, up, sits, lies, grazes, draws.number(-1, 1), walk)
@@ -298,7 +298,7 @@ def _mane(body: Body, t: Traits, spine: tuple[Vector, ...], crest: Vector, draws
     withers, nape, middle, crown = spine
     flat = torch.zeros(len(t))
     thick, tall = t.neck_thickness, t.mane.clamp(min=0)
-    side = torch.where(draws.chance(0.5, ()), 1.0, -1.0)
+    side = torch.where(draws.chance(0.5), 1.0, -1.0)
     fall = t.mane_fall
     hair = {"part": "mane", "colour": t.mane_colour, "belly": 0.0, "pattern": t.mane_marks, "soft": 0.06}
     # A ridge along the crest, and what hangs down from it.

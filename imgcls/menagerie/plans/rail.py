@@ -48,7 +48,7 @@ def locomotive(t: Traits, draws: Draws) -> Body:
               vector(zero, 0.0, zero + 1.0), part="hull", colour=black)  # fmt: skip
     body.ball(vector(zero + 3.95, y + r + 0.1, 0.0), (zero + 0.16, 0.2, 0.2), part="window",
               colour=fixed(zero, "#f2ead0"), gloss=0.8)  # fmt: skip
-    steam = draws.chance(0.6, ())
+    steam = draws.chance(0.6)
     place, lean = lip + vector(zero, 0.25, 0.0), draws.number(0.2, 0.6)
     for i in range(4):
         puff = given(steam, 0.34 + 0.15 * i)

@@ -17,7 +17,7 @@ def sprawler(t: Traits, draws: Draws) -> Body:
     """A long body low between legs that stand out to the sides, and a long tail, winding."""
     body = Body(len(t), gloss=t.gloss, soft=0.06)
     pose = stance(t.tilt * draws.number(0.8, 1.2), t.climb * draws.number(-0.3, 1.0))
-    curl = t.curl * torch.where(draws.chance(0.65, ()), draws.number(-1.0, -0.3), draws.number(0.3, 1.0))
+    curl = t.curl * torch.where(draws.chance(0.65), draws.number(-1.0, -0.3), draws.number(0.3, 1.0))
     wave, sway = t.bend * draws.number(-1.0, 1.0), t.bend * draws.number(-1.0, 1.0)
     height = t.leg_length * t.stand + t.girth * 0.6
     spine = [pose.at(t.trunk_length * 0.5, height, 0.0)]

@@ -169,12 +169,12 @@ def sailer(t: Traits, draws: Draws) -> Body:
     body = Machine(len(t), gloss=t.gloss)
     zero = torch.zeros(len(t))
     sail = torch.where(t.says("paint", "varied")[:, None], palette(draws, SAILS), t.sail)
-    jib = torch.where(draws.chance(0.3, ())[:, None], palette(draws, SAILS), sail)
+    jib = torch.where(draws.chance(0.3)[:, None], palette(draws, SAILS), sail)
     _hull(body, t, paint(t, draws, t.coat, (("#eceae4", 4.0), ("#22324e", 1.0), ("#7a2a22", 1.0), ("#6a4a2c", 1.0))),
           t.boot, t.deck)  # fmt: skip
     square = t.says("rig", "square")
     # Fore-and-aft sails swing out to one side.
-    out = draws.number(0.10, 0.35) * torch.where(draws.chance(0.5, ()), 1.0, -1.0)
+    out = draws.number(0.10, 0.35) * torch.where(draws.chance(0.5), 1.0, -1.0)
     one = ~square
     head, level = t.freeboard + t.mast, t.freeboard + t.mast * 0.10
     mast = t.mast_at
@@ -201,7 +201,7 @@ def sailer(t: Traits, draws: Draws) -> Body:
 def _square_rig(body: Body, t: Traits, draws: Draws, there: torch.Tensor, sail: Vector) -> None:
     """Three masts with three square sails each, braced at an angle so that they show from the side."""
     zero = torch.zeros(len(t))
-    brace = heading(zero, draws.number(0.05, 0.45) * torch.where(draws.chance(0.5, ()), 1.0, -1.0), 0.0)
+    brace = heading(zero, draws.number(0.05, 0.45) * torch.where(draws.chance(0.5), 1.0, -1.0), 0.0)
     across = cross(brace, vector(zero, zero + 1.0, 0.0))
     for x, share in ((0.48, 0.9), (-0.05, 1.0), (-0.58, 0.82)):
         tall = t.mast * share

@@ -28,7 +28,7 @@ def snake(t: Traits, draws: Draws) -> Body:
 
 def _course(t: Traits, draws: Draws, pose: Stance) -> list[Vector]:
     """Points from the neck to the tail's tip: S-curves, or a coil with the head on top."""
-    coiled = draws.chance(0.45, ())
+    coiled = draws.chance(0.45)
     phase, period = draws.number(0.0, 6.28), draws.number(0.43, 0.52)
     swing = draws.number(1.35, 1.75)
     start = draws.number(-0.4, 1.9)
@@ -83,7 +83,7 @@ def _head(body: Body, t: Traits, draws: Draws, pose: Stance, spine: list[Vector]
         body.ball(patch, (t.head * 0.42, torch.where(t.collar > 0, t.head * 0.4, 0.0), t.head * 0.45), face, up,
                   part="neck", colour=t.collar_colour, pattern=0.0, belly=0.0, soft=0.0)  # fmt: skip
     mouth = nose + scaled(face, t.head * 0.25)
-    out = torch.where(draws.chance(0.6, ()), t.head * 0.06, -1.0)
+    out = torch.where(draws.chance(0.6), t.head * 0.06, -1.0)
     fork = mouth + scaled(face, t.head * 0.7)
     body.bone(mouth, fork, out, part="snout", colour=t.tongue, pattern=0.0, belly=0.0, soft=0.0)
     for flank in (-1.0, 1.0):

@@ -113,7 +113,7 @@ def cactus(t: Traits, draws: Draws) -> Body:
     flat = torch.zeros(len(t))
     girth, tall = t.trunk_width, t.trunk_length
     _column(body, t, vector(flat, girth * 0.3, flat), vector(draws.number(-0.04, 0.04), tall, flat), girth, RIBS)
-    side = torch.where(draws.chance(0.5, ()), 0.0, 3.1416)
+    side = torch.where(draws.chance(0.5), 0.0, 3.1416)
     arms = draws.pick(0.2, 0.5, 0.3) + 1
     for i in range(3):
         there = arms > i

@@ -111,7 +111,7 @@ def _tipper(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torc
     """An open body that may be raised, hinged at its rear end; the walls lean outwards."""
     there = t.says("load", "tipper")
     zero = torch.zeros(len(t))
-    raised = torch.where(draws.chance(0.4, ()), draws.number(0.25, 0.65), 0.0)
+    raised = torch.where(draws.chance(0.4), draws.number(0.25, 0.65), 0.0)
     along, up = heading(zero, 0.0, raised), heading(zero, 0.0, raised + 1.5708)
     hinge = vector(back + 0.25, t.bed, 0.0)
     half, tall = (front - back - 0.25) * 0.5, (t.load_height - t.bed) * 0.5
@@ -141,7 +141,7 @@ def _tipper(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torc
     body.skew(visor, scaled(along, given(there, 0.45)), scaled(up, 0.06 + zero), vector(zero, 0.0, t.width),
               part="crown", colour=load)  # fmt: skip
     heap = centre + scaled(up, tall * 0.7)
-    full = there & draws.chance(0.75, ())
+    full = there & draws.chance(0.75)
     body.ball(heap, (given(full, half * 0.9), tall * 0.95, t.width * 0.92), along, up, part="crown",
               colour=palette(draws, CARGO), pattern=1.0, gloss=0.0)  # fmt: skip
 
