@@ -102,7 +102,7 @@ $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
 figures: $(READY)  ## copy the cover of each finished report (PROFILE=real) to figures/
 	@$(REPORTS) figures --profile '$(PROFILE)'
 
-bench: $(READY)  ## measure what is claimed about speed and difficulty (about a quarter of an hour)
+bench: $(READY)  ## measure what is claimed about speed and difficulty (about ten minutes on two cores)
 	@$(RUN) -m benchmarks.menagerie && $(RUN) -m benchmarks.difficulty
 
 lab: $(READY)  ## open the notebooks in JupyterLab

@@ -37,8 +37,7 @@ def histograms(images: Tensor) -> Tensor:
 def linear(train: ImageSet, test: ImageSet, features: Callable[[Tensor], Tensor]) -> Predictions:
     """What a logistic regression on features of the training images answers on the test images.
 
-    Its penalty is chosen on the last fifth of train. A fit that has not settled after 200 steps is taken as it is: the
-    steps that are missing would change hardly an answer.
+    Its penalty is chosen on the last fifth of train. A fit that has not settled after 200 steps is taken as it is.
 
     Args:
         train: `.images`, `.labels` and `.classes`.
@@ -47,7 +46,10 @@ def linear(train: ImageSet, test: ImageSet, features: Callable[[Tensor], Tensor]
     """
     x, y, cut = features(train.images).numpy(), train.labels.numpy(), len(train.labels) * 4 // 5
     models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200)) for c in PENALTIES]
-    with threadpool_limits(1), warnings.catch_warnings():  # one thread: two lose more by waiting than they gain
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(),
+    ):  # one thread: two would wait for each other at every small step
         warnings.simplefilter("ignore", ConvergenceWarning)
         best = max(models, key=lambda model: model.fit(x[:cut], y[:cut]).score(x[cut:], y[cut:])).fit(x, y)
         found = torch.from_numpy(best.decision_function(features(test.images).numpy())).float()

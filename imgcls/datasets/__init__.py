@@ -175,7 +175,8 @@ def load(
             raise DataError(f"{name}_count must be at least 1, not {count}; leave it out for every image")
     name = str(name_or_path)
     if name in available():
-        return _load_generated(name, image_size, channels, classes, seed, counts, habitat_bias, clutter, folder)
+        settings = {"seed": seed, "habitat_bias": habitat_bias, "clutter": clutter}
+        return _load_generated(name, image_size, channels, classes, settings, counts, folder)
     for control, value, plain in (("habitat_bias", habitat_bias, 0.0), ("clutter", clutter, 1.0)):
         if value != plain:
             raise DataError(f"{control}={value} goes with generated sets only, not with {name!r}")
@@ -356,7 +357,8 @@ def generated(
 ) -> Split:
     """Render one split of a generated set, in memory and uncached; the rest as in menagerie.generate."""
     count = menagerie.sizes(subset)[split] if count is None else count
-    batches = list(_render(subset, split, torch.arange(count), image_size, channels, seed, habitat_bias, clutter))
+    settings = {"seed": seed, "habitat_bias": habitat_bias, "clutter": clutter}
+    batches = list(_render(subset, split, torch.arange(count), image_size, channels, settings))
     images, masks, labels = (torch.cat([batch[i] for batch in batches]) for i in range(3))
     classes = menagerie.subsets()[subset].classes
     return Split(images, labels, masks, tuple(name for batch in batches for name in batch[3]), classes)
@@ -368,12 +370,10 @@ def _render(
     index: torch.Tensor,
     image_size: int,
     channels: int,
-    seed: int,
-    habitat_bias: float,
-    clutter: float,
+    settings: dict[str, float],
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]]:
     for chosen in index.split(GENERATED_BATCH):
-        batch = menagerie.render(subset, split, chosen, image_size, seed, habitat_bias, clutter)
+        batch = menagerie.render(subset, split, chosen, image_size, **settings)
         named = zip(batch.labels.tolist(), chosen.tolist(), strict=True)
         names = [f"{split}/{batch.classes[label]}/{i:06d}" for label, i in named]
         yield batch.images if channels == 3 else _grey(batch.images), batch.masks, batch.labels, names
@@ -389,10 +389,8 @@ def _load_generated(
     image_size: int,
     channels: int,
     classes: Sequence[str] | None,
-    seed: int,
+    settings: dict[str, float],
     counts: dict[str, int | None],
-    habitat_bias: float,
-    clutter: float,
     cache: Path,
 ) -> Splits:
     subset = name.removeprefix("menagerie/")
@@ -402,14 +400,14 @@ def _load_generated(
     splits, keys = {}, []
     for part, size in menagerie.sizes(subset).items():
         index = _indices(subset, part, wanted, size, counts[part])
-        what = f"{menagerie.source_hash()}/{subset}/{part}/{seed}/{habitat_bias}/{clutter}/{chosen}/{len(index)}"
+        what = f"{menagerie.source_hash()}/{subset}/{part}/{settings}/{chosen}/{len(index)}"
         fingerprint = hashlib.sha256(what.encode()).hexdigest()
         keys.append(fingerprint)
         expected = {"fingerprint": fingerprint[:16], "image_size": image_size, "channels": channels}
         folder = cache / f"{fingerprint[:16]}-{image_size}-{channels}"
 
         def fill(aside: Path, part: str = part, index: torch.Tensor = index) -> dict:
-            batches = _render(subset, part, index, image_size, channels, seed, habitat_bias, clutter)
+            batches = _render(subset, part, index, image_size, channels, settings)
             return _cache.render_into(aside, len(index), batches, image_size, channels)
 
         stored = _cache.read(folder, expected) or _cache.write(folder, expected, fill)
