@@ -1,6 +1,6 @@
 """The order of the data and every draw of its augmentation, as a pure function of (seed, epoch, step)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -53,13 +53,15 @@ def batches(
     drop_last: bool = False,
     device: torch.device | str | None = None,
     weights: Tensor | None = None,
+    share: Callable[[int], slice] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of (images, labels int64), moved to `device` first and augmented there.
 
     Step k is the same whether the epoch starts at step 0 or at `start_step`; skipped steps cost nothing. With
     `weights` (N,), samples are drawn with replacement in proportion to them. Without shuffling, images on
     their own device come as views, so do not write into them. Only the rows of a batch are read from a memory
-    map.
+    map. `share` takes the size of a batch to the rows of it that are wanted, which come out as they would in
+    the whole batch: several processes share one order and one set of draws.
 
     Raises:
         ValueError: an argument is out of range, or a random order or draw is asked for without seed and epoch.
@@ -83,14 +85,16 @@ def batches(
             index = order(n, seed, epoch) if weights is None else weighted_order(weights, seed, epoch)
         target = torch.device(device) if device is not None else split.images.device
         for step in range(start_step, steps):
-            rows = slice(step * batch_size, min((step + 1) * batch_size, n))
+            first, size = step * batch_size, min(batch_size, n - step * batch_size)
+            mine = share(size) if share else slice(size)
+            rows = slice(first + (mine.start or 0), first + mine.stop)
             if index is None:
                 images, labels = split.images[rows], split.labels[rows]
             else:
                 images, labels = (_gather(t, index[rows], target) for t in (split.images, split.labels))
             images, labels = images.to(target, non_blocking=True), labels.to(target, non_blocking=True)
             if len(transforms):
-                images = apply(transforms, images, generator(seed, "augment", epoch, step))
+                images = apply(transforms, images, generator(seed, "augment", epoch, step), size, mine)
             yield images, labels.long()
 
     return iterate()

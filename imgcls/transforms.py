@@ -35,13 +35,30 @@ _GRID_MODES = {"constant": "zeros", "reflect": "reflection", "edge": "border"}
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as Pillow and torchvision weigh red, green and blue
 
 
-def apply(transforms: Sequence[Transform], images: Tensor, generator: Generator) -> Tensor:
+def apply(
+    transforms: Sequence[Transform],
+    images: Tensor,
+    generator: Generator,
+    size: int | None = None,
+    rows: slice = slice(None),
+) -> Tensor:
     """One transform after the other, all drawing from the same generator.
 
-    Shapes: (N, C, H, W) in and out.
+    Shapes: (N, C, H, W) in and out. Images that are the `rows` of a larger batch of `size` get the draws that they
+    would get in it.
+
+    Raises:
+        TypeError: rows of a larger batch meet a transform without `draw` and `apply`.
     """
+    whole = size is None or size == len(images)
     for transform in transforms:
-        images = transform(images, generator)
+        if whole:
+            images = transform(images, generator)
+        elif hasattr(transform, "draw") and hasattr(transform, "apply"):
+            parameters = transform.draw(size, *images.shape[-2:], generator)
+            images = transform.apply(images, {name: values[rows] for name, values in parameters.items()})
+        else:
+            raise TypeError(f"{transform!r} cannot be applied to a part of a batch: it has no draw and apply")
     return images
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "models": set(),
     "statistics": set(),
     "evaluation": {"batches", "statistics", "transforms"},
-    "training": {"batches", "evaluation", "tracking"},
+    "training": {"batches", "evaluation", "models", "tracking"},
     "tracking": set(),
     "search": {"training"},
     "openset": {"statistics", "evaluation"},

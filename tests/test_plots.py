@@ -81,12 +81,17 @@ SCORES_OF_CONTROLS = pd.DataFrame(
 COUNTS = pd.DataFrame({"train": [1200, 30, 5], "test": [10, 20, 30]}, index=["cat", "dog", "bird"])
 CONFUSION = np.array([[100, 0], [60, 40]])
 
+RANGE = pd.DataFrame({"lr": np.logspace(-4, 0, 9), "loss": [2.3] * 3 + [2.2, 1.9, 1.6, 1.4, 1.5, np.inf]}).assign(
+    smoothed=lambda t: t["loss"]
+)
+
 CHARTS = {
     "class_counts": lambda: plots.class_counts(COUNTS),
     "sizes": lambda: plots.sizes([64, 64, 100], [64, 64, 80]),
     "learning_curves": lambda: plots.learning_curves({"one": run([0.2, 0.6, 0.5]), "two": run([0.3, 0.4, 0.5])}),
     "gradient_norms": lambda: plots.gradient_norms({"flat": norms(1, 1), "vanishing": norms(1e-6, 1)}),
     "lr_curve": lambda: plots.lr_curve(torch.arange(5), torch.tensor([0.0, 0.1, 0.2, 0.1, 0.0])),
+    "lr_range": lambda: plots.lr_range(RANGE, {"steepest": 1e-2, "lowest": 1e-1}),
     "confusion": lambda: plots.confusion(torch.tensor(CONFUSION), ["Arctic fox", "Elephant"]),
     "per_class": lambda: plots.per_class(SCORES),
     "reliability": lambda: plots.reliability(bins(0.1), bins(), [0.1, 0.0]),

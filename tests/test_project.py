@@ -11,10 +11,10 @@ from packaging.requirements import Requirement
 from imgcls import paths
 
 
-def requirements() -> dict[str, list[str]]:
-    """Each pin of requirements.txt with its hashes."""
+def requirements(name: str = "requirements.txt") -> dict[str, list[str]]:
+    """Each pin of a requirements file with its hashes."""
     pins, current = {}, None
-    for line in (paths.ROOT / "requirements.txt").read_text().splitlines():
+    for line in (paths.ROOT / name).read_text().splitlines():
         if re.match(r"[A-Za-z0-9]", line):
             current = line.rstrip(" \\")
             pins[current] = []
@@ -27,22 +27,43 @@ def project() -> dict:
     return tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_every_pin_is_exact_and_hashed():
-    for pin, hashes in requirements().items():
+def wanted(extra: str) -> list[Requirement]:
+    """What the project and one of its extras ask for, extras within it included."""
+    found, extras = [*map(Requirement, project()["dependencies"])], [extra]
+    while extras:
+        for requirement in map(Requirement, project()["optional-dependencies"][extras.pop()]):
+            if requirement.name == project()["name"]:
+                extras += requirement.extras
+            else:
+                found.append(requirement)
+    return found
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-bench.txt"])
+def test_every_pin_is_exact_and_hashed(name):
+    assert requirements(name)
+    for pin, hashes in requirements(name).items():
         assert re.fullmatch(r"[a-z0-9.-]+==[^;=<>]+( ; .+)?", pin), pin
         assert hashes, f"{pin} has no hash"
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for h in hashes), pin
 
 
-def test_the_ranges_of_the_project_admit_the_pins():
+@pytest.mark.parametrize(("extra", "name"), [("dev", "requirements.txt"), ("bench", "requirements-bench.txt")])
+def test_the_ranges_of_the_project_admit_the_pins(extra, name):
     pins = {}
-    for pin in map(Requirement, requirements()):
+    for pin in map(Requirement, requirements(name)):
         pins.setdefault(pin.name, []).append(str(pin.specifier).removeprefix("=="))
-    wanted = [*project()["dependencies"], *project()["optional-dependencies"]["dev"]]
-    for requirement in map(Requirement, wanted):
+    for requirement in wanted(extra):
         versions = pins.get(requirement.name)
-        assert versions, f"{requirement.name} is not pinned: run make lock"
+        assert versions, f"{requirement.name} is not pinned in {name}: run make lock"
         assert all(requirement.specifier.contains(version) for version in versions), f"{requirement} against {versions}"
+
+
+def test_the_benchmarks_run_on_the_same_pins_as_everything_else():
+    pins, bench = ({Requirement(p).name: p.split(" ")[0] for p in requirements(name)} for name in
+                   ("requirements.txt", "requirements-bench.txt"))  # fmt: skip
+    assert {"kornia", "lightning", "fastai"} <= bench.keys() - pins.keys()
+    assert {name: pin for name, pin in bench.items() if name in pins} == {n: p for n, p in pins.items() if n in bench}
 
 
 def test_conda_gets_the_same_pins():

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import io
 import json
 import os
@@ -533,6 +534,87 @@ def test_a_quiet_exit_in_the_middle_is_no_clean_end(tree):
         files.running.write_text(json.dumps(notebook))
         found = run._unfinished(files)
         assert found == reason if reason is None else reason in found
+
+
+def on_terminal(root, columns, *arguments):
+    """Run a command on a pseudo terminal and return its exit status and every byte that it drew."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "IMGCLS_ROOT": str(root), "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imgcls.reports", *arguments], stderr=theirs, cwd=root, env=environment
+    )
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 4096):
+            drawn += part
+    os.close(ours)
+    return process.wait(timeout=90), drawn.decode()
+
+
+def displayed(drawn, columns):
+    """What stands on a terminal of so many columns in the end, line by line, and every state of its last line."""
+    lines, column, states = [""], 0, []
+    for sign in drawn.replace("\r\n", "\n"):
+        if sign == "\n":
+            lines.append("")
+            column = 0
+        elif sign == "\r":
+            states.append(lines[-1].rstrip())
+            column = 0
+        else:
+            if column == columns:  # wraps: a carriage return no longer reaches the row above
+                lines.append("")
+                column = 0
+            lines[-1] = lines[-1][:column] + sign + lines[-1][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in lines], states
+
+
+LONG = """import time
+from imgcls.tracking import Progress
+progress = Progress(200, every=.1)
+for step in range(200):
+    time.sleep(.02)
+    progress.update(step + 1, lambda: f"epoch {step // 40 + 1}/5 · loss 1.234 · a rather long line · 77 images/s")
+progress.finish("5 epochs, all is well")"""
+
+
+def test_a_terminal_shows_how_far_a_long_cell_is(tree):
+    columns = 70
+    write_notebook(tree, NAME, good(NAME, cell(LONG), cell("print('no progress here')")))
+    code, drawn = on_terminal(tree, columns, "execute", "05")
+    assert code == 0, drawn
+    lines, states = displayed(drawn, columns)
+    assert len(lines) == 7  # five cells, the summary and the empty line after it: nothing wrapped
+    for number, (line, start) in enumerate(
+        zip(lines, ("data: str", "from types", "from imgcls", "print(", "report.head"), strict=False), 1
+    ):
+        assert re.fullmatch(rf"{NAME}    {number}/5  {re.escape(start)}.*\d\.\d s", line), lines
+        assert "epoch" not in line
+    assert lines[5].startswith(f"{NAME}: executed in")
+    moving = [state for state in states if f"{NAME}    3/5  epoch" in state]
+    assert {f"epoch {n}/5" for n in (2, 3, 4)} <= {re.search(r"epoch ./5", state)[0] for state in moving}
+    assert any(re.search(r"· 0:0\d left$", state) for state in moving)
+    assert "all is well" not in "".join(state for state in states if "  4/5  " in state)
+    assert not list((tree / "build").rglob("*.progress"))
+    run = json.loads(Files(NAME).executed.read_text())
+    outputs = [output for one in run["cells"] if "".join(one["source"]) == LONG for output in one["outputs"]]
+    assert [output["data"] for output in outputs] == [{"text/plain": ["5 epochs, all is well"]}]  # the report: one line
+
+
+def test_a_log_shows_no_progress(tree):
+    write_notebook(tree, NAME, good(NAME, cell(LONG.replace("200", "20"))))
+    done = command(tree, "execute", "05")
+    assert done.returncode == 0, done.stderr
+    assert "epoch" not in done.stderr
+    assert "\r" not in done.stderr
 
 
 FAILING = {

@@ -245,6 +245,42 @@ def lr_curve(steps: Any, lr: Any, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@themed
+def lr_range(table: pd.DataFrame, marks: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """The loss of a range test against its rising learning rate, on a log scale: each step's, and smoothed.
+
+    Args:
+        table: one row a step with lr, loss and smoothed, as `training.lr_range_test` returns it.
+        marks: label -> learning rate to mark on the smoothed line.
+        ax: where to draw; a new figure without it.
+    """
+    need_columns(table, "lr_range", ["lr", "loss", "smoothed"])
+    ax = axes(ax, 3.6)
+    loss, smoothed = (table[name].where(np.isfinite) for name in ("loss", "smoothed"))
+    ax.set_xscale("log")
+    ax.plot(table["lr"], loss, color=MUTED, linewidth=0.9)
+    ax.plot(table["lr"], smoothed, color=ACCENT, linewidth=2)
+    start = smoothed.iloc[0]
+    room = max(start - smoothed.min(), 1e-3)
+    bottom = min(loss.min(), smoothed.min()) - 0.55 * room
+    sides = ["right", *["left"] * len(marks)]  # of the line, so that two marks close to each other can be read
+    for (label, rate), side in zip(marks.items(), sides, strict=False):
+        height = smoothed[(table["lr"] - rate).abs().idxmin()]
+        ax.plot([rate, rate], [bottom, height], color=ACCENT, linewidth=1, linestyle=(0, (1, 2)))
+        ax.plot(rate, height, "o", color=ACCENT, markersize=8, mec=SURFACE)
+        ax.annotate(
+            f"{label}: {rate:.2g}", (rate, bottom), (-5 if side == "right" else 5, 5), textcoords="offset points",
+            size=SMALL, ha=side, va="bottom",
+        )  # fmt: skip
+    ax.set(xlabel="learning rate", ylabel="loss", ylim=(bottom, start + 0.8 * room))
+    keys = [
+        Line2D([], [], color=MUTED, linewidth=0.9, label="each step"),
+        Line2D([], [], color=ACCENT, linewidth=2, label="smoothed"),
+    ]
+    legend_above(ax, handles=keys)
+    return ax
+
+
 # ------------------------------------------------------------------ errors
 
 

@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         index.write_index(files.profile)
         progress = _Progress(files)
         reason: BaseException | str | None = None
-        with progress, _environment(request, started) as token:
+        with progress, _environment(request, started, progress.environment) as token:
             try:
                 _papermill(request, progress, timeout)
             except (Exception, KeyboardInterrupt) as error:
@@ -99,8 +100,8 @@ def _papermill(request: Request, progress: "_Progress", timeout: float) -> None:
 
 
 @contextlib.contextmanager
-def _environment(request: Request, started: float) -> Iterator[str]:
-    """Environment of the kernel: who runs it, this interpreter's kernel, nothing from the user's home.
+def _environment(request: Request, started: float, more: dict[str, str]) -> Iterator[str]:
+    """Environment of the kernel: who runs it, this interpreter's kernel, nothing from the user's home, and `more`.
 
     Yields the token by which the result file proves to be of this run. SIGTERM ends the run as Ctrl-C does.
     """
@@ -123,7 +124,7 @@ def _environment(request: Request, started: float) -> Iterator[str]:
             "JUPYTER_PATH": _join(str(Path(sys.prefix, "share", "jupyter")), os.environ.get("JUPYTER_PATH")),
             "JUPYTER_RUNTIME_DIR": str(Path(home, "runtime")),
             "IPYTHONDIR": str(Path(home, "ipython")),
-        }
+        } | more
         before = {key: os.environ.get(key) for key in values}
         handler = signal.signal(signal.SIGTERM, _interrupt)
         os.environ.update(values)
@@ -139,13 +140,22 @@ def _environment(request: Request, started: float) -> Iterator[str]:
 
 
 class _Progress:
-    """One line per cell on standard error and in the log, where the kernel's own output goes as well."""
+    """One line per cell on standard error and in the log, where the kernel's own output goes as well.
+
+    On a terminal the line of a cell that still runs also shows how far its work is: a display inside the kernel
+    reaches nobody before the cell ends, so `imgcls.tracking.Progress` writes it to a file too, which is read here.
+    """
 
     def __init__(self, files: Files) -> None:
         self.files, self.current, self.began = files, None, 0.0
         cells = json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]
         self.total = sum(cell["cell_type"] == "code" for cell in cells)
         self.count = 0
+        self.terminal, self.live, self.shown = sys.stderr.isatty(), False, ""
+        self.mirror = files.log.with_suffix(".progress")
+        self.environment = {"IMGCLS_PROGRESS": str(self.mirror)} if self.terminal else {}
+        self.drawing, self.over = threading.Lock(), threading.Event()
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "_Progress":
         self.files.log.parent.mkdir(parents=True, exist_ok=True)
@@ -154,9 +164,15 @@ class _Progress:
         self.logger = logging.getLogger("papermill")
         self.logger.addHandler(self.handler)
         self.logger.propagate = False
+        if self.terminal:
+            self.watcher.start()
         return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:
+        if self.terminal:
+            self.over.set()
+            self.watcher.join()
+            self.mirror.unlink(missing_ok=True)
         self.logger.removeHandler(self.handler)
         self.logger.propagate = True
         if self.current is not None:
@@ -166,11 +182,16 @@ class _Progress:
     def start(self, cell: Any, cell_index: int) -> None:
         if cell.cell_type != "code":
             return
-        self.current, self.cell, self.began = cell_index, cell, time.monotonic()
         if "injected-parameters" not in cell.metadata.get("tags", ()):
             self.count += 1
-        self.line = f"{self.files.name}  {self.count:3}/{self.total}  {title(cell.source):<62}"
-        print(self.line, end="", flush=True, file=sys.stderr)
+        self.head = f"{self.files.name}  {self.count:3}/{self.total}  "
+        with self.drawing:
+            self.current, self.cell, self.began, self.live = cell_index, cell, time.monotonic(), True
+            if self.terminal:
+                self.mirror.unlink(missing_ok=True)
+                self._draw(title(cell.source))
+            else:
+                print(f"{self.head}{title(cell.source):<62}", end="", flush=True, file=sys.stderr)
 
     def done(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
         if execute_reply["content"]["status"] == "ok" or "raises-exception" in cell.metadata.get("tags", ()):
@@ -178,12 +199,50 @@ class _Progress:
             self.current = None
 
     def _end(self, text: str) -> None:
-        print(text, flush=True, file=sys.stderr)
-        self.log.line(f"[{self.line}{text}]")
+        name = title(self.cell.source)
+        with self.drawing:
+            if self.terminal:
+                room = max(0, min(62, _columns() - len(self.head) - len(text) - 1))
+                self._draw(f"{_cut(name, room - 2):<{room}}{text}")
+            print("" if self.terminal else text, flush=True, file=sys.stderr)
+            self.live, self.shown = False, ""
+        self.log.line(f"[{self.head}{name:<62}{text}]")
+
+    def _draw(self, text: str) -> None:
+        """Rewrite the line; one that filled the terminal would wrap, and only its last row could be rewritten."""
+        width = _columns() - 1
+        line = f"{self.head}{_cut(text, width - len(self.head))}"[:width]
+        if line != self.shown:
+            print(f"\r{line:<{min(len(self.shown), width)}}", end="", flush=True, file=sys.stderr)
+            self.shown = line
+
+    def _watch(self) -> None:
+        """Show what the cell that runs tells about itself, until the run is over."""
+        while not self.over.wait(0.25):
+            with self.drawing, contextlib.suppress(OSError, UnicodeDecodeError):
+                text = self.mirror.read_text(encoding="utf-8")
+                if self.live and text.endswith("\n"):  # else it was read while it was written
+                    self._draw(text.rstrip())
 
     def failed_at(self, reason: Any) -> int | None:
         """Index of the cell that did not end well."""
         return self.current
+
+
+def _cut(text: str, width: int) -> str:
+    """At most so many characters, the last ` · ` part, which is the time left, always among them."""
+    if len(text) <= width:
+        return text
+    head, dot, last = text.rpartition(" · ")
+    kept = width - len(last) - 4
+    return f"{head[:kept].rstrip(' ·')}…{dot}{last}" if dot and kept > 0 else text[: max(width - 1, 0)] + "…"
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 class _Log:

@@ -1,0 +1,66 @@
+"""Optimizers by name, with a learning rate for each stage; and the average of the weights along the way."""
+
+import torch
+from timm.optim.muon import Muon
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from imgcls.models import head, stages
+from imgcls.training.recipe import Recipe
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Optimizer over the trainable parameters, with weight decay on weights only.
+
+    Each group's `lr_scale` is what `layer_decay` makes of the learning rate there. What `unfreeze` frees only
+    later is in the optimizer from the start, and stays as it is while it has no gradient. Muon (Jordan et al.
+    2024, "Muon: An optimizer for hidden layers in neural networks", timm's) orthogonalises the steps of hidden
+    layers, each convolution reshaped to (filters, the rest); head, biases and norms go by AdamW (NAdamW with
+    Nesterov), at the same learning rate.
+    """
+    depths = _depths(model) if recipe.layer_decay < 1 else {}
+    output = set(head(model).parameters()) if recipe.optimizer == "muon" else set()
+    groups: dict[tuple, dict] = {}
+    for parameter in model.parameters():
+        if not (parameter.requires_grad or recipe.unfreeze):
+            continue
+        scale = recipe.layer_decay ** depths.get(parameter, 0)
+        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+        group = {"params": [], "weight_decay": decay, "lr_scale": scale}
+        if recipe.optimizer == "muon":
+            group["use_fallback"] = parameter in output or parameter.ndim < 2
+        key = tuple(value for name, value in group.items() if name != "params")
+        groups.setdefault(key, group)["params"].append(parameter)
+    nesterov = recipe.nesterov and recipe.momentum > 0
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(list(groups.values()), recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+    if recipe.optimizer == "muon":
+        return Muon(list(groups.values()), recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](list(groups.values()), recipe.lr)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give each group its share of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
+def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
+    """How many stages stand between each parameter and the head; the head and what follows the backbone have 0."""
+    parts = stages(model)
+    stage_of = {parameter: i for i, (_, stage) in enumerate(parts) for parameter in stage.parameters()}
+    output = set(head(model).parameters())
+    current, depths = 0, {}
+    for parameter in model.parameters():  # in the order in which they run
+        current = stage_of.get(parameter, current)
+        outside = parameter not in stage_of and current == len(parts) - 1
+        depths[parameter] = 0 if parameter in output or outside else len(parts) - current
+    return depths
+
+
+def make_average(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
+    """Exponential moving average of weights and buffers (timm's), whose decay rises to `recipe.ema` in the first steps.
+
+    Without that warm-up a short run would end with an average of its beginning.
+    """
+    return ModelEmaV3(model, recipe.ema, use_warmup=True) if recipe.ema else None

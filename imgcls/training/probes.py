@@ -1,0 +1,149 @@
+"""Cheap looks at a model before and while it trains: sanity checks, a learning-rate range test, gradient norms."""
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imgcls.batches import ImageSet, batches, steps_per_epoch
+from imgcls.reproducibility import configure_threads, pick_device, seed_device
+from imgcls.training.loop import Batch, initialized, make_loss, measure_normalization, shares, train_step
+from imgcls.training.optimizers import make_optimizer
+from imgcls.training.processes import Team
+from imgcls.training.recipe import Recipe
+
+
+def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 0) -> pd.DataFrame:
+    """Two checks that cost seconds and find most broken set-ups before any long run.
+
+    An untrained classifier should be as unsure as a guess, a loss near ln C; and any sound network can learn two
+    images by heart. Returns one row a check: check, expected, measured, passed.
+    """
+    model = initialized(create, seed)
+    measure_normalization(model, train.images)
+    device = pick_device()
+    model.to(device, memory_format=torch.channels_last)
+    some = next(batches(train, min(256, len(train.labels)), seed=seed, epoch=0, device=device))
+    with torch.inference_mode():
+        start = float(F.cross_entropy(model(some[0]).float(), some[1]))
+    chance = math.log(len(train.classes))
+
+    recipe = Recipe(lr=1e-3, optimizer="adam", weight_decay=0.0)
+    optimizer, loss = make_optimizer(model, recipe), make_loss(recipe, train, device)
+    first = int((some[1] != some[1][0]).nonzero()[0])  # two images of different classes
+    x, y = some[0][[0, first]], some[1][[0, first]]
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for _ in range(100):
+        result = train_step(model, optimizer, (x, y, y), loss, lr=1e-3)
+    end = float(result.loss) / 2
+    return pd.DataFrame(
+        [
+            ("loss before training is near ln C", f"{chance:.2f}", f"{start:.2f}", abs(start - chance) < 0.2 * chance),
+            ("two images are learned by heart", "< 0.05", f"{end:.3f}", end < 0.05),
+        ],
+        columns=["check", "expected", "measured", "passed"],
+    )
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """What a range test saw: the loss as the learning rate rose, and two rates read from it."""
+
+    table: pd.DataFrame  # one row a step: lr, loss, smoothed
+    steepest: float  # where the smoothed loss fell fastest: a peak rate to start with
+    lowest: float  # where it was lowest: already too high for a whole run
+
+
+def lr_range_test(
+    model: nn.Module, train: ImageSet, recipe: Recipe, seed: int = 0, low: float = 1e-5, high: float = 10.0,
+    steps: int = 100,
+) -> LearningRates:  # fmt: skip
+    """Raise the learning rate from step to step until the loss leaves its best value far behind (Smith 2017).
+
+    Works on a copy: the model stays as it is. The loss is smoothed over about ten steps, and the test ends where
+    that is four times its lowest, or at `high`. L. N. Smith, "Cyclical learning rates for training neural
+    networks", arXiv:1506.01186.
+
+    Args:
+        model: As `fit` would take it.
+        train: Split to learn from.
+        recipe: Optimizer, batch size, augmentation and the rest; its `lr` and `schedule` are not used.
+        seed: Key of batch order, augmentation and dropout.
+        low: First learning rate.
+        high: Last learning rate.
+        steps: Steps from `low` to `high`, each by the same factor.
+
+    Raises:
+        ValueError: `low` is not below `high`, there are fewer than ten steps, or no full batch.
+    """
+    if not 0 < low < high or steps < 10:
+        raise ValueError(f"a range test needs 0 < low < high and at least 10 steps; got {low}, {high}, {steps}")
+    configure_threads()
+    device, probe = pick_device(), copy.deepcopy(model)
+    measure_normalization(probe, train.images)
+    probe.to(device, memory_format=torch.channels_last).train()
+    optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, train, device)
+    rows, smoothed = [], 0.0
+    with torch.random.fork_rng():
+        for step, batch in zip(range(steps), _endless(train, recipe, seed, device), strict=False):
+            seed_device(device, seed, "model", "range test", step)
+            lr = low * (high / low) ** (step / (steps - 1))
+            result = train_step(probe, optimizer, batch, loss, lr, recipe.clip_norm, recipe.micro_batch)
+            value = float(result.loss) / recipe.batch_size
+            smoothed = 0.9 * smoothed + 0.1 * value
+            rows.append({"lr": lr, "loss": value, "smoothed": smoothed / (1 - 0.9 ** (step + 1))})
+            if not math.isfinite(value) or rows[-1]["smoothed"] > 4 * min(row["smoothed"] for row in rows):
+                break
+    table = pd.DataFrame(rows)
+    finite = table[table["smoothed"].map(math.isfinite)]
+    lowest = int(finite["smoothed"].argmin())
+    slope = finite["smoothed"].diff().iloc[1 : lowest + 1]  # the rates rise by one factor: differences are slopes
+    steepest = slope.idxmin() if len(slope) else 0
+    return LearningRates(table, float(table["lr"][steepest]), float(finite["lr"].iloc[lowest]))
+
+
+def _endless(train: ImageSet, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Batch]:
+    recipe = replace(recipe, drop_last=True)
+    if not steps_per_epoch(len(train.labels), recipe.batch_size, recipe.drop_last):
+        raise ValueError(f"{len(train.labels)} images make no full batch of {recipe.batch_size}: lower batch_size")
+    for epoch in itertools.count():
+        yield from shares(train, recipe, seed, epoch, 0, Team(device))
+
+
+def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """L2 norm of the loss gradient at the weights of each convolution and dense layer, first layer first.
+
+    Computed in float32 and training mode on a copy, so that the model and its running statistics stay as they are.
+    """
+    probe = copy.deepcopy(model).train().float()
+    device = next(probe.parameters()).device
+    layers = [module for module in probe.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    kinds = ["conv" if isinstance(layer, nn.Conv2d) else "dense" for layer in layers]
+    for layer in layers:
+        layer.weight.requires_grad_()  # frozen layers are looked at like the others
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        loss = F.cross_entropy(probe(images.to(device)), labels.to(device))
+    gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
+    names = [f"{kind} {kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
+    return {name: float(gradient.norm()) for name, gradient in zip(names, gradients, strict=True)}
+
+
+@dataclass(frozen=True)
+class GradientProbe:
+    """An `on_epoch_end` hook that records `gradient_norms` on fixed images as `grad/<layer>`."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
+        """The norms as columns for the epoch's row."""
+        return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}
