@@ -1,4 +1,6 @@
+import re
 from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +10,7 @@ from scipy import stats
 
 from imgcls import transforms as T
 from imgcls.batches import balanced_weights, batches, order, steps_per_epoch, weighted_order
+from imgcls.models import Normalize
 
 AUGMENT = (T.RandomCrop(2), T.RandomHorizontalFlip(), T.ColorJitter(0.3))
 
@@ -142,6 +145,32 @@ def test_a_memory_map_is_read_one_batch_at_a_time(tmp_path):
     assert watched.taken == [16]  # neither the skipped step nor the next one
     next(stream)
     assert watched.taken == [16, 16]
+
+
+def anonymous_memory():
+    """Bytes of this process that no file stands behind; what is read through a memory map does not count."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"RssAnon:\s+(\d+) kB", status).group(1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux what the memory is used for")
+def test_data_larger_than_the_room_for_it_stream_through_the_memory_map(tmp_path):
+    """A gigabyte is measured, shuffled and augmented in less than a tenth of that; reading it whole is caught."""
+    n = (1 << 30) // (3 * 64 * 64)
+    images = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (n, 3, 64, 64))  # sparse: all zeros
+    images[-1] = 255
+    del images
+    mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    split = SimpleNamespace(images=mapped, labels=torch.zeros(n, dtype=torch.int64))
+    before = most = anonymous_memory()
+    normalize = Normalize().measure(mapped)
+    assert normalize.mean.tolist() == pytest.approx([1 / n] * 3)
+    for i, _ in enumerate(batches(split, 512, seed=0, epoch=0, transforms=(T.RandomHorizontalFlip(),))):
+        most = max(most, anonymous_memory()) if i % 10 == 0 else most
+    assert i == n // 512
+    assert most - before < 100 << 20
+    kept = mapped.clone()  # the fault: everything in memory at once
+    assert anonymous_memory() - before > len(kept) * 3 * 64 * 64 // 2
 
 
 def test_images_are_moved_before_they_are_augmented():

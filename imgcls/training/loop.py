@@ -178,7 +178,8 @@ def _add_gradients(
     model: nn.Module, batch: Batch, loss: Loss, divisor: float, micro_batch: int | None, team: Team
 ) -> tuple[Tensor, Tensor]:
     """Forward and backward over the batch's parts; the sum of the losses and the number of right answers."""
-    parts = list(zip(*(values.split(micro_batch or len(values)) for values in batch), strict=True))
+    cut = micro_batch and micro_batch < len(batch[1])
+    parts = list(zip(*(values.split(micro_batch) for values in batch), strict=True)) if cut else [batch]
     total = right = 0
     for i, (images, labels, targets) in enumerate(parts, start=1):
         with nullcontext() if i == len(parts) else team.unsynchronised(model):

@@ -1,0 +1,231 @@
+"""Benchmarks: arithmetic and bookkeeping against worked examples, and that every peer does the same work as ours."""
+
+import json
+import multiprocessing
+import zipfile
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+import torch
+from conftest import colour_split
+from PIL import Image
+
+from benchmarks import chart, loop_overhead, loops, measure, record, tasks
+from benchmarks.record import met, report, row, versus
+
+SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}
+PER_CLASS, BATCH = 40, 16
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Red, green and blue noise as JPEGs of 32 px, packed as class folders below a wrapper."""
+    folder = tmp_path_factory.mktemp("bench")
+    split = colour_split(3 * PER_CLASS, seed=3, noise=120, size=32)
+    with zipfile.ZipFile(folder / "colours.zip", "w") as packed:
+        for index in range(3 * PER_CLASS):
+            kind, pixels = index % 3, split.images[index].clone()
+            pixels[:] = pixels // 3
+            pixels[kind] += 120
+            data = BytesIO()
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(data, "JPEG")
+            packed.writestr(f"colours/{split.classes[kind]}/{index:03d}.jpg", data.getvalue())
+    made = tasks.prepare(folder / "colours.zip", folder, 32)
+    return replace(made, batch_size=BATCH)
+
+
+# ------------------------------------------------------------------ rows
+
+
+@pytest.mark.parametrize(
+    ("unit", "target", "ours", "peer", "ratio"),
+    [
+        ("s", ">= 5", [2.0, 1.0, 3.0], [10.0, 9.0, 20.0], 5.0),  # times: how many times sooner
+        ("images/s", ">= 10", [300.0, 100.0, 200.0], [20.0, 10.0, 40.0], 10.0),  # rates: how many times as many
+        ("ms", "<= 1.05", [1.04, 1.0, 1.1], [1.0, 0.9, 1.3], 1.04),  # a cost: how many times the peer's time
+        ("images/s", "<= 2", [50.0], [100.0], 2.0),  # a cost told in rates
+    ],
+)
+def test_the_ratio_is_that_of_the_medians_and_points_the_way_of_its_target(unit, target, ours, peer, ratio):
+    one = versus("x", unit, ours, peer, "peer 1.0", target)
+    assert one["ratio"] == pytest.approx(ratio)
+    assert met(one) is True
+    assert one["spread"][0] <= one["spread"][1]
+    assert one["runs"] == len(ours)
+    assert set(one) >= SCHEMA
+    assert (one["ours_runs"], one["peer_runs"]) == (ours, peer)
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "kept"),
+    [("> 1", 1.0, False), (">= 1", 1.0, True), ("<= 1.05", 1.06, False), ("< 2", 1.9, True), ("-", 3.0, None)],
+)
+def test_a_target_is_kept_or_not(target, ratio, kept):
+    assert met(row("x", "s", 1.0, target, 1, ratio=ratio)) is kept
+
+
+def test_a_row_without_a_peer_keeps_no_target():
+    assert met(row("x", "s", 1.0, ">= 1", 1)) is None
+    assert set(row("x", "s", 1.0, "-", 1)) == SCHEMA
+
+
+def test_sides_that_were_not_measured_by_turns_are_refused():
+    with pytest.raises(ValueError, match="2 runs of ours and 1 of kornia"):
+        versus("x", "s", [1.0, 2.0], [1.0], "kornia", "> 1")
+
+
+def test_a_report_replaces_rows_of_its_name_and_keeps_the_others(tmp_path, capsys):
+    out = tmp_path / "new" / "results.json"
+    report([row("a", "s", 1.0, "-", 1), row("b", "s", 2.0, "-", 1)], out)
+    report([versus("b", "s", [1.0], [0.5], "kornia 0.9", ">= 2")], out)
+    found = json.loads(out.read_text())
+    assert [(one["name"], one["ours"], one["ratio"]) for one in found["rows"]] == [("a", 1.0, None), ("b", 1.0, 0.5)]
+    assert all("commit" in one for one in found["rows"])
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_the_machine_is_described():
+    here = record.machine()
+    assert here["threads"] == torch.get_num_threads()
+    assert (
+        here["versions"]["torch"] == torch.__version__.split("+")[0] or here["versions"]["torch"] == torch.__version__
+    )
+    assert set(here["flags"]) <= set(record.UNITS)
+    assert record.version("a-package-that-nobody-has") is None
+
+
+def test_the_committed_results_keep_the_schema():
+    found = json.loads(record.RESULTS.read_text())
+    assert len({one["name"] for one in found["rows"]}) == len(found["rows"])
+    for one in found["rows"]:
+        assert set(one) >= SCHEMA, one["name"]
+        if "ours_runs" in one:
+            again = versus(one["name"], one["unit"], one["ours_runs"], one["peer_runs"], "", one["target"])
+            assert one["ratio"] == pytest.approx(again["ratio"], rel=0.01), one["name"]
+
+
+# ------------------------------------------------------------------ timing
+
+
+def test_sides_are_timed_by_turns_and_every_other_round_backwards(capsys):
+    calls = []
+    works = {name: lambda name=name: calls.append(name) or float(len(calls)) for name in "ab"}
+    assert measure.alternate(works, 3) == {"a": [1.0, 4.0, 5.0], "b": [2.0, 3.0, 6.0]}
+    assert calls == list("abbaab")
+
+
+def test_the_fastest_candidate_is_found_without_its_first_call(capsys):
+    times = {"slow to start": iter([9.0, 1.0, 2.0]), "steady": iter([2.0, 2.0, 2.0])}
+    assert measure.fastest({name: lambda t=t: next(t) for name, t in times.items()}) == "slow to start"
+
+
+def test_a_process_of_its_own_starts_loader_workers_as_a_user_would():
+    """The planted fault: a spawned process spawns its children too, and a peer's loader pays seconds for each."""
+    with measure.own_process() as process:
+        assert process(multiprocessing.get_start_method) == multiprocessing.get_start_method()
+        assert process(torch.get_num_threads) == len(loop_cores())
+
+
+def loop_cores():
+    import os
+
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
+
+
+# ------------------------------------------------------------------ the same work
+
+
+def test_ours_and_the_peers_have_the_same_files(task):
+    found = tasks.splits(task)
+    for part in ("train", "val"):
+        here = {path.relative_to(task.folder / part).as_posix() for path in (task.folder / part).rglob("*.jpg")}
+        assert here == set(getattr(found, part).names)
+    assert task.images == len(found.train) == 3 * PER_CLASS - 6  # one of each class to validate, one to test
+    images, _ = next(iter(loops.image_folder(replace(task, batch_size=task.images), augment=False)))
+    theirs = images * torch.tensor(task.std)[:, None, None] + torch.tensor(task.mean)[:, None, None]
+    sums = [(255 * x).round().flatten(1).sum(1).sort().values for x in (theirs, found.train.images / 255)]
+    assert torch.equal(*sums)  # the same pixels, in some order
+
+
+def test_a_cap_on_the_images_is_the_same_for_both_and_balanced(task, tmp_path):
+    fewer = tasks.prepare(task.archive, tmp_path, 32, images=30)
+    counts = [len(list(folder.iterdir())) for folder in (fewer.folder / "train").iterdir()]
+    assert counts == [10, 10, 10]
+    assert fewer.images == 30
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_networks_of_ours_and_the_peers_have_the_same_parameters(task, fast):
+    def shapes(model):
+        return {name.removeprefix("network."): parameter.shape for name, parameter in model.named_parameters()}
+
+    peer = tasks.peer_network(replace(task, fast=fast))
+    assert shapes(tasks.our_network(task)) == shapes(peer)
+    theirs, ours = dict(peer.named_parameters()), dict(tasks.our_network(task).network.named_parameters())
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    convolution = next(p for p in peer.parameters() if p.ndim == 4 and p.shape[1] > 1)
+    assert convolution.is_contiguous(memory_format=torch.channels_last) is fast
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("name", ["ours", *loops.PEERS])
+def test_every_pipeline_takes_the_same_steps_and_learns(task, name, fast):
+    if name in record.PEERS:
+        pytest.importorskip(name)
+    epochs = 4
+    done = loops.run(name, replace(task, epochs=epochs, fast=fast, network="cifar_batchnorm"))
+    assert done.steps == epochs * (task.images // BATCH)
+    assert done.loss < 0.5 * torch.tensor(3.0).log()  # of ln C, which a guess would have
+    assert done.seconds > 0
+
+
+@pytest.mark.parametrize("name", ["ours", "bare", *loop_overhead.PEERS])
+def test_every_loop_over_images_in_memory_takes_the_same_steps(name, monkeypatch):
+    if name in record.PEERS:
+        pytest.importorskip(name)
+    monkeypatch.setattr(loop_overhead, "STEPS", 5)  # the function itself counts them
+    assert 0 < loop_overhead.milliseconds(name) < 10_000
+
+
+def test_shuffled_batches_hold_every_image_once():
+    split = loop_overhead.images(4 * loop_overhead.BATCH)
+    order = [torch.cat([x.flatten(1).sum(1) for x, _ in loop_overhead.Shuffled(split)]) for _ in range(2)]
+    assert torch.equal(order[0].sort().values, split.images.flatten(1).sum(1).sort().values)
+    assert not torch.equal(*order)
+
+
+# ------------------------------------------------------------------ the figure
+
+
+def example_rows():
+    return [
+        versus("epoch_vs_fastai", "s", [1.0], [4.0], "fastai 2.8", "> 1", what="an epoch"),
+        versus("epoch_vs_fastai_best", "s", [1.0], [2.0], "fastai 2.8", "> 1", what="an epoch"),
+        versus("augment_vs_kornia", "images/s", [12.0], [10.0], "kornia 0.9", ">= 1.5", what="crop"),
+        versus("loop_overhead", "ms", [1.02], [1.0], "bare PyTorch loop", "<= 1.05"),
+        versus("loop_overhead_fastai", "ms", [1.02], [1.9], "fastai 2.8", "> 1", peer_overhead=1.9),
+        row("menagerie_64px", "images/s", 300.0, ">= 300", 5),
+    ]
+
+
+def test_the_figure_is_drawn_from_the_results(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"machine": {}, "rows": example_rows()}))
+    path = chart.draw(tmp_path / "results.json", tmp_path / "benchmarks.png")
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 300
+
+
+def test_bars_are_the_ratios_and_a_missed_target_has_its_own_colour():
+    figure = chart.ratios(example_rows())
+    above, below = figure.axes
+    assert [bar.get_x() + bar.get_width() for bar in above.patches] == pytest.approx([4.0, 2.0, 1.2])
+    assert [bar.get_width() for bar in below.patches] == pytest.approx([1.02, 1.9])
+    colours = [bar.get_facecolor() for bar in above.patches]
+    assert colours[0] == colours[1] != colours[2]  # 1.2 where 1.5 is asked
+
+
+def test_results_without_a_ratio_make_no_figure():
+    with pytest.raises(ValueError, match="no rows with a ratio"):
+        chart.ratios([row("menagerie_64px", "images/s", 300.0, ">= 300", 5)])
