@@ -34,6 +34,8 @@ $(READY): requirements.txt pyproject.toml
 lock:  ## resolve the pins again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --output-file requirements.txt
+	uv pip compile pyproject.toml --extra bench --constraint requirements.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements-bench.txt
 	@{ printf 'name: imgcls\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n'; \
 	   sed -n -E 's/^([a-z0-9][^\\]*[^ \\]) *\\$$/      - "\1"/p' requirements.txt; \
 	   echo '      - "--editable ."'; } > environment.yml
@@ -102,8 +104,13 @@ $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
 figures: $(READY)  ## copy the cover of each finished report (PROFILE=real) to figures/
 	@$(REPORTS) figures --profile '$(PROFILE)'
 
-bench: $(READY)  ## measure what is claimed about speed and difficulty (about ten minutes on two cores)
-	@$(RUN) -m benchmarks.menagerie && $(RUN) -m benchmarks.difficulty
+# The peers come on demand: nothing else needs them.
+$(VENV)/.bench-ready: requirements-bench.txt $(READY)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty beside its peers (about 45 minutes)
+	@$(RUN) -m benchmarks
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyterlab notebooks

@@ -1,10 +1,11 @@
 """How hard the menagerie is, for methods that should fail and for one that should not.
 
-python -m benchmarks.difficulty
+python -m benchmarks.difficulty [--out FILE]     (about eight minutes)
 """
 
 import torch
 
+from benchmarks.measure import arguments
 from benchmarks.record import report, row
 from imgcls import datasets, menagerie, reproducibility
 from imgcls.baselines import histograms, linear, pixels
@@ -39,6 +40,7 @@ def backgrounds(subset: str, habitat_bias: float) -> Splits:
 
 def main() -> None:
     """Measure, print, record."""
+    asked = arguments(__doc__, runs=None)
     reproducibility.configure_threads()
     species, pair = datasets.load("menagerie/species"), datasets.load("menagerie/fox_elephant")
     results = []
@@ -57,7 +59,7 @@ def main() -> None:
     shortcut = network("resnet18", backgrounds("fox_elephant", 1.0), BACKGROUND)
     note("fox_elephant_background_only_bias_1", shortcut, ">= 0.95")
     note("species_resnet18_scratch", network("resnet18", species, SCRATCH), "0.60 to 0.90")
-    report(results)
+    report(results, asked.out)
 
 
 if __name__ == "__main__":

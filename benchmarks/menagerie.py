@@ -1,26 +1,27 @@
 """How fast the menagerie draws, and how soon its sets are ready.
 
-python -m benchmarks.menagerie
+python -m benchmarks.menagerie [--runs 5] [--out FILE]     (about two minutes)
 """
 
 import tempfile
 import time
 
-from benchmarks.record import median_seconds, report, row
+from benchmarks.measure import arguments, median_seconds
+from benchmarks.record import report, row
 from imgcls import datasets, menagerie, reproducibility
 
-RUNS = 5
 COUNT = 960  # images of one timed call
 
 
 def main() -> None:
     """Measure, print, record."""
+    asked = arguments(__doc__)
     reproducibility.configure_threads()
     rows = []
     for size, target in ((32, "-"), (64, ">= 300"), (96, ">= 150"), (224, "-")):
         count = COUNT if size < 200 else COUNT // 4
-        seconds = median_seconds(lambda n=count, s=size: menagerie.generate("species", "train", 0, n, s), RUNS)
-        rows.append(row(f"menagerie_{size}px", "images/s", count / seconds, target, RUNS))
+        seconds = median_seconds(lambda n=count, s=size: menagerie.generate("species", "train", 0, n, s), asked.runs)
+        rows.append(row(f"menagerie_{size}px", "images/s", count / seconds, target, asked.runs))
     with tempfile.TemporaryDirectory() as cache:
         first, again = {}, {}
         for times in (first, again):
@@ -32,7 +33,7 @@ def main() -> None:
     rows.append(row("menagerie_all_sets_ready", "s", sum(first.values()), "< 120", 1))
     rows.append(row("menagerie_all_sets_from_cache", "s", sum(again.values()), "-", 1))
     rows.append(row("menagerie_slowest_set_from_cache", "s", max(again.values()), "< 1", 1))
-    report(rows)
+    report(rows, asked.out)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,49 @@
 """Rows of benchmarks/results.json, and a table of them for the terminal."""
 
+import importlib.metadata
 import json
+import os
 import platform
+import re
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from imgcls import reproducibility
 
 RESULTS = Path(__file__).parent / "results.json"
+PEERS = ("torch", "torchvision", "kornia", "lightning", "fastai", "accelerate", "pillow")
+UNITS = ("avx512f", "avx512_bf16", "amx_bf16")  # instruction sets that decide the speed, as Linux names them
+
+Row = dict[str, Any]
 
 
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
+    reproducibility.configure_threads()
     provenance = reproducibility.provenance()
-    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    lines = _cpu_lines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
     return {
         "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        **{key: provenance[key] for key in ("python", "torch", "device", "threads", "precision", "commit")},
+        "flags": [unit for unit in UNITS if unit in flags],
+        **{key: provenance[key] for key in ("python", "torch", "device", "threads", "precision", "commit", "dirty")},
+        "versions": {name: version(name) for name in PEERS},
     }
+
+
+def version(package: str) -> str | None:
+    """Installed version, None where the package is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_lines() -> list[str]:
@@ -30,30 +51,72 @@ def _cpu_lines() -> list[str]:
     return info.read_text(encoding="utf-8").splitlines() if info.exists() else []
 
 
-def median_seconds(work: Callable[[], object], runs: int) -> float:
-    """Median wall time of some runs, after one that is not counted."""
-    work()
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
-
-
-def row(name: str, unit: str, ours: float, target: str, runs: int, **peer: object) -> dict[str, object]:
+def row(name: str, unit: str, ours: float, target: str, runs: int, **peer: object) -> Row:
     """One result; without a peer the columns that speak of it are null."""
     return {"name": name, "unit": unit, "ours": round(ours, 4), "peer": None, "peer_name": None, "ratio": None,
             "target": target, "runs": runs} | peer  # fmt: skip
 
 
-def report(rows: Sequence[dict[str, object]]) -> None:
-    """Print rows, and put them in results.json in place of those of the same name."""
+def versus(
+    name: str,
+    unit: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    peer_name: str,
+    target: str,
+    **more: object,
+) -> Row:
+    """Two sides measured by turns.
+
+    The ratio is that of the medians: how many times faster ours is, or with a target such as "<= 1.05" how many
+    times the peer's time ours takes. `spread` holds the least and the greatest ratio of one turn.
+    """
+    if len(ours) != len(peer) or not ours:
+        raise ValueError(f"{name}: {len(ours)} runs of ours and {len(peer)} of {peer_name}; measure both by turns")
+    cost, rate = target.startswith("<"), unit.endswith("/s")
+
+    def ratio(a: float, b: float) -> float:
+        return a / b if rate != cost else b / a
+
+    middle = statistics.median(ours), statistics.median(peer)
+    pairs = [ratio(a, b) for a, b in zip(ours, peer, strict=True)]
+    return row(
+        name, unit, middle[0], target, len(ours), peer=round(middle[1], 4), peer_name=peer_name,
+        ratio=round(ratio(*middle), 4), spread=[round(min(pairs), 4), round(max(pairs), 4)],
+        ours_runs=[round(value, 4) for value in ours], peer_runs=[round(value, 4) for value in peer], **more,
+    )  # fmt: skip
+
+
+def met(one: Row) -> bool | None:
+    """Whether the ratio of a row keeps its target; None where there is no ratio or no bound."""
+    bound = re.fullmatch(r"(<=|>=|<|>) ([\d.]+)", one["target"])
+    if one["ratio"] is None or bound is None:
+        return None
+    ratio, limit = one["ratio"], float(bound[2])
+    return {"<=": ratio <= limit, ">=": ratio >= limit, "<": ratio < limit, ">": ratio > limit}[bound[1]]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows for the terminal."""
     width = max(len(str(one["name"])) for one in rows)
+    lines = []
     for one in rows:
-        spread = f"  [{one['low']:.4g}, {one['high']:.4g}]" if "low" in one else ""
-        print(f"{one['name']:<{width}}  {one['ours']:>9.4g} {one['unit']}{spread}   target {one['target']}")
-    old = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
+        text = f"{one['name']:<{width}}  {one['ours']:>9.4g} {one['unit']}"
+        if "low" in one:
+            text += f"  [{one['low']:.4g}, {one['high']:.4g}]"
+        if one["ratio"] is not None:
+            text += f"   {one['peer_name']} {one['peer']:.4g}   ratio {one['ratio']:.3g}"
+        lines.append(f"{text}   target {one['target']}{ {True: ' met', False: ' MISSED', None: ''}[met(one)] }")
+    return "\n".join(lines)
+
+
+def report(rows: Sequence[Row], out: Path = RESULTS) -> None:
+    """Print rows, and put them in the results file in place of those of the same name, each with its commit."""
+    print(table(rows), flush=True)
+    here = machine()
+    commit = f"{here['commit']}{'+' if here['dirty'] else ''}"
+    old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
     new = {str(one["name"]) for one in rows}
-    merged = [one for one in old if one["name"] not in new] + list(rows)
-    RESULTS.write_text(json.dumps({"machine": machine(), "rows": merged}, indent=1) + "\n", encoding="utf-8")
+    merged = [one for one in old if one["name"] not in new] + [one | {"commit": commit} for one in rows]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"machine": here, "rows": merged}, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,31 @@
+"""Every comparison in one run, then the figure of all.
+
+python -m benchmarks [--out FILE]     (about forty-five minutes on two quiet cores)
+"""
+
+import subprocess
+import sys
+import time
+
+from benchmarks.measure import arguments
+
+NAMES = ("augment", "loop_overhead", "epoch", "first_epochs", "menagerie", "difficulty", "chart")
+
+
+def main() -> int:
+    """Run each in a process of its own; one that fails keeps no other from running, but the exit code tells."""
+    asked = arguments(__doc__, runs=None)
+    failed = []
+    for name in NAMES:
+        print(f"\n── {name}", flush=True)
+        begun = time.perf_counter()
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(asked.out)]).returncode:
+            failed.append(name)
+        print(f"   {(time.perf_counter() - begun) / 60:.1f} minutes", flush=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}; their old rows stand", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""One training epoch of the CIFAR ladder's network over image files, against what others would write.
+
+python -m benchmarks.epoch [--runs 5] [--images 50000] [--data cifar10-jpeg.zip] [--out FILE]   (about twenty minutes)
+
+Against the usual pipeline (ImageFolder, DataLoader, float32) the epoch is over all images; against frameworks, once at
+their defaults and once at their best, over at most FRAMEWORK_IMAGES of them. Ours trains from its decoded cache; the
+row `epoch_first_vs_imagefolder` charges it with filling that cache, test images included.
+"""
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks.loops import has_bfloat16, run
+from benchmarks.measure import alternate, arguments, fastest, own_process, seconds_of
+from benchmarks.record import Row, report, version, versus
+from benchmarks.tasks import Task, load, prepare
+
+SIZE = 32
+FRAMEWORK_IMAGES, TRIAL_IMAGES = 10_000, 2560
+WORKERS = (0, 1, 2)
+FRAMEWORKS = {"lightning": 0, "fastai": 2, "accelerate": 0}  # workers of their loaders by default; fastai's: the cores
+DISTRIBUTIONS = {"imagefolder": "torchvision"}
+
+
+def first_decode(archive: Path) -> float:
+    """Seconds to decode every file of the archive into an empty cache."""
+    with tempfile.TemporaryDirectory() as empty:
+        return seconds_of(lambda: load(archive, Path(empty), SIZE, None))
+
+
+def seconds(name: str, task: Task) -> float:
+    """Of the training part."""
+    return run(name, task).seconds
+
+
+def tuned(name: str, task: Task, trial: Task, process: object) -> Task:
+    """The task with the number of workers that does the trial soonest."""
+    best = fastest({str(n): partial(process, seconds, name, replace(trial, workers=n)) for n in WORKERS})
+    return replace(task, workers=int(best))
+
+
+def settings(task: Task) -> str:
+    """How a peer computes, in words."""
+    number = "bfloat16, channels-last, nothing logged" if has_bfloat16() else "float32, channels-last, nothing logged"
+    return f"{number if task.fast else 'float32'}, {task.workers} loader workers"
+
+
+def compared(peers: dict[str, tuple[str, Task]], task: Task, trial: Task, runs: int, target: str) -> list[Row]:
+    """Ours and peers by turns; `peers` maps the end of a row's name to a loop and its task."""
+    rows = []
+    with ExitStack() as stack:
+        processes = {name: stack.enter_context(own_process()) for name in ("ours", *peers)}
+        chosen = {}
+        for name, (loop, theirs) in peers.items():
+            small = replace(trial, fast=theirs.fast, workers=max(theirs.workers, 0))
+            print(f" {name}", flush=True)
+            if theirs.workers < 0:
+                theirs = tuned(loop, theirs, small, processes[name])
+            else:
+                processes[name](seconds, loop, small)
+            chosen[name] = loop, theirs
+        processes["ours"](seconds, "ours", trial)
+        works = {name: partial(processes[name], seconds, *chosen[name]) for name in peers}
+        found = alternate({"ours": partial(processes["ours"], seconds, "ours", task), **works}, runs)
+    for name, (loop, theirs) in chosen.items():
+        package = DISTRIBUTIONS.get(loop, loop)
+        rows.append(
+            versus(
+                f"epoch_vs_{name}",
+                "s",
+                found["ours"],
+                found[name],
+                f"{package} {version(package)}",
+                target,
+                what=f"an epoch of {task.images:,} images",
+                settings=settings(theirs),
+                images=task.images,
+            )
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure, print, record."""
+    asked = arguments(__doc__, archive="cifar10-jpeg.zip", images=50_000)
+    with tempfile.TemporaryDirectory() as folder:
+        make = partial(prepare, asked.data, Path(folder), SIZE)
+        trial = make(min(asked.images, TRIAL_IMAGES))
+        task, smaller = make(asked.images), make(min(asked.images, FRAMEWORK_IMAGES))
+
+        print(f"epoch of {task.images:,} images, usual pipeline", flush=True)
+        rows = compared({"imagefolder": ("imagefolder", replace(task, workers=-1))}, task, trial, asked.runs, ">= 5")
+        with own_process() as process:
+            decoding = [process(first_decode, asked.data) for _ in range(asked.runs)]
+        usual = rows[0]
+        first = [a + b for a, b in zip(usual["ours_runs"], decoding, strict=True)]
+        rows.append(
+            versus(
+                "epoch_first_vs_imagefolder",
+                "s",
+                first,
+                usual["peer_runs"],
+                usual["peer_name"],
+                "> 1",
+                what="decoding and the first epoch",
+                settings=usual["settings"],
+                images=task.images,
+            )
+        )
+        print(f"epoch of {smaller.images:,} images, frameworks", flush=True)
+        peers = {}
+        for name, workers in FRAMEWORKS.items():
+            peers[name] = name, replace(smaller, workers=workers)
+            peers[f"{name}_best"] = name, replace(smaller, workers=-1, fast=True)
+        rows += compared(peers, smaller, trial, asked.runs, "> 1")
+    report(rows, asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What a training loop costs beside the arithmetic: steps of about a millisecond on images in memory.
+
+python -m benchmarks.loop_overhead [--runs 25] [--out FILE]     (about three minutes)
+
+Everyone trains the same model on the same batches, drawn from memory by a fresh permutation, in the same precision.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import loops
+from benchmarks.measure import alternate, arguments, own_process
+from benchmarks.record import report, version, versus
+from benchmarks.tasks import LR, MOMENTUM, WEIGHT_DECAY
+from imgcls.models import create_model
+from imgcls.reproducibility import configure_threads, generator
+from imgcls.training import Recipe
+
+BATCH, STEPS, SIZE, CLASSES = 32, 400, 16, 10
+PEERS = ("lightning", "fastai", "accelerate")
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split in memory."""
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...] = tuple("abcdefghij")
+
+
+@cache
+def images(count: int) -> Images:
+    """Random images; what they show does not matter to the clock."""
+    draws = generator(0, "images")
+    pixels = torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=draws)
+    return Images(pixels, torch.randint(0, CLASSES, (count,), generator=draws))
+
+
+class Shuffled:
+    """Batches of a fresh permutation each time, ready made, so that a peer's loop pays for no loader."""
+
+    def __init__(self, split: Images) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split.labels) // BATCH
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.split.labels))
+        for step in range(len(self)):
+            index = order[step * BATCH : (step + 1) * BATCH]
+            yield self.split.images.index_select(0, index), self.split.labels.index_select(0, index)
+
+
+def network() -> nn.Module:
+    """A small model, normalisation set."""
+    torch.manual_seed(0)
+    model = create_model("simple_cnn", CLASSES, image_size=SIZE, blocks=2, filters=8)
+    model.normalize.set_statistics((0.5,) * 3, (0.25,) * 3)
+    return model
+
+
+def milliseconds(name: str, steps: int = STEPS) -> float:
+    """One step, the mean of some."""
+    configure_threads()
+    train, val = images(steps * BATCH), images(4)
+    if name == "ours":
+        recipe = Recipe(
+            epochs=1, batch_size=BATCH, lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, schedule="constant"
+        )
+        done = loops.ours(network(), train, val, recipe)
+    elif name == "bare":
+        done = loops.plain(network(), Shuffled(train), fast=True)
+    elif name == "fastai":
+        from fastai.data.core import DataLoaders
+        from fastai.data.load import DataLoader
+
+        done = loops.fastai(network(), DataLoaders(*(DataLoader(Shuffled(train)) for _ in range(2))), fast=True)
+    else:
+        done = loops.PEERS[name](network(), Shuffled(train), fast=True)
+    if done.steps != steps:
+        raise RuntimeError(f"{name} did {done.steps} steps instead of {steps}")
+    return 1000 * done.seconds / done.steps
+
+
+def main() -> None:
+    """Measure, print, record."""
+    asked = arguments(__doc__, runs=25)
+    print(f"loop overhead, {STEPS} steps a run", flush=True)
+    with own_process() as both, own_process() as a, own_process() as b, own_process() as c:
+        works = {"bare": partial(both, milliseconds, "bare"), "ours": partial(both, milliseconds, "ours")}
+        works |= {name: partial(process, milliseconds, name) for name, process in zip(PEERS, (a, b, c), strict=True)}
+        for work in works.values():
+            work()
+        found = alternate(works, asked.runs, "ms")
+    rows = [
+        versus(
+            "loop_overhead",
+            "ms",
+            found["ours"],
+            found["bare"],
+            "bare PyTorch loop",
+            "<= 1.05",
+            what="one step",
+            settings=f"batches of {BATCH} in memory",
+            steps=STEPS,
+        )
+    ]
+    for name in PEERS:
+        cost = versus("", "ms", found[name], found["bare"], "", "<= 1.05")["ratio"]
+        rows.append(
+            versus(
+                f"loop_overhead_{name}",
+                "ms",
+                found["ours"],
+                found[name],
+                f"{name} {version(name)}",
+                "> 1",
+                what="one step",
+                settings="nothing logged or saved",
+                steps=STEPS,
+                peer_overhead=cost,
+            )
+        )
+    report(rows, asked.out)
+
+
+if __name__ == "__main__":
+    main()
