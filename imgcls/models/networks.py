@@ -46,7 +46,7 @@ def cifar_cnn(
         channels = width
     side = _side(image_size, len(widths))
     classifier = [
-        nn.AdaptiveAvgPool2d(side),  # changes nothing at image_size, lets other sizes through
+        AdaptivePool(side),  # changes nothing at image_size, lets other sizes through
         nn.Flatten(),
         nn.Linear(channels * side**2, dense),
         *([nn.BatchNorm1d(dense)] if batch_norm else []),
@@ -74,7 +74,7 @@ def simple_cnn(
         stack[f"block{i}"] = nn.Sequential(*_conv(channels, filters, kernel_size), nn.MaxPool2d(2))
         channels = filters
     side = _side(image_size, blocks)
-    classifier = [nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(channels * side**2, num_classes)]
+    classifier = [AdaptivePool(side), nn.Flatten(), nn.Linear(channels * side**2, num_classes)]
     return _assemble(stack, classifier, init)
 
 
@@ -118,7 +118,7 @@ def configurable_cnn(
         channels = width
     side = _side(image_size, layers)
     classifier = [
-        nn.AdaptiveAvgPool2d(side),
+        AdaptivePool(side),
         nn.Flatten(),
         *_dropout(dropout),
         nn.Linear(channels * side**2, dense),
@@ -153,7 +153,7 @@ def zfnet(
         block5=nn.Sequential(*_conv(384, 256), nn.MaxPool2d(3, stride=2, ceil_mode=True)),
     )
     classifier = [
-        nn.AdaptiveAvgPool2d(6),
+        AdaptivePool(6),
         nn.Flatten(),
         nn.Linear(256 * 6 * 6, dense),
         nn.ReLU(inplace=True),
@@ -211,6 +211,14 @@ class Dropout(nn.Dropout):
         layout = torch.empty_like(x, dtype=torch.uint8).stride()
         kept = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, layout) >= dropped
         return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+
+
+class AdaptivePool(nn.AdaptiveAvgPool2d):
+    """Average pooling to a size, which spares itself the work where the input has that size already."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, side, side)."""
+        return x if x.shape[-2:] == (self.output_size,) * 2 else super().forward(x)
 
 
 def _dropout(p: float) -> list[nn.Module]:

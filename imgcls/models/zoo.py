@@ -6,13 +6,13 @@ import inspect
 import math
 import os
 import sys
+import types
 import urllib.error
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class MissingWeights(FileNotFoundError):
 def list_models(timm_too: bool = False) -> tuple[str, ...]:
     """Every name that `create_model` takes; timm's thousand and more only when asked for."""
     names = (*NETWORKS, *TORCHVISION)
-    return (*names, *(f"timm:{name}" for name in timm.list_models())) if timm_too else names
+    return (*names, *(f"timm:{name}" for name in _library().list_models())) if timm_too else names
 
 
 def create_model(
@@ -116,7 +116,7 @@ def default_size(name: str, weights: str | None = None) -> int:
     if name in NETWORKS:
         return inspect.signature(NETWORKS[name]).parameters["image_size"].default
     if name.startswith("timm:"):
-        return timm.get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
+        return _library().get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
     if weights is None and _torchvision_class(name) is torchvision.models.VisionTransformer:
         return 224  # vit_h_14's weights take 518
     return torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
@@ -133,7 +133,7 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
 
 def _check_name(name: str) -> None:
     if name.startswith("timm:"):
-        if not timm.is_model(name.removeprefix("timm:")):
+        if not _library().is_model(name.removeprefix("timm:")):
             raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
     elif name not in NETWORKS and name not in TORCHVISION:
         raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
@@ -265,6 +265,12 @@ def _missing_torchvision(name: str, source: Any, error: Exception) -> MissingWei
 
 
 # ------------------------------------------------------------------ timm
+def _library() -> types.ModuleType:
+    import timm  # slow, and it imports Weights & Biases where that is installed
+
+    return timm
+
+
 def _timm(
     name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int | None, options: dict
 ) -> nn.Module:
@@ -275,12 +281,12 @@ def _timm(
             f"option {min(taken)!r} for {name!r} goes by create_model's own argument: "
             "num_classes, in_channels, image_size or weights"
         )
-    config = timm.get_pretrained_cfg(timm_name)
+    config = _library().get_pretrained_cfg(timm_name)
     if pretrained and not config.has_weights:
         raise MissingWeights(f"timm has no pretrained weights for {name!r}; choose weights=None")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
-        network = timm.create_model(
+        network = _library().create_model(
             timm_name,
             pretrained=pretrained,
             num_classes=num_classes,

@@ -8,11 +8,10 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from imgcls.batches import ImageSet, balanced_weights, batches, steps_per_epoch
@@ -25,6 +24,9 @@ from imgcls.training.history import History, Run
 from imgcls.training.optimizers import make_average, make_optimizer, set_lr
 from imgcls.training.processes import Team, join
 from imgcls.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images, labels int64, and targets: the labels, or mixed ones
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits float32 (N, K) and targets to the sum over the batch
@@ -344,7 +346,7 @@ def _save(
     step: int,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: ModelEmaV3 | None,
+    average: "ModelEmaV3 | None",
     state: State,
 ) -> None:
     if saved.folder is None:
@@ -366,7 +368,7 @@ def _restore(
     team: Team,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: ModelEmaV3 | None,
+    average: "ModelEmaV3 | None",
 ) -> State | None:
     """Load weights and optimizer and return the state; None where there is no checkpoint yet."""
     content = team.from_first(saved.restore)

@@ -1,12 +1,17 @@
 """Optimizers by name, with a learning rate for each stage; and the average of the weights along the way."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from timm.optim.muon import Muon
-from timm.utils import ModelEmaV3
 from torch import nn
 
 from imgcls.models import head, stages
 from imgcls.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
+
+FUSED = ("cpu", "cuda")  # devices on which one kernel takes the whole step
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -31,12 +36,17 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             group["use_fallback"] = parameter in output or parameter.ndim < 2
         key = tuple(value for name, value in group.items() if name != "params")
         groups.setdefault(key, group)["params"].append(parameter)
+    parameters = list(groups.values())
     nesterov = recipe.nesterov and recipe.momentum > 0
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(list(groups.values()), recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
     if recipe.optimizer == "muon":
-        return Muon(list(groups.values()), recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](list(groups.values()), recipe.lr)
+        from timm.optim.muon import Muon  # slow to import, needed only here
+
+        return Muon(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+    # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
+    fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](parameters, recipe.lr, fused=fused)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -58,9 +68,13 @@ def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
     return depths
 
 
-def make_average(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
+def make_average(model: nn.Module, recipe: Recipe) -> "ModelEmaV3 | None":
     """Exponential moving average of weights and buffers (timm's), whose decay rises to `recipe.ema` in the first steps.
 
     Without that warm-up a short run would end with an average of its beginning.
     """
-    return ModelEmaV3(model, recipe.ema, use_warmup=True) if recipe.ema else None
+    if not recipe.ema:
+        return None
+    from timm.utils import ModelEmaV3  # slow to import, needed only here
+
+    return ModelEmaV3(model, recipe.ema, use_warmup=True)
