@@ -8,12 +8,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from test_training import RECIPE, same, small_net, weights
 
 from imgcls.models import create_model
+from imgcls.tracking import start
 from imgcls.training import fit
+from imgcls.training.checkpoints import Checkpoints
 
 TIMES = ("seconds", "images_per_second")
 
@@ -116,6 +119,26 @@ def test_a_finished_run_is_loaded_and_not_trained_again(tiny, tmp_path):
     again = fit(second, train, val, recipe, checkpoint=tmp_path)
     assert again.rows == whole.rows
     assert same(weights(first), weights(second))
+
+
+def test_a_run_killed_between_its_log_and_its_checkpoint_loses_no_row(tiny, tmp_path, monkeypatch):
+    train, val = tiny
+    folder, save = tmp_path / "checkpoints", Checkpoints.save
+
+    def killed(self, step, content):
+        if step == 12:  # the end of epoch 2
+            raise KeyboardInterrupt
+        save(self, step, content)
+
+    monkeypatch.setattr(Checkpoints, "save", killed)
+    with pytest.raises(KeyboardInterrupt), start(tmp_path, to=()) as tracker:
+        fit(small_net(), train, val, RECIPE, checkpoint=folder, tracker=tracker)
+    monkeypatch.undo()
+    with start(tmp_path, to=()) as tracker:
+        history = fit(small_net(), train, val, RECIPE, checkpoint=folder, tracker=tracker)
+    logged = pd.read_csv(tmp_path / "history.csv")
+    assert list(logged["epoch"]) == [1, 2, 3]
+    assert list(logged["val_loss"]) == [row["val_loss"] for row in history.rows]
 
 
 def killed_and_resumed(kind: str, folder: Path, kills: int, seed: int) -> None:

@@ -80,7 +80,8 @@ def fit(
     history = History(state.rows, state.best_epoch)
     live, trainable = None, None
 
-    with torch.random.fork_rng(), Progress(recipe.epochs * steps, show=team.first) as progress:
+    own = [torch.cuda.current_device()] if team.device.type == "cuda" else []  # without it, fork_rng copies every GPU's
+    with torch.random.fork_rng(own), Progress(recipe.epochs * steps, show=team.first) as progress:
         for epoch in range(state.epoch, recipe.epochs):
             if recipe.patience is not None and epoch - state.best_epoch >= recipe.patience:
                 break
@@ -106,9 +107,9 @@ def fit(
             row = _epoch_row(judged, val, state, lr, time.perf_counter() - began, team)
             row |= (on_epoch_end and on_epoch_end(judged, row)) or {}
             _close_epoch(judged, recipe, history, state, row)
-            _save(saved, team, (epoch + 1) * steps, model, optimizer, average, state)
-            if tracker and team.first:
+            if tracker and team.first:  # before the checkpoint: a run that is killed in between logs the epoch again
                 tracker.log(row, epoch + 1)
+            _save(saved, team, (epoch + 1) * steps, model, optimizer, average, state)
         model.load_state_dict(state.best_weights)
         progress.finish(_summary(history))
     return history
@@ -239,8 +240,8 @@ def repeat(
 
 def initialized(create: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Call `create` with the random state that belongs to the seed, and leave the global state as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(seed, "weights"))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "weights"))
         return create()
 
 
