@@ -589,10 +589,13 @@ progress.finish("5 epochs, all is well")"""
 def test_a_terminal_shows_how_far_a_long_cell_is(tree):
     columns = 70
     write_notebook(tree, NAME, good(NAME, cell(LONG), cell("print('no progress here')")))
-    code, drawn = on_terminal(tree, columns, "execute", "05")
-    assert code == 0, drawn
+    for _ in range(3):  # a busy machine makes the kernel's message library complain now and then, on the same terminal
+        code, drawn = on_terminal(tree, columns, "execute", "05")
+        assert code == 0, drawn
+        if "signaler.cpp" not in drawn and "ZMQStream" not in drawn:
+            break
     lines, states = displayed(drawn, columns)
-    assert len(lines) == 7  # five cells, the summary and the empty line after it: nothing wrapped
+    assert len(lines) == 7, drawn  # five cells, the summary and the empty line after it: nothing wrapped
     for number, (line, start) in enumerate(
         zip(lines, ("data: str", "from types", "from imgcls", "print(", "report.head"), strict=False), 1
     ):
