@@ -396,9 +396,9 @@ def _now(recipe: Recipe, state: State, history: History, processes: int, began: 
 
 
 def _summary(history: History) -> str:
-    row = history.rows[-1]
+    row, epochs = history.rows[-1], len(history.rows)
     return (
-        f"{len(history.rows)} epochs in {clock(history.seconds)} · loss {row['train_loss']:.3f}"
+        f"{epochs} epoch{'s' * (epochs > 1)} in {clock(history.seconds)} · loss {row['train_loss']:.3f}"
         f" · train {100 * row['train_accuracy']:.1f} % · validation {100 * row['val_accuracy']:.1f} %"
         f" · {row['images_per_second']:,.0f} images/s, kept epoch {history.best_epoch}"
     )
