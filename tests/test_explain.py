@@ -229,3 +229,76 @@ def test_feature_maps_are_the_layers_answers():
     maps = explain.feature_maps(model, images(1, 3, 32, 32)[0])
     assert [m.shape[0] for m in maps.values()] == [32, 32, 64, 64, 128, 128]
     assert next(iter(maps)) == "network.features.block1.0"
+
+
+# ------------------------------------------------------------------ localisation scores
+MAPS = torch.tensor([[[1.0, 0.6], [0.4, 0.0]], [[0.2, 0.2], [0.2, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+MASKS = torch.tensor([[[1, 1], [0, 0]], [[1, 1], [1, 0]], [[1, 0], [0, 0]]], dtype=torch.bool)
+
+
+def test_localisation_scores_by_hand():
+    """First map: points inside, 1.6 of 2.0 inside, its upper row is the subject. Second: points outside, 0.6 of 1.6
+    inside, nothing of what reaches half its height is. Third: empty."""
+    assert explain.pointing_game(MAPS, MASKS).tolist() == [True, False, False]
+    assert explain.energy_inside(MAPS, MASKS).tolist() == pytest.approx([0.8, 0.375, 0.0])
+    assert explain.mask_iou(MAPS, MASKS).tolist() == pytest.approx([1.0, 0.0, 0.0])
+    assert explain.mask_iou(MAPS, MASKS, threshold=0.2).tolist() == pytest.approx([2 / 3, 3 / 4, 0.0])
+
+
+def test_a_perfect_map_beats_the_baselines_and_a_map_of_nothing_does_not():
+    draws = torch.Generator().manual_seed(0)
+    masks = torch.zeros(400, 20, 20, dtype=torch.bool)
+    top, left = torch.randint(0, 12, (2, 400), generator=draws)  # squares of 8 pixels anywhere: 16 % of the image
+    for mask, y, x in zip(masks, top, left, strict=True):
+        mask[y : y + 8, x : x + 8] = True
+    table = explain.localisation({"perfect": masks.float(), "level": torch.ones(400, 20, 20)}, masks)
+    table = table.set_index("method")
+    assert list(table.index) == ["perfect", "level", "centre", "random"]
+    assert (table.loc["perfect", ["pointing", "energy", "iou"]] == 1).all()
+    assert table.loc["level", "energy"] == pytest.approx(0.16)
+    assert table.loc["level", "iou"] == pytest.approx(0.16)
+    assert table.loc["random", "energy"] == pytest.approx(0.16, abs=0.02)
+    assert table.loc["centre", "energy"] > table.loc["random", "energy"]  # subjects keep from the borders
+    for name in ("centre", "random"):
+        assert table.loc[name, "pointing_high"] < table.loc["perfect", "pointing_low"]
+    again = explain.localisation({}, masks)
+    assert again.equals(table.loc[["centre", "random"]].reset_index())
+
+
+def test_subjects_in_the_middle_make_the_centre_hard_to_beat():
+    masks = torch.zeros(50, 20, 20, dtype=torch.bool)
+    masks[:, 6:14, 6:14] = True
+    table = explain.localisation({}, masks).set_index("method")
+    assert table.loc["centre", "pointing"] == 1
+    assert table.loc["centre", "energy"] > 2 * 0.16
+
+
+@pytest.mark.parametrize(
+    ("maps", "masks", "message"),
+    [
+        (MAPS[:2], MASKS, r"maps \(2, 2, 2\) and masks \(3, 2, 2\) must both be"),
+        (MAPS, MASKS.float(), "masks must be bool"),
+        (MAPS, MASKS & False, "show some of the subject in every image"),
+        (-MAPS, MASKS, "maps must not be negative"),
+    ],
+)
+def test_maps_and_masks_that_do_not_fit_are_refused(maps, masks, message):
+    with pytest.raises(ValueError, match=message):
+        explain.energy_inside(maps, masks)
+    with pytest.raises(ValueError, match="above 0 and at most 1; got 0"):
+        explain.mask_iou(MAPS, MASKS, threshold=0)
+
+
+def test_maps_are_those_of_the_library_itself():
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    torch.manual_seed(0)
+    model = models.create_model("simple_cnn", 3, image_size=32)
+    model.normalize.set_statistics((0.5,) * 3, (0.25,) * 3)
+    pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    ours = explain.grad_cam(model, pictures, [0, 1, 2, 0])
+    with GradCAM(model.eval(), [models.last_conv(model, 32)]) as library:
+        theirs = library((pictures / 255).requires_grad_(), [ClassifierOutputTarget(t) for t in (0, 1, 2, 0)])
+    assert torch.allclose(ours, torch.from_numpy(theirs), atol=1e-5)
+    assert ours.amax() > 0.9

@@ -1,0 +1,135 @@
+"""Searches on a tiny task: seeded, selected on validation, shared without loss or repetition."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import optuna
+import pytest
+
+from imgcls.models import create_model
+from imgcls.search import Between, best_by_training_loss, importances, recipe_of, search, table
+from imgcls.training import Recipe, fit, initialized
+
+CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2)
+SPACE = {"lr": Between(1e-4, 0.3, log=True), "filters": (2, 4, 8), "momentum": Between(0.5, 0.95)}
+RECIPE = Recipe(epochs=3, batch_size=32)
+
+
+def draws(study):
+    return [(t.params, t.value, t.state) for t in study.trials]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_same_seed_gives_the_same_trials(tiny, sampler):
+    run = partial(search, CREATE, *tiny, RECIPE, SPACE, trials=14, sampler=sampler)
+    one, two, other = run(seed=1), run(seed=1), run(seed=2)
+    assert draws(one) == draws(two)
+    assert [t.params for t in one.trials] != [t.params for t in other.trials]
+    assert len({tuple(t.params.values()) for t in one.trials}) == 14
+    for trial in one.trials:
+        assert 1e-4 <= trial.params["lr"] <= 0.3
+        assert trial.params["filters"] in (2, 4, 8)
+
+
+def test_the_best_trial_is_the_best_on_validation_and_can_be_trained_again(tiny):
+    train, val = tiny
+    study = search(CREATE, train, val, RECIPE, SPACE, trials=8, prune=False, seed=3)
+    rows = table(study)
+    assert list(rows["number"]) == list(range(8))
+    assert study.best_value == rows["value"].max()
+    recipe, network = recipe_of(study.best_trial, RECIPE)
+    assert network == {"filters": study.best_params["filters"]}
+    history = fit(initialized(partial(CREATE, **network), 3), train, val, recipe, seed=3)
+    assert history.best["val_accuracy"] == study.best_value
+    assert best_by_training_loss(study).user_attrs["train_loss"] == rows["train_loss"].min()
+    found = importances(study)
+    assert set(found.index) == set(SPACE)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_training_loss_chooses_another_when_the_labels_of_validation_disagree(tiny):
+    """Selecting by the wrong quantity is caught: what fits the training labels best is worst on shifted ones."""
+    train, val = tiny
+    shifted = replace(val, labels=(val.labels + 1) % 3)
+    study = search(CREATE, train, shifted, RECIPE, SPACE, trials=8, prune=False, seed=3)
+    assert best_by_training_loss(study).value < study.best_value
+
+
+def test_pruning_stops_hopeless_trials_early(tiny):
+    space = {"lr": (0.05, 1e-9)}
+    study = search(
+        CREATE, *tiny, Recipe(epochs=6, batch_size=32, schedule="constant"), space, trials=16, sampler="random"
+    )
+    rows = table(study)
+    pruned = rows[rows["state"] == "pruned"]
+    assert len(pruned) > 0
+    assert (pruned["lr"] == 1e-9).all()
+    assert (pruned["epochs"] < 6).all()
+    assert (rows["epochs"][rows["state"] == "complete"] == 6).all()
+
+
+def test_a_trial_that_diverges_fails_alone(tiny):
+    space = {"lr": (0.05, 1e30)}
+    study = search(
+        CREATE, *tiny, Recipe(epochs=1, batch_size=32, schedule="constant"), space, trials=6, sampler="random"
+    )
+    states = Counter(t.state.name for t in study.trials)
+    assert states["FAIL"] > 0
+    assert states["COMPLETE"] > 0
+    assert all(("diverged" in t.user_attrs) == (t.params["lr"] == 1e30) for t in study.trials)
+    assert study.best_params == {"lr": 0.05}
+
+
+WORKER = """
+import sys
+from functools import partial
+from test_search import CREATE, RECIPE, SPACE, search
+from conftest import colour_split
+search(CREATE, colour_split(192, seed=1), colour_split(96, seed=2), RECIPE, SPACE, trials=12, sampler="random", seed=5,
+       storage=sys.argv[1])
+"""
+
+
+def test_two_processes_share_a_journal_without_losing_or_repeating_a_trial(tiny, tmp_path, request):
+    journal = tmp_path / "study.log"
+    command = [sys.executable, "-c", WORKER, str(journal)]
+    workers = [subprocess.Popen(command, cwd=request.path.parent, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for worker in workers:
+        _, said = worker.communicate(timeout=120)
+        assert worker.returncode == 0, said[-2000:]
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend))
+    trained = [t for t in study.trials if t.number < 12]
+    assert [t.number for t in trained] == list(range(12))
+    assert all(t.state.is_finished() and t.params for t in trained)
+    assert len({tuple(t.params.values()) for t in trained}) == 12
+    assert all(not t.params for t in study.trials if t.number >= 12)
+    alone = search(CREATE, *tiny, RECIPE, SPACE, trials=12, sampler="random", seed=5)
+    assert [t.params for t in trained] == [t.params for t in alone.trials]
+    again = search(CREATE, *tiny, RECIPE, SPACE, trials=12, sampler="random", seed=5, storage=journal)
+    assert len(again.trials) == len(study.trials)  # a finished study is not added to
+
+
+def test_any_database_that_optuna_knows(tiny, tmp_path):
+    address = f"sqlite:///{tmp_path / 'study.db'}"
+    run = partial(search, CREATE, *tiny, Recipe(epochs=1, batch_size=32), SPACE, seed=5, storage=address)
+    run(trials=2)
+    study = run(trials=3)
+    assert [t.number for t in study.trials] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sampler": "grid"}, "unknown sampler 'grid'; choose one of random, tpe"),
+        ({"space": {}}, "the space is empty"),
+    ],
+)
+def test_wrong_arguments_are_refused(tiny, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        search(CREATE, *tiny, RECIPE, **{"space": SPACE} | arguments)
+    with pytest.raises(ValueError, match="low < high"):
+        Between(1, 1)
