@@ -21,7 +21,7 @@ from imgcls.models import MissingWeights, create_model, parameter_count
 from imgcls.reproducibility import configure_threads, pick_device, pick_precision
 from imgcls.statistics import wilson
 from imgcls.tracking import start
-from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe, TrainingDiverged, fit, initialized, join
+from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe, TrainingDiverged, fit, initialized, join, leave
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -100,6 +100,8 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        leave()
 
 
 def _network(model: str, splits: Splits, seed: int, pretrained: bool) -> nn.Module:

@@ -18,7 +18,7 @@ from torch import nn
 
 from imgcls import reproducibility
 from imgcls.models import create_model
-from imgcls.training import Recipe, fit, join
+from imgcls.training import Recipe, fit, join, leave
 from imgcls.training.loop import shares
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, apply
 
@@ -108,6 +108,7 @@ def run_share(file: Path) -> None:
     if team.first:
         kept = {"weights": whole.state_dict(), "start": start, "order": order, "rows": history.rows, "size": team.size}
         torch.save(kept, file)
+    leave()
 
 
 if __name__ == "__main__":

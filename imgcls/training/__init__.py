@@ -18,7 +18,7 @@ from imgcls.training.probes import (
     lr_range_test,
     sanity_checks,
 )
-from imgcls.training.processes import Team, join
+from imgcls.training.processes import Team, join, leave
 from imgcls.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "gradient_norms",
     "initialized",
     "join",
+    "leave",
     "lr_range_test",
     "make_loss",
     "make_optimizer",

@@ -79,3 +79,9 @@ def join() -> Team:
 
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")  # precision is `autocast`'s business
     return Team(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
+
+
+def leave() -> None:
+    """End the connection to the other processes, if there is one; left open, it may abort the interpreter's end."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
