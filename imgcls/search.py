@@ -76,7 +76,7 @@ def search(
         `train_loss`, `train_accuracy` of the last epoch, `seconds`.
 
     Raises:
-        ValueError: an unknown sampler, an empty space, or a study of that name with another space in the storage.
+        ValueError: an unknown sampler, or an empty space.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")

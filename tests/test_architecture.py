@@ -29,7 +29,7 @@ ALLOWED = {
     "explain": {"models", "statistics"},
     "baselines": {"batches", "evaluation"},
     "plots": set(),
-    "reports": {"plots"},
+    "reports": {"plots", "tracking"},
 }
 
 

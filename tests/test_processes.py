@@ -12,7 +12,7 @@ from conftest import colour_split
 from imgcls import transforms as T
 from imgcls.batches import batches
 from imgcls.training import Recipe, Team
-from imgcls.training.loop import _halved, _steps
+from imgcls.training.loop import _halved, steps_of
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -84,8 +84,8 @@ def test_a_batch_too_small_to_share_is_refused():
     with pytest.raises(
         ValueError, match=r"3 processes cannot share a batch of 2: raise batch_size \(now 8\), or leave out"
     ):
-        _steps(26, Recipe(batch_size=8, drop_last=False), 3)
-    assert _steps(26, Recipe(batch_size=8), 3) == 3
+        steps_of(26, Recipe(batch_size=8, drop_last=False), 3)
+    assert steps_of(26, Recipe(batch_size=8), 3) == 3
 
 
 def test_out_of_memory_in_a_team_names_the_setting():

@@ -157,7 +157,7 @@ def test_a_shorter_line_wipes_the_longer_one(times, monkeypatch):
 def test_a_long_line_never_wraps_and_keeps_the_time_left(times, monkeypatch):
     screen = terminal(monkeypatch)
     columns = 40
-    monkeypatch.setattr(progress, "_columns", lambda: columns)
+    monkeypatch.setattr(progress, "columns", lambda: columns)
     line = Progress(total=100)
     line.update(1, "epoch 1/20 · " + "x" * 100)
     times[0] += 10

@@ -21,6 +21,7 @@ from imgcls.reports.files import Files, lock
 from imgcls.reports.markup import plain
 from imgcls.reports.parameters import Request
 from imgcls.reports.result import validate
+from imgcls.tracking.progress import MIRROR, columns, cut
 
 
 class Failed(RuntimeError):
@@ -153,7 +154,7 @@ class _Progress:
         self.count = 0
         self.terminal, self.live, self.shown = sys.stderr.isatty(), False, ""
         self.mirror = files.log.with_suffix(".progress")
-        self.environment = {"IMGCLS_PROGRESS": str(self.mirror)} if self.terminal else {}
+        self.environment = {MIRROR: str(self.mirror)} if self.terminal else {}
         self.drawing, self.over = threading.Lock(), threading.Event()
         self.watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -202,16 +203,16 @@ class _Progress:
         name = title(self.cell.source)
         with self.drawing:
             if self.terminal:
-                room = max(0, min(62, _columns() - len(self.head) - len(text) - 1))
-                self._draw(f"{_cut(name, room - 2):<{room}}{text}")
+                room = max(0, min(62, columns() - len(self.head) - len(text) - 1))
+                self._draw(f"{cut(name, room - 2):<{room}}{text}")
             print("" if self.terminal else text, flush=True, file=sys.stderr)
             self.live, self.shown = False, ""
         self.log.line(f"[{self.head}{name:<62}{text}]")
 
     def _draw(self, text: str) -> None:
         """Rewrite the line; one that filled the terminal would wrap, and only its last row could be rewritten."""
-        width = _columns() - 1
-        line = f"{self.head}{_cut(text, width - len(self.head))}"[:width]
+        width = columns() - 1
+        line = f"{self.head}{cut(text, width - len(self.head))}"[:width]
         if line != self.shown:
             print(f"\r{line:<{min(len(self.shown), width)}}", end="", flush=True, file=sys.stderr)
             self.shown = line
@@ -227,22 +228,6 @@ class _Progress:
     def failed_at(self, reason: Any) -> int | None:
         """Index of the cell that did not end well."""
         return self.current
-
-
-def _cut(text: str, width: int) -> str:
-    """At most so many characters, the last ` · ` part, which is the time left, always among them."""
-    if len(text) <= width:
-        return text
-    head, dot, last = text.rpartition(" · ")
-    kept = width - len(last) - 4
-    return f"{head[:kept].rstrip(' ·')}…{dot}{last}" if dot and kept > 0 else text[: max(width - 1, 0)] + "…"
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
 
 
 class _Log:

@@ -106,7 +106,7 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def _rewrite(self, text: str, end: str) -> None:
-        width = _columns() - 1  # a full line would wrap, and rewriting starts at the last row only
+        width = columns() - 1  # a full line would wrap, and rewriting starts at the last row only
         text = cut(text, width)
         sys.stderr.write(f"\r{text:<{min(len(self._shown), width)}}{end}")
         sys.stderr.flush()
@@ -120,7 +120,8 @@ class Progress:
                 self._mirror = None  # whoever watched is gone
 
 
-def _columns() -> int:
+def columns() -> int:
+    """Width of the terminal behind standard error; 80 where there is none."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError):  # not a real terminal; io.UnsupportedOperation is both

@@ -74,7 +74,7 @@ def fit(
     model.to(team.device, memory_format=torch.channels_last)
     optimizer, average = make_optimizer(model, recipe), make_average(model, recipe)
     loss = make_loss(recipe, train, team.device)
-    steps = _steps(len(train.labels), recipe, team.size)
+    steps = steps_of(len(train.labels), recipe, team.size)
     saved = Checkpoints(checkpoint and Path(checkpoint), identity(model, recipe, seed, train, val, team.size))
     state = _restore(saved, team, model, optimizer, average) or State(_copy_weights(model), recipe.micro_batch)
     history = History(state.rows, state.best_epoch)
@@ -253,7 +253,8 @@ def measure_normalization(model: nn.Module, images: Tensor) -> None:
 
 
 # ------------------------------------------------------------------ data
-def _steps(n: int, recipe: Recipe, processes: int) -> int:
+def steps_of(n: int, recipe: Recipe, processes: int = 1) -> int:
+    """Steps of an epoch over n images; raises ValueError where they make no batch, or one too small to share."""
     steps = steps_per_epoch(n, recipe.batch_size, recipe.drop_last)
     if not steps:
         raise ValueError(f"{n} images make no full batch of {recipe.batch_size}: lower batch_size")

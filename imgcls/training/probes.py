@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.batches import ImageSet, batches, steps_per_epoch
+from imgcls.batches import ImageSet, batches
 from imgcls.reproducibility import configure_threads, pick_device, seed_device
-from imgcls.training.loop import Batch, initialized, make_loss, measure_normalization, shares, train_step
+from imgcls.training.loop import Batch, initialized, make_loss, measure_normalization, shares, steps_of, train_step
 from imgcls.training.optimizers import make_optimizer
 from imgcls.training.processes import Team
 from imgcls.training.recipe import Recipe
@@ -112,8 +112,7 @@ def lr_range_test(
 
 def _endless(train: ImageSet, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Batch]:
     recipe = replace(recipe, drop_last=True)
-    if not steps_per_epoch(len(train.labels), recipe.batch_size, recipe.drop_last):
-        raise ValueError(f"{len(train.labels)} images make no full batch of {recipe.batch_size}: lower batch_size")
+    steps_of(len(train.labels), recipe)
     for epoch in itertools.count():
         yield from shares(train, recipe, seed, epoch, 0, Team(device))
 
