@@ -1,7 +1,6 @@
 """The command line: `imgcls train`."""
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -12,10 +11,9 @@ from typing import Annotated
 
 import torch
 import typer
-from safetensors.torch import save_file
 from torch import nn
 
-from imgcls import datasets, paths
+from imgcls import datasets, models, paths
 from imgcls.datasets import Splits
 from imgcls.models import MissingWeights, create_model, parameter_count
 from imgcls.reproducibility import configure_threads, pick_device, pick_precision
@@ -89,7 +87,7 @@ def train(
             checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
         )  # fmt: skip
     if team.first:
-        _keep(folder, network, model, splits, size, history)
+        _keep(folder, network, splits, history)
 
 
 def main() -> None:
@@ -144,21 +142,13 @@ def _launch(processes: int) -> None:
         raise typer.Exit(max(1, *(failure.exitcode for failure in error.failures.values()))) from None
 
 
-def _keep(folder: Path, network: nn.Module, model: str, splits: Splits, size: int, history: History) -> None:
+def _keep(folder: Path, network: nn.Module, splits: Splits, history: History) -> None:
     """Weights and what is needed to use them, and what to do next."""
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
     right = round(history.best["val_accuracy"] * len(splits.val.labels))
     accuracy = wilson(right, len(splits.val.labels))
-    card = {
-        "architecture": model,
-        "classes": list(splits.classes),
-        "image_size": size,
-        "channels": splits.train.images.shape[1],
-        "data": splits.fingerprint,
-        "validation": {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
-    }
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    data = {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint}
+    validation = {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n}
+    models.save(network, folder, splits.classes, data=data, validation=validation)
     typer.echo(f"validation accuracy {accuracy} in epoch {history.best_epoch}")
     typer.echo(f"weights: {folder / 'weights.safetensors'}\ncurves:  tensorboard --logdir {folder}")
 

@@ -11,9 +11,8 @@ from conftest import colour_split
 from PIL import Image
 from safetensors.torch import load_file
 
-from imgcls import cli, datasets
+from imgcls import cli, datasets, models
 from imgcls.evaluation import predict
-from imgcls.models import create_model
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +42,12 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
     assert ended.value.code == 0
     said = capsys.readouterr().out
     assert "240 images of 3 classes (blue, green, red)" in said
-    card = json.loads((tmp_path / "card.json").read_text())
     history = pd.read_csv(tmp_path / "history.csv")
     assert list(history["epoch"]) == [1, 2, 3]
-    model = create_model(card["architecture"], len(card["classes"]), card["channels"], image_size=card["image_size"])
-    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    model, card = models.load(tmp_path)
     splits = datasets.load(photos, image_size=16)
+    assert card["data"] == {"name": photos.name, "kind": "real", "fingerprint": splits.fingerprint}
+    assert (card["classes"], card["image_size"]) == (["blue", "green", "red"], 16)
     accuracy = predict(model, splits.val).accuracy
     assert accuracy == card["validation"]["accuracy"] == history["val_accuracy"].max()
     assert f"{100 * accuracy:.1f} %" in said

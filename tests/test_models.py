@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torchvision.ops import SqueezeExcitation
 
 from imgcls import explain, models
 from imgcls.models import networks
@@ -218,6 +219,75 @@ def test_configurable_cnn_follows_the_sweep():
     assert [c.out_channels for c in convs] == [64, 32, 16, 8]
     assert models.parameter_count(convs[0]) == 1_792
     assert sum(isinstance(m, nn.Mish) for m in model.modules()) == 5
+
+
+# Weights of each layer by block: channels in and out of the convolution, 1x1 down to the squeeze and up again.
+@pytest.mark.parametrize(("filters", "squeeze"), [(32, 4), (64, 8), (16, 4)])
+def test_simple_cnn_with_batch_norm_and_attention_counts_as_written_out(filters, squeeze):
+    f, s = filters, squeeze
+    convs = [(3, f), (f, f), (f, f), (f, f)]
+    plain = sum(9 * i * o + o for i, o in convs) + 16 * f * 10 + 10
+    norm, attention = 4 * 2 * f, 4 * (f * s + s + s * f + f)
+
+    def count(**options):
+        return models.parameter_count(models.create_model("simple_cnn", 10, filters=f, **options))
+
+    assert count() == plain
+    assert count(batch_norm=True) == plain + norm
+    assert count(attention=True) == plain + attention
+    assert count(batch_norm=True, attention=True) == plain + norm + attention
+
+
+def test_simple_cnn_of_the_report_is_what_it_was():
+    network = models.create_model("simple_cnn", 3).network
+    assert [type(m) for m in network.features.block1] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
+    both = models.create_model("simple_cnn", 3, batch_norm=True, attention=True).network
+    layers = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, SqueezeExcitation, nn.MaxPool2d]
+    assert all([type(m) for m in block] == layers for block in both.features)
+
+
+def test_attention_weighs_channels_by_the_whole_map():
+    block = models.create_model("simple_cnn", 3, attention=True, filters=8).network.features.block1
+    conv, _, squeeze, _ = block
+    x = torch.rand(2, 3, 8, 8)
+    maps = F.relu(F.conv2d(x, conv.weight, conv.bias, padding=1))  # (N, 8, 8, 8)
+    down, up = (layer.weight.flatten(1) for layer in (squeeze.fc1, squeeze.fc2))
+    hidden = F.relu(maps.mean((2, 3)) @ down.T + squeeze.fc1.bias)
+    gates = torch.sigmoid(hidden @ up.T + squeeze.fc2.bias)  # Hu et al. 2018, equations 2 to 4
+    torch.testing.assert_close(block(x), F.max_pool2d(maps * gates[:, :, None, None], 2), atol=1e-6, rtol=1e-5)
+
+
+def test_attention_leaves_the_anatomy_as_it_is():
+    model = models.create_model("simple_cnn", 3, batch_norm=True, attention=True)
+    assert models.head(model) is model.network.classifier[2]
+    assert [name for name, _ in models.stages(model)] == ["stem", *(f"features.block{i}" for i in (2, 3, 4))]
+    block = model.network.features.block4
+    assert models.last_conv(model) is models.last_conv(model, 64) is block[3]  # all that the pooling gets to see
+    table = models.summary(model, 64)
+    rows = table.set_index("layer")
+    assert rows.output_shape["network.features.block4.3.scale_activation"] == (32, 1, 1)
+    assert rows.output_shape["network.features.block4.2"] == (32, 8, 8)
+    assert table.parameters.sum() == models.parameter_count(model)
+    convs = sum(side**2 * 9 * c * 32 for side, c in zip((64, 32, 16, 8), (3, 32, 32, 32), strict=True))
+    assert table.multiply_adds.sum() == convs + 4 * 2 * 32 * 4 + 512 * 3
+
+    seen = {}
+    handles = [block[3].register_forward_hook(lambda m, args, out: seen.update(map=out))]
+    handles.append(block[4].register_forward_pre_hook(lambda m, args: seen.update(pooled=args[0])))
+    F.cross_entropy(model(noise(4, 64)), torch.tensor([0, 1, 2, 0])).backward()
+    for handle in handles:
+        handle.remove()
+    assert seen["map"].shape == (4, 32, 8, 8)
+    assert seen["map"] is seen["pooled"]
+    assert all(p.grad is not None and p.grad.any() for p in model.network.features.parameters() if p.ndim > 1)
+    with torch.no_grad():
+        model.network.classifier[2].weight.fill_(0.1)  # every place speaks for every class
+    assert explain.grad_cam(model, noise(4, 64)).amax((1, 2)).tolist() == pytest.approx([1.0] * 4)
+
+    before = copy.deepcopy(model.state_dict())
+    train_step(models.freeze(model, 1), noise(4, 64))
+    moved = {".".join(key.split(".")[:3]) for key in changed(before, model)}
+    assert moved == {"network.features.block4", "network.classifier.2"}
 
 
 def test_zfnet_has_the_paper_s_map_sizes():
@@ -531,7 +601,8 @@ def plant(hub, name, **options):
 def test_missing_weights_say_what_and_where(hub):
     with pytest.raises(models.MissingWeights) as error:
         models.create_model("resnet18", 3, weights="imagenet")
-    for part in ("resnet18", str(hub / "resnet18-f37072fd.pth"), "no route to host", "https://", "weights=None"):
+    instead = "weights=None or a folder written by models.save (notebook 00 makes one from generated images"
+    for part in ("resnet18", str(hub / "resnet18-f37072fd.pth"), "no route to host", "https://", instead):
         assert part in str(error.value)
 
 

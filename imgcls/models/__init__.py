@@ -10,6 +10,7 @@ from imgcls.models.anatomy import (
     stages,
     summary,
 )
+from imgcls.models.cards import load, read_card, save
 from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
 from imgcls.models.normalize import Normalize
 from imgcls.models.zoo import MissingWeights, create_model, default_size, list_models, minimum_size
@@ -27,8 +28,11 @@ __all__ = [
     "head",
     "last_conv",
     "list_models",
+    "load",
     "minimum_size",
     "parameter_count",
+    "read_card",
+    "save",
     "simple_cnn",
     "stages",
     "summary",

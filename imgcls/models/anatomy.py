@@ -49,7 +49,9 @@ def backbone(model: nn.Module) -> nn.Module:
     memo = {id(t): t for t in (*model.parameters(), *model.buffers())}
     for layer in classifiers(model):
         memo[id(layer)] = nn.Identity()
-    return copy.deepcopy(model, memo)
+    body = copy.deepcopy(model, memo)
+    vars(body).pop("built_from", None)  # nothing builds it again
+    return body
 
 
 # ------------------------------------------------------------------ stages and freezing

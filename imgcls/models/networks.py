@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": functools.partial(nn.ReLU, inplace=True),
@@ -65,13 +66,22 @@ def simple_cnn(
     blocks: int = 4,
     filters: int = 32,
     kernel_size: int = 3,
+    batch_norm: bool = False,
+    attention: bool = False,
     init: str = "default",
 ) -> nn.Sequential:
-    """The CNN of case 01: blocks of convolution, ReLU and 2x2 max-pooling, then one linear layer."""
+    """The CNN of case 01: blocks of convolution, ReLU and 2x2 max-pooling, then one linear layer.
+
+    Batch norm stands between each convolution and its ReLU. Attention weighs the channels of each block before
+    its pooling by what the whole map holds (squeeze-and-excitation, Hu et al. 2018, section 3); both are
+    additions to the case's network.
+    """
     stack = OrderedDict()
     channels = in_channels
     for i in range(1, blocks + 1):
-        stack[f"block{i}"] = nn.Sequential(*_conv(channels, filters, kernel_size), nn.MaxPool2d(2))
+        conv = _conv(channels, filters, kernel_size, batch_norm=batch_norm)
+        weigh = [SqueezeExcitation(filters, max(4, filters // 8))] if attention else []
+        stack[f"block{i}"] = nn.Sequential(*conv, *weigh, nn.MaxPool2d(2))
         channels = filters
     side = _side(image_size, blocks)
     classifier = [AdaptivePool(side), nn.Flatten(), nn.Linear(channels * side**2, num_classes)]

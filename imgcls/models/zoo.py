@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import json
 import math
 import os
 import sys
@@ -40,6 +41,12 @@ MINIMUM_SIZE = {
 }
 """Smallest image side in pixels by the start of the name; measured, and measured again by a test."""
 
+INSTEAD = (
+    "choose weights=None or a folder written by models.save "
+    "(notebook 00 makes one from generated images: build/backbones/)"
+)
+"""The end of an error message about ImageNet weights that cannot be had."""
+
 
 class MissingWeights(FileNotFoundError):
     """Pretrained weights were asked for and are not on this machine; the message says how to bring them."""
@@ -55,7 +62,7 @@ def create_model(
     name: str,
     num_classes: int,
     in_channels: int = 3,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     image_size: int | None = None,
     statistics: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     **options: Any,
@@ -68,7 +75,9 @@ def create_model(
         in_channels: image channels; a network made for RGB gets a new first convolution. With pretrained
             weights one channel gets the sum of the RGB filters, which answers to a grey image as the
             original does to its RGB copy; other counts get them in turn, scaled to keep the response.
-        weights: None for random weights, "imagenet" for pretrained ones.
+        weights: None for random weights, "imagenet" for pretrained ones, or a folder written by `save`: its
+            features and normalisation are taken over, and the output layer is always a new one. Image size and
+            options that are not given are then those of its card.
         image_size: side in pixels of the images to come. Sets the size of networks that have a fixed one
             (vit, maxvit, many of timm's) and of our own dense layers; checked against the minimum.
         statistics: (mean, std) in [0, 1] units to normalise with, instead of those that training will measure:
@@ -79,17 +88,35 @@ def create_model(
     Returns:
         nn.Sequential of `normalize` (its buffers hold the pretrained weights' statistics, or wait for
         `measure`) and `network`, channels-last: (N, C, H, W) images, `uint8` or in [0, 1], to (N, K) logits.
+        Its attribute `built_from` tells how it was made: architecture, num_classes, channels, image_size and
+        options. An image size that was not given is None there, or the default of our own networks.
 
     Raises:
-        ValueError: an unknown name or option, or an image size that the network cannot take.
-        MissingWeights: pretrained weights that are neither cached nor to be downloaded.
+        ValueError: an unknown name or option, an image size that the network cannot take, or weights of another
+            architecture, channel count or shape.
+        MissingWeights: pretrained weights that are neither cached nor to be downloaded, or a folder without them.
     """
-    if weights not in (None, "imagenet"):
-        raise ValueError(f"unknown weights {weights!r}; choose None (random) or 'imagenet'")
+    saved = weights not in (None, "imagenet")
+    if saved:
+        _check_folder(weights)
     for what, value in {"num_classes": num_classes, "in_channels": in_channels}.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}")
     _check_name(name)
+    if saved:
+        from imgcls.models import cards  # which builds on this module
+
+        card = cards.read_card(weights)
+        if (card["architecture"], card["channels"]) != (name, in_channels):
+            raise ValueError(
+                f"{weights} holds a {card['architecture']!r} for {card['channels']} channels, which does not fit "
+                f"{name!r} for {in_channels}; ask for that network with in_channels={card['channels']}, "
+                "or choose other weights"
+            )
+        options = card["options"] | options
+        image_size = card["image_size"] if image_size is None else image_size
+    elif image_size is None and name in NETWORKS:
+        image_size = default_size(name)
     if image_size is not None and image_size < minimum_size(name):
         raise ValueError(
             f"{name!r} needs images of at least {minimum_size(name)} px, not {image_size}; "
@@ -97,10 +124,19 @@ def create_model(
         )
     build = _own if name in NETWORKS else _timm if name.startswith("timm:") else _torchvision
     normalize = Normalize(in_channels)
-    network = build(name, num_classes, normalize, weights is not None, image_size, options)
+    network = build(name, num_classes, normalize, weights == "imagenet", image_size, options)
+    model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
+    if saved:
+        cards.transfer(model, weights, card)
     if statistics is not None:
         normalize.set_statistics(*statistics)
-    model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
+    model.built_from = {
+        "architecture": name,
+        "num_classes": num_classes,
+        "channels": in_channels,
+        "image_size": image_size,
+        "options": _recorded(options),
+    }
     return model.to(memory_format=torch.channels_last)
 
 
@@ -139,6 +175,29 @@ def _check_name(name: str) -> None:
         raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
 
 
+def _check_folder(weights: str | Path) -> None:
+    """Refuse a word that is neither a choice nor a path; what is wrong with a path is said where it is read."""
+    if isinstance(weights, str):
+        path = Path(weights)
+        is_path = path.exists() or path.suffix or len(path.parts) > 1
+    else:
+        is_path = isinstance(weights, Path)
+    if not is_path:
+        close = difflib.get_close_matches(str(weights), ["imagenet"])
+        raise ValueError(
+            f"unknown weights {weights!r}{' (did you mean ' + repr(close[0]) + '?)' if close else ''}; "
+            "choose None (random), 'imagenet' or a folder written by models.save"
+        )
+
+
+def _recorded(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON gives them back (tuples as lists); what JSON cannot hold stays, and `save` refuses it."""
+    try:
+        return json.loads(json.dumps(options))
+    except TypeError:
+        return dict(options)
+
+
 def _check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
     allowed = list(allowed)
     for option in options:
@@ -159,7 +218,7 @@ def _own(
                 f"unknown {option} {options[option]!r} for {name!r}; {did_you_mean(str(options[option]), choices)}"
             )
     if pretrained:
-        raise ValueError(f"{name!r} has no ImageNet weights; choose weights=None or a torchvision name")
+        raise ValueError(f"{name!r} has no ImageNet weights; take a torchvision name, or {INSTEAD}")
     size = {} if image_size is None else {"image_size": image_size}
     return constructor(num_classes, len(normalize.mean), **size, **options)
 
@@ -260,7 +319,7 @@ def _missing_torchvision(name: str, source: Any, error: Exception) -> MissingWei
     return MissingWeights(
         f"the ImageNet weights of {name!r} are not on this machine and could not be downloaded ({error}); "
         f"fetch {source.url} where there is a network and put the file at {folder / file} "
-        "(TORCH_HOME moves that folder), or choose weights=None"
+        f"(TORCH_HOME moves that folder), or {INSTEAD}"
     )
 
 
@@ -283,7 +342,7 @@ def _timm(
         )
     config = _library().get_pretrained_cfg(timm_name)
     if pretrained and not config.has_weights:
-        raise MissingWeights(f"timm has no pretrained weights for {name!r}; choose weights=None")
+        raise MissingWeights(f"timm has no pretrained weights for {name!r}; {INSTEAD}")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
         network = _library().create_model(
@@ -315,7 +374,7 @@ def _missing_timm(name: str, config: Any, error: Exception) -> MissingWeights:
         what, where = config.url, str(Path(torch.hub.get_dir()) / "checkpoints")
     return MissingWeights(
         f"the pretrained weights of {name!r} are not on this machine and could not be downloaded ({error}); "
-        f"fetch {what} where there is a network and bring it to {where}, or choose weights=None"
+        f"fetch {what} where there is a network and bring it to {where}, or {INSTEAD}"
     )
 
 
