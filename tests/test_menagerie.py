@@ -117,7 +117,8 @@ def test_nothing_is_generated_when_nothing_is_asked():
         ({"start": -1}, "must not be negative"),
         ({"count": -1}, "must not be negative"),
         ({"image_size": 0}, "image_size must be at least 1"),
-        ({"habitat_bias": 1.5}, "probability from 0 to 1, not 1.5"),
+        ({"habitat_bias": 1.5}, "probability from 0 to 1, or below zero to -1 to swap, not 1.5"),
+        ({"habitat_bias": -1.1}, "not -1.1"),
         ({"clutter": -0.5}, "share from 0 to 1, not -0.5"),
     ],
 )
@@ -359,6 +360,29 @@ def test_habitats_know_nothing_of_the_class_unless_told():
         biased = menagerie.generate("fox_elephant", "train", 0, n, 4, habitat_bias=bias)
         share = np.mean([a == b for a, b in zip(biased.habitats, own, strict=True)])
         assert share == pytest.approx(bias + (1 - bias) / len(menagerie.HABITATS), abs=0.06)
+
+
+def test_below_zero_the_habitat_is_that_of_another_class():
+    swapped = menagerie.generate("fox_elephant", "test", 0, 100, 4, habitat_bias=-1.0)
+    home = {kind: str(menagerie.row(kind)["habitat"]) for kind in ("arctic fox", "elephant")}
+    other = {"arctic fox": home["elephant"], "elephant": home["arctic fox"]}
+    assert home["elephant"] != home["arctic fox"]
+    assert all(place == other[kind] for place, kind in zip(swapped.habitats, swapped.kinds, strict=True))
+    half = menagerie.generate("fox_elephant", "test", 0, 600, 4, habitat_bias=-0.5)
+    share = np.mean([place == other[kind] for place, kind in zip(half.habitats, half.kinds, strict=True)])
+    assert share == pytest.approx(0.5 + 0.5 / len(menagerie.HABITATS), abs=0.06)
+    ten = menagerie.generate("inaturalist_ten", "test", 0, 100, 4, habitat_bias=-1.0)
+    groups = menagerie.subsets()["inaturalist_ten"].kinds
+    strangers = [[str(menagerie.row(k)["habitat"]) for c, kinds in enumerate(groups) if c != label for k in kinds]
+                 for label in ten.labels.tolist()]  # fmt: skip
+    assert all(place in places for place, places in zip(ten.habitats, strangers, strict=True))
+
+
+def test_a_swap_moves_the_same_subjects():
+    kept = menagerie.generate("fox_elephant", "test", 0, 8, SIZE, habitat_bias=1.0)
+    swapped = menagerie.generate("fox_elephant", "test", 0, 8, SIZE, habitat_bias=-1.0)
+    assert torch.equal(kept.parts, swapped.parts)
+    assert (kept.images != swapped.images).flatten(1).any(1).all()
 
 
 def test_the_habitat_changes_neither_masks_nor_parts(batch):

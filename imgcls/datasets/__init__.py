@@ -156,7 +156,8 @@ def load(
             render exactly so many.
         val_count: likewise.
         test_count: likewise.
-        habitat_bias: of generated sets, how often a subject stands in the habitat of its kind instead of any.
+        habitat_bias: of generated sets, how often a subject stands in the habitat of its kind instead of any; below
+            zero, in that of another class.
         clutter: of generated sets, how much is left to luck, as in menagerie.generate.
         cache: folder of the decoded images, paths.CACHE if None.
 

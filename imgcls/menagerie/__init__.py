@@ -112,8 +112,9 @@ def generate(
         count: number of images.
         image_size: height and width in pixels.
         seed: of every random draw.
-        habitat_bias: probability with which the picture is taken in the habitat of the kind instead of any; the
-            subject, its place in the frame and what hides it do not depend on it.
+        habitat_bias: probability with which the picture is taken in the habitat of the kind instead of any; below
+            zero, with which it is taken in the habitat of another class, so that -1 swaps the places of two classes.
+            The subject, its place in the frame and what hides it do not depend on it.
         clutter: how much a picture is a matter of luck: at 0 every subject is whole, large and in the middle, seen
             from the side with nothing in front of it; at 1, as the sets have it, any of that may be otherwise.
 
@@ -141,8 +142,8 @@ def render(
         raise ValueError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
     if image_size < 1:
         raise ValueError(f"image_size must be at least 1 pixel, not {image_size}")
-    if not 0 <= habitat_bias <= 1:
-        raise ValueError(f"habitat_bias is a probability from 0 to 1, not {habitat_bias}")
+    if not -1 <= habitat_bias <= 1:
+        raise ValueError(f"habitat_bias is a probability from 0 to 1, or below zero to -1 to swap, not {habitat_bias}")
     if not 0 <= clutter <= 1:
         raise ValueError(f"clutter is a share from 0 to 1, not {clutter}")
     key = f"{subset}/{split}/{seed}"
@@ -150,10 +151,19 @@ def render(
     drawn = scramble(index & WORD).tolist()
     kinds = tuple(known.kinds[c][word % len(known.kinds[c])] for c, word in zip(label.tolist(), drawn, strict=True))
     draws = Draws(f"{key}/habitat", index)
-    own = torch.tensor([HABITATS.index(str(row(kind)["habitat"])) for kind in kinds], dtype=torch.int64)
-    habitat = torch.where(draws.chance(habitat_bias), own, (draws.number() * len(HABITATS)).long())
+    tied, anywhere = draws.chance(abs(habitat_bias)), (draws.number() * len(HABITATS)).long()
+    homes = kinds if habitat_bias >= 0 else _others(known, label, draws)
+    own = torch.tensor([HABITATS.index(str(row(kind)["habitat"])) for kind in homes], dtype=torch.int64)
+    habitat = torch.where(tied, own, anywhere)
     taken = picture.take(kinds, habitat, key, index, image_size, subject=subject, clutter=clutter)
     return _generated(taken, label, known.classes, kinds, habitat)
+
+
+def _others(known: Subset, label: torch.Tensor, draws: Draws) -> list[str]:
+    """A kind of another class for each image."""
+    steps, which = draws.number(1, max(len(known.classes), 2)).long(), draws.number()
+    others = [known.kinds[c] for c in ((label + steps) % len(known.classes)).tolist()]
+    return [kinds[int(share * len(kinds))] for kinds, share in zip(others, which.tolist(), strict=True)]
 
 
 def portraits(
