@@ -32,6 +32,14 @@ from imgcls.plots.pictures import (
     prediction_grid,
     sample_grid,
 )
+from imgcls.plots.searches import (
+    curves,
+    importances,
+    learning_speed,
+    parallel_coordinates,
+    predicted_shares,
+    search_history,
+)
 from imgcls.plots.theme import DARK, LIGHT, SERIES, WIDTH
 
 __all__ = [
@@ -45,24 +53,30 @@ __all__ = [
     "class_counts",
     "confusion",
     "controls",
+    "curves",
     "dark_twin",
     "duplicates",
     "filters",
     "gallery",
     "gradient_norms",
+    "importances",
     "ladder",
     "landscape",
     "learning_curves",
+    "learning_speed",
     "lr_curve",
     "lr_range",
     "mistakes",
+    "parallel_coordinates",
     "part_maps",
     "per_class",
     "picture_rows",
+    "predicted_shares",
     "prediction_grid",
     "reliability",
     "sample_grid",
     "save",
+    "search_history",
     "show",
     "sizes",
 ]

@@ -171,6 +171,15 @@ def legend_above(ax: Axes, columns: int = 4, **kwargs: Any) -> None:
     )
 
 
+def key_columns(names: Sequence[str], width: float = WIDTH - 0.9) -> int:
+    """Columns of a legend, filled from top to bottom, that `width` inches have room for."""
+    for columns in range(len(names), 1, -1):
+        parts = np.array_split(np.array(names, object), columns)
+        if sum(max(text_width(name, SMALL) for name in part) + 0.55 for part in parts) <= width:
+            return columns
+    return 1
+
+
 def series(runs: Mapping[str, Any], function: str) -> list[tuple[str, Any, str, str]]:
     """(name, data, colour, marker) of each run; more runs than colours is an error, not a rainbow."""
     need(runs, function, "runs")
