@@ -181,22 +181,69 @@ def predict(
     Raises:
         ValueError: the model has another number of outputs than the split has classes.
     """
-    configure_threads()
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    logits = []
-    with autocast(device):
-        for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
-            logits.append(model(transform(x) if transform else x).float().cpu())
-    model.train(was_training)
-    answers = torch.cat(logits)  # (N, K)
+    answers = _answers(model, images, batch_size, transform)  # (N, K)
     if answers.shape[1] != len(images.classes):
         raise ValueError(
             f"the model has {answers.shape[1]} outputs and the data {len(images.classes)} classes "
             f"({', '.join(images.classes[:5])}, …): create the model with num_classes={len(images.classes)}"
         )
     return Predictions(answers, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
+
+
+def _answers(
+    model: nn.Module, images: ImageSet, batch_size: int, transform: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """What a model says in evaluation mode, float32 (N, …) on the CPU; its mode is put back."""
+    configure_threads()
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    said = []
+    with autocast(device):
+        for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
+            said.append(model(transform(x) if transform else x).float().cpu())
+    model.train(was_training)
+    return torch.cat(said)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone says about the images of a split: a split again, of vectors, which `fit` and `predict` take."""
+
+    images: Tensor  # float32 (N, D)
+    labels: Tensor  # int64 (N,)
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@torch.inference_mode()
+def features(backbone: nn.Module, images: ImageSet, batch_size: int = 500) -> Features:
+    """Run a backbone over a split once and keep its features: a head that learns from them never pays for it again.
+
+    Exact only while the backbone is frozen and the images are not augmented.
+
+    Args:
+        backbone: Takes uint8 (N, C, H, W) and gives (N, D), such as `models.backbone(model)`; left as found.
+        images: A split: anything with `.images`, `.labels` and `.classes`.
+        batch_size: Images at a time; changes speed only.
+    """
+    return Features(
+        _answers(backbone, images, batch_size), images.labels.clone(), tuple(images.classes),
+        tuple(getattr(images, "names", ())),
+    )  # fmt: skip
+
+
+def answers_of(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
+    """The answers behind a printed confusion matrix, as far as it tells: rows true, columns predicted, counts.
+
+    They are given as if entirely sure, so ask them for counts and not for confidences.
+    """
+    counts = torch.as_tensor(confusion, dtype=torch.int64)
+    if counts.shape != (len(classes),) * 2 or (counts < 0).any():
+        raise ValueError(f"a confusion matrix of {len(classes)} classes needs as many rows and columns of counts")
+    cells = torch.cartesian_prod(*[torch.arange(len(classes))] * 2)  # (true, predicted), row by row
+    labels, predicted = cells.repeat_interleave(counts.flatten(), dim=0).T
+    return Predictions(100 * F.one_hot(predicted, len(classes)).float(), labels, tuple(classes))
 
 
 def compare(answers: Mapping[str, Sequence[Predictions]]) -> pd.DataFrame:
@@ -282,6 +329,14 @@ class AnswersEachEpoch:
 def without_scaling(images: Tensor) -> Tensor:
     """A preprocessing mistake on purpose: pixels reach the network in 0..255 where it expects 0..1."""
     return images.float()
+
+
+def without_normalization(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A preprocessing mistake on purpose, for `predict`: the network meets pixels from 0 to 1 as they are.
+
+    The model normalises by itself, so what it is given is prepared such that it comes out as if it had not.
+    """
+    return lambda images: model.normalize.inverse(images.float() / 255)
 
 
 def swapped_channels(images: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ def grad_cam(
         images: (N, C, H, W), `uint8` or floats in [0, 1].
         targets: class per image, one class for all, or None for the predicted class.
         method: one of `METHODS`.
-        layer: module whose output is weighed; None takes `models.last_conv` at the images' size.
+        layer: module whose output is weighed; None takes `models.last_conv` at the images' size, the last with a
+            map of at least 4 x 4.
         batch_size: images per pass.
 
     Returns:
@@ -64,7 +65,7 @@ def grad_cam(
     if images.ndim != 4 or not len(images):
         raise ValueError(f"grad_cam takes images of shape (N, C, H, W) with N > 0, not {tuple(images.shape)}")
     targets = _targets(targets, len(images))
-    layer = models.last_conv(model, tuple(images.shape[-2:])) if layer is None else layer
+    layer = models.last_conv(model, tuple(images.shape[-2:]), positions=16) if layer is None else layer
     if not any(layer is module for module in model.modules()):
         raise ValueError(f"the layer {type(layer).__name__} is no part of the model; pick one of its modules")
 

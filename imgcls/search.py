@@ -72,8 +72,8 @@ def search(
         **options: Passed to `fit`.
 
     Returns:
-        The study. Each trial's value is its best validation accuracy; its user attributes hold `epochs`,
-        `train_loss`, `train_accuracy` of the last epoch, `seconds`.
+        The study. Each trial's value is its best validation accuracy; its user attributes hold `reached` (the same,
+        of pruned trials too), `epochs`, `train_loss`, `train_accuracy` of the last epoch, `seconds`.
 
     Raises:
         ValueError: an unknown sampler, or an empty space.
@@ -156,12 +156,11 @@ def _train(
         raise
     else:
         state = TrialState.COMPLETE
-    last = history.rows[-1]
-    for name in ("train_loss", "train_accuracy"):
-        trial.set_user_attr(name, last[name])
-    trial.set_user_attr("epochs", len(history.rows))
-    trial.set_user_attr("seconds", history.seconds)
-    return (None if state is TrialState.PRUNED else max(row["val_accuracy"] for row in history.rows)), state
+    last, reached = history.rows[-1], max(row["val_accuracy"] for row in history.rows)
+    seen = {"reached": reached, "epochs": len(history.rows), "seconds": history.seconds}
+    for name, number in {**seen, **{name: last[name] for name in ("train_loss", "train_accuracy")}}.items():
+        trial.set_user_attr(name, number)
+    return (None if state is TrialState.PRUNED else reached), state
 
 
 def _apart(drawn: Mapping[str, Value], recipe: Recipe) -> tuple[Recipe, dict[str, Value]]:

@@ -26,6 +26,7 @@ ALLOWED = {
     "tracking": set(),
     "search": {"batches", "training"},
     "openset": {"statistics", "evaluation"},
+    "transfer": {"batches", "datasets", "evaluation", "models", "training", "transforms"},
     "explain": {"models", "statistics"},
     "baselines": {"batches", "evaluation"},
     "plots": set(),

@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,17 @@ from torch import nn
 from imgcls.evaluation import (
     AnswersEachEpoch,
     Predictions,
+    answers_of,
     compare,
     comparison_table,
+    features,
     fit_temperature,
     predict,
     swapped_channels,
+    without_normalization,
     without_scaling,
 )
+from imgcls.models import Normalize, backbone, create_model, head
 from imgcls.statistics import mcnemar
 
 CLASSES = ("ant", "bee", "cat", "dog")
@@ -48,6 +54,15 @@ def test_the_worked_example_of_a_collapse():
     assert answers.confusion().tolist() == [[100, 0], [60, 40]]
     assert {k: round(v, 2) for k, v in answers.macro().items()} == {"precision": 0.81, "recall": 0.70, "f1": 0.67}
     assert answers.predicted_share().to_dict() == pytest.approx({"fox": 0.8, "elephant": 0.2})
+    behind = answers_of(np.array([[100, 0], [60, 40]]), ("fox", "elephant"))
+    assert torch.equal(behind.labels, labels)
+    assert behind.confusion().tolist() == [[100, 0], [60, 40]]
+
+
+def test_the_answers_behind_a_confusion_matrix_have_it_again(answers):
+    assert answers_of(answers.confusion(), answers.classes).confusion().tolist() == answers.confusion().tolist()
+    with pytest.raises(ValueError, match="as many rows and columns of counts"):
+        answers_of(np.ones((2, 3), dtype=int), ("a", "b"))
 
 
 def test_a_threshold_parts_precision_from_recall(answers):
@@ -121,6 +136,27 @@ def test_mistakes_on_purpose_are_those_mistakes(tiny):
     assert torch.allclose(predict(model, train, transform=without_scaling).logits, 255 * model(train.images), rtol=1e-5)
     swapped = predict(model, train, transform=swapped_channels)
     assert torch.equal(swapped.predicted, 2 - train.labels)  # red is read as blue
+
+
+def test_skipping_the_normalization_is_the_bare_network(tiny):
+    train, _ = tiny
+    bare = MeanColour()
+    model = nn.Sequential(OrderedDict(normalize=Normalize(3).measure(train.images), network=bare))
+    skipped = predict(model, train, transform=without_normalization(model))
+    assert torch.allclose(skipped.logits, bare(train.images), atol=2e-3)  # bare takes means of pixels from 0 to 1
+    assert not torch.allclose(predict(model, train).logits, skipped.logits, atol=0.1)
+
+
+def test_a_head_on_kept_features_answers_like_the_whole_network(tiny):
+    train, _ = tiny
+    whole = create_model("simple_cnn", 3, image_size=train.images.shape[-1], blocks=2)
+    whole.normalize.measure(train.images)
+    kept = features(backbone(whole), train, batch_size=32)
+    assert kept.images.shape == (len(train), head(whole).in_features)
+    assert torch.equal(kept.labels, train.labels)
+    expected, found = predict(whole, train), predict(head(whole), kept)
+    assert torch.allclose(found.logits, expected.logits, atol=2e-2)  # bfloat16 between the two parts
+    assert whole.training
 
 
 def test_predict_refuses_a_model_for_other_classes(tiny):

@@ -226,7 +226,14 @@ def test_a_result_is_what_the_design_says(tree):
         {"metric": "accuracy", "model": "net", "value": 0.86, "low": 0.85, "high": 0.87, "n": 100}
     ]
     assert content["claims"] == [
-        {"what": "accuracy", "claimed": 0.8, "as_published": None, "repaired": None, "best": 0.86}
+        {
+            "what": "accuracy",
+            "claimed": 0.8,
+            "as_published": None,
+            "repaired": None,
+            "best": 0.86,
+            "intervals": {"best": [interval.low, interval.high]},
+        }
     ]
     assert content["data"]["left_out"] == [{"name": "x.jpg", "reason": "empty | file"}]
     assert (content["data"]["train"], content["data"]["val"], content["data"]["test"]) == (3, 0, 1)

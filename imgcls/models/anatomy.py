@@ -147,7 +147,7 @@ def _flatten(parent: nn.Module, prefix: str, heads: set[nn.Module]) -> Iterator[
 
 
 # ------------------------------------------------------------------ the layer to explain
-def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> nn.Module:
+def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None, positions: int = 2) -> nn.Module:
     """The module whose output a class activation map should weigh: the last that still has a place.
 
     It is the output of the last stage (resnet: layer4; inception: the last concatenation; vgg: the last ReLU
@@ -156,7 +156,8 @@ def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None)
 
     Args:
         model: from `create_model`.
-        image_size: with it, stages whose output is a single position at that size are passed over.
+        image_size: with it, stages whose output has fewer than `positions` places at that size are passed over.
+        positions: where no stage has so many, the last of those with the most is taken.
     """
     network = _network(model)
     candidates = [_output_of(members) for _, members in _groups(network)]
@@ -166,11 +167,9 @@ def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None)
     if image_size is None:
         return candidates[-1]
     shapes = _output_shapes(model, candidates, image_size)
-    for candidate in reversed(candidates):
-        shape = shapes.get(candidate)
-        if shape is not None and len(shape) in (3, 4) and _positions(shape) > 1:
-            return candidate
-    return candidates[-1]
+    places = {c: _positions(shapes[c]) for c in reversed(candidates) if c in shapes and len(shapes[c]) in (3, 4)}
+    enough = (candidate for candidate, count in places.items() if count >= positions)
+    return next(enough, max(places, key=places.get, default=candidates[-1]))
 
 
 def _output_of(members: list[nn.Module]) -> nn.Module | None:

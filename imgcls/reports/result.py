@@ -78,10 +78,12 @@ class Result:
     ) -> None:
         """Add a line of the table claimed -> as published -> repaired -> best.
 
-        Each is a number, a text, an interval (its value is kept) or None where there is none. See `show` for `unit`.
+        Each is a number, a text, an interval or None where there is none. Of an interval the value stands in the
+        line, its limits under "intervals" by the name of the stage. See `show` for `unit`.
         """
         stages = dict(zip(STAGES, (claimed, as_published, repaired, best), strict=True))
-        self._add("claims", {"what": what, **stages}, unit)
+        limits = {s: [v.low, v.high] for s, v in stages.items() if hasattr(v, "low") and math.isfinite(v.low)}
+        self._add("claims", {"what": what, **stages, **({"intervals": limits} if limits else {})}, unit)
 
     def answer(self, text: str) -> None:
         """State what was found, in a sentence or two built from results."""
@@ -107,7 +109,7 @@ class Result:
             _table(
                 ["", *(stage.replace("_", " ") for stage in STAGES)],
                 [
-                    [claim["what"], *(show(claim[stage], claim.get("unit")) for stage in STAGES)]
+                    [claim["what"], *(_with_limits(claim, stage) for stage in STAGES)]
                     for claim in self.content["claims"]
                 ],
                 align="l" + "r" * len(STAGES),
@@ -172,6 +174,17 @@ def show(value: Any, unit: str | None = None) -> str:
         return f"{100 * value:.1f} %"
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
     return f"{text} {unit}".strip() if unit else text
+
+
+def _with_limits(claim: Mapping[str, Any], stage: str) -> str:
+    """A cell of the claims table: the number, and its interval where it has one."""
+    unit, limits = claim.get("unit"), claim.get("intervals", {}).get(stage)
+    if limits is None:
+        return show(claim[stage], unit)
+    if unit is None and 0 <= claim[stage] <= 1:  # an interval over seeds may reach beyond what a share can be
+        limits = [min(max(limit, 0.0), 1.0) for limit in limits]
+    low, high = (show(limit, unit).removesuffix(" %") for limit in limits)
+    return f"{show(claim[stage], unit)} [{low}, {high}]"
 
 
 def validate(content: Any, case: str | None = None) -> list[str]:

@@ -1,0 +1,140 @@
+"""Features learnt elsewhere: the source backbone, pretrained on kinds that no task contains, and probes on it."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from imgcls import datasets, models, paths
+from imgcls.batches import ImageSet
+from imgcls.evaluation import features, predict
+from imgcls.models import MissingWeights, create_model
+from imgcls.training import Recipe, Run, fit, initialized, repeat
+from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
+SOURCE = "menagerie/source"
+RECIPE = Recipe(
+    epochs=4, batch_size=64, lr=2e-3, optimizer="adamw", weight_decay=0.05,
+    transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
+)  # fmt: skip
+
+
+def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **source: Any) -> str | Path:
+    """What to give `create_model` as `weights`; asked before any long work, so that missing weights are known early.
+
+    Args:
+        origin: "source" for the backbone of `source_backbone`, "imagenet", or a folder written by `models.save`.
+        name: of the network.
+        image_size: side in pixels.
+        source: further arguments of `source_backbone`.
+
+    Raises:
+        MissingWeights: the weights are not here and cannot be had; the message names the other ways.
+        ValueError: an unknown origin, or a folder that holds another network.
+    """
+    if origin == "source":
+        return source_backbone(name, image_size=image_size, **source)
+    try:
+        create_model(name, 2, weights=origin, image_size=image_size)
+    except MissingWeights as error:
+        raise MissingWeights(
+            f"{error}. In a report, the parameter backbone names the weights: 'source' trains a backbone on "
+            "generated images, without any network (ARGS='-p backbone=source')"
+        ) from error
+    return origin
+
+
+def source_backbone(
+    name: str = "resnet18",
+    recipe: Recipe = RECIPE,
+    train_count: int | None = None,
+    image_size: int = 64,
+    seed: int = 0,
+    folder: str | Path | None = None,
+) -> Path:
+    """The folder of a network pretrained on `menagerie/source`; it is trained first if it is not there yet.
+
+    What stands in the folder was made with exactly these arguments and these images: any other has a folder of its
+    own. Give it to `create_model(name, num_classes, weights=...)`, which takes over the features and puts a new
+    head on them, or to `models.load` for the whole network.
+
+    Args:
+        name: of the network, from `models.list_models()`.
+        recipe: of the training.
+        train_count: use only so many training images.
+        image_size: side in pixels.
+        seed: of the first weights and of the training.
+        folder: where backbones are kept; `build/backbones` if None.
+
+    Returns:
+        A folder written by `models.save`. Its card has the data, the recipe, the seed and `metrics`: accuracy on the
+        source set's own test images, with its interval.
+    """
+    splits = datasets.load(SOURCE, image_size=image_size, train_count=train_count)
+    made = {
+        "data": {
+            "name": splits.name,
+            "kind": splits.kind,
+            "fingerprint": splits.fingerprint,
+            "train": len(splits.train),
+        },
+        "recipe": {key: _words(value) for key, value in asdict(recipe).items()}
+        | {"transforms": _words(recipe.transforms)},
+        "seed": seed,
+    }
+    asked = {"architecture": name, "image_size": image_size, **made}
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+    place = Path(folder or paths.BACKBONES) / f"{name}-source-{key}"
+    if not (place / "card.json").exists():
+        create = partial(create_model, name, len(splits.classes), image_size=image_size)
+        run = repeat(create, splits.train, splits.val, recipe, [seed])[0]
+        found = predict(run.model, splits.test).interval
+        metrics = {"test accuracy": asdict(found), "epoch": run.history.best_epoch, "seconds": run.history.seconds}
+        models.save(run.model, place, splits.classes, metrics=metrics, **made)
+    return place
+
+
+def linear_probe(
+    create: Callable[[], nn.Module], train: ImageSet, val: ImageSet, recipe: Recipe, seeds: Sequence[int]
+) -> list[Run]:
+    """Train only a head, on features that the frozen backbone computes once; one run a seed.
+
+    Nothing can be augmented this way. Afterwards the head stands on its network again, so the model takes images.
+
+    Args:
+        create: Makes the pretrained network, such as `partial(create_model, "resnet18", 2, weights=folder)`.
+        train: Split to learn from.
+        val: Split to choose the epoch by.
+        recipe: Of the head; without transforms.
+        seeds: One run each.
+
+    Returns:
+        Runs whose first epoch's `seconds` hold the time that the features took as well.
+
+    Raises:
+        ValueError: the recipe has transforms or a mix.
+    """
+    if recipe.transforms or recipe.mix:
+        raise ValueError("kept features cannot be augmented: leave transforms and mix out of the recipe")
+    runs = []
+    for seed in seeds:
+        model = initialized(create, seed)
+        began = time.perf_counter()
+        body = models.backbone(model)
+        kept = [features(body, split) for split in (train, val)]
+        seconds = time.perf_counter() - began
+        history = fit(models.head(model), *kept, recipe, seed)
+        history.rows[0]["seconds"] += seconds
+        runs.append(Run(model, history, seed))
+    return runs
+
+
+def _words(value: object) -> object:
+    """What JSON can hold as it is, anything else as Python writes it."""
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
