@@ -177,6 +177,45 @@ def filters(weights: Any, columns: int | None = None, titles: Sequence[str] | No
 
 
 @themed
+def feature_sheets(image: Any, layers: Mapping[str, Any], columns: int = 16) -> Figure:
+    """A picture, and under it a sheet of all feature maps of each layer, each map scaled to its own range.
+
+    Args:
+        image: (C, H, W) uint8, or floats in [0, 1]; C is 1 or 3.
+        layers: name -> (F, h, w) numbers.
+        columns: maps in a row.
+    """
+    need(layers, "feature_sheets", "layers")
+    maps = {name: array(values).astype(float) for name, values in layers.items()}
+    sheets = {
+        name: _pictures(_own_range(values)[:, None], "feature_sheets", PIXELS / len(maps))
+        for name, values in maps.items()
+    }
+    cell, plate = (WIDTH - (columns - 1) * GAP / 2) / columns, LINE + PAD
+    picture = _pictures(array(image)[None], "feature_sheets")[0]
+    first = 4 * cell + 1.5 * GAP  # as wide as four maps
+    tops = np.cumsum([first * _aspect(picture) + GAP] + [
+        plate + GAP / 2 + math.ceil(len(sheet) / columns) * (cell * _aspect(sheet[0]) + GAP / 2) + GAP / 2
+        for sheet in sheets.values()
+    ])  # fmt: skip
+    figure, ax = _sheet(WIDTH, tops[-1] - GAP)
+    _put(ax, picture, 0, 0, first)
+    for (name, sheet), top in zip(sheets.items(), tops, strict=False):
+        _, height, width = maps[name].shape
+        _plate(ax, [f"{name}: {len(sheet)} maps of {height} × {width}"], 0, top, WIDTH)
+        for i, one in enumerate(sheet):
+            tall = cell * _aspect(one) + GAP / 2
+            _put(ax, one, i % columns * (cell + GAP / 2), top + plate + GAP / 2 + i // columns * tall, cell)
+    return figure
+
+
+def _own_range(maps: np.ndarray) -> np.ndarray:
+    """Each map (F, h, w) from 0 to 1; a map without differences is 0."""
+    low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+    return (maps - low) / np.maximum(high - low, 1e-12)
+
+
+@themed
 def duplicates(pairs: Sequence[tuple], names: Sequence[tuple[str, str]], similarity: Sequence[float]) -> Figure:
     """Pairs of pictures that are the same or nearly so, with the name of each, two pairs in a row.
 
