@@ -246,6 +246,24 @@ def answers_of(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
     return Predictions(100 * F.one_hot(predicted, len(classes)).float(), labels, tuple(classes))
 
 
+def tables_with(accuracy: float, precision: float, recall: float, f1: float, each: int) -> np.ndarray:
+    """Every confusion matrix of two classes, `each` images of both, that gives four printed scores.
+
+    The scores are per cent, rounded to whole numbers; the last three are averages over the classes. Returns counts
+    (tables, 2, 2), rows true, columns predicted; a table and its mirror image give the same scores.
+    """
+    first, second = np.meshgrid(np.arange(each + 1), np.arange(each + 1), indexing="ij")  # right answers of each class
+    recalls = np.stack([first, second]) / each
+    said = np.stack([first + each - second, second + each - first])
+    precisions = np.stack([first, second]) / np.maximum(said, 1)
+    f1s = 2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)
+    found = np.stack([recalls.mean(0), precisions.mean(0), recalls.mean(0), f1s.mean(0)]) * 100
+    printed = np.array([accuracy, precision, recall, f1])[:, None, None]
+    fits = (np.abs(found - printed) <= 0.5 + 1e-9).all(axis=0)
+    a, b = first[fits], second[fits]
+    return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
+
+
 def compare(answers: Mapping[str, Sequence[Predictions]]) -> pd.DataFrame:
     """Each model beside the one before it, on the same images.
 
@@ -282,7 +300,8 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
         accuracy = Interval(row["value"], row["low"], row["high"], row["n"])
         text = {"": row["name"], "accuracy": str(accuracy), mean: f"{100 * row['mean']:.1f} %"}
         if repeats > 1:
-            text[mean] = f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"
+            several = f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"
+            text[mean] = several if row["seeds"] > 1 else "one seed"
         text |= {"step in points": "–", "p": "–"}
         if pd.notna(row.get("gain", np.nan)):
             step, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))

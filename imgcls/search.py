@@ -1,5 +1,6 @@
 """Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -14,6 +15,7 @@ from torch import nn
 
 from imgcls.batches import ImageSet
 from imgcls.reproducibility import derive_seed
+from imgcls.tracking import Progress, clock
 from imgcls.training import History, Recipe, TrainingDiverged, fit, initialized
 
 SAMPLERS = ("random", "tpe")
@@ -87,15 +89,19 @@ def search(
     study = optuna.create_study(
         storage=_storage(storage), study_name=name, direction="maximize", pruner=pruner, load_if_exists=True
     )
-    while len(study.get_trials(deepcopy=False)) < trials:
-        trial = study.ask()
-        if trial.number >= trials:  # another process took the last one in the meantime
-            study.tell(trial, state=TrialState.FAIL)
-            break
-        study.sampler = _sampler(sampler, seed, trial.number)
-        drawn = {key: _draw(trial, key, choices) for key, choices in space.items()}
-        value, state = _train(trial, create, train, val, recipe, drawn, seed, options)
-        study.tell(trial, value, state=state)
+    began = time.perf_counter()
+    with Progress(trials) as progress:
+        while (taken := len(study.get_trials(deepcopy=False))) < trials:
+            progress.update(taken, partial(_now, study, trials))
+            trial = study.ask()
+            if trial.number >= trials:  # another process took the last one in the meantime
+                study.tell(trial, state=TrialState.FAIL)
+                break
+            study.sampler = _sampler(sampler, seed, trial.number)
+            drawn = {key: _draw(trial, key, choices) for key, choices in space.items()}
+            value, state = _train(trial, create, train, val, recipe, drawn, seed, options)
+            study.tell(trial, value, state=state)
+        progress.finish(f"{_now(study, trials)} · {clock(time.perf_counter() - began)}")
     return study
 
 
@@ -124,6 +130,18 @@ def importances(study: optuna.Study, seed: int = 0) -> pd.Series:
     return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), name="importance")
 
 
+def _now(study: optuna.Study, trials: int) -> str:
+    """What the progress line says: how far, how many of them ended early, the best so far."""
+    ended = study.get_trials(deepcopy=False)
+    counts = {state: sum(t.state is state for t in ended) for state in (TrialState.PRUNED, TrialState.FAIL)}
+    values = [t.value for t in ended if t.value is not None]
+    best = f" · best validation {100 * max(values):.1f} %" if values else ""
+    return (
+        f"{len(ended)} of {trials} trials · {counts[TrialState.PRUNED]} pruned"
+        f" · {counts[TrialState.FAIL]} diverged{best}"
+    )
+
+
 def _train(
     trial: optuna.Trial,
     create: Callable[..., nn.Module],
@@ -145,7 +163,8 @@ def _train(
 
     recipe, network = _apart(drawn, recipe)
     try:
-        fit(initialized(partial(create, **network), seed), train, val, recipe, seed, on_epoch_end=report, **options)
+        model = initialized(partial(create, **network), seed)
+        fit(model, train, val, recipe, seed, on_epoch_end=report, **{"show": False, **options})
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingDiverged as error:

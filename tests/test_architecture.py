@@ -24,7 +24,7 @@ ALLOWED = {
     "evaluation": {"batches", "statistics", "transforms"},
     "training": {"batches", "evaluation", "models", "tracking"},
     "tracking": set(),
-    "search": {"batches", "training"},
+    "search": {"batches", "tracking", "training"},
     "openset": {"statistics", "evaluation"},
     "transfer": {"batches", "datasets", "evaluation", "models", "training", "transforms"},
     "explain": {"models", "statistics"},

@@ -16,6 +16,7 @@ from imgcls.evaluation import (
     fit_temperature,
     predict,
     swapped_channels,
+    tables_with,
     without_normalization,
     without_scaling,
 )
@@ -57,6 +58,17 @@ def test_the_worked_example_of_a_collapse():
     behind = answers_of(np.array([[100, 0], [60, 40]]), ("fox", "elephant"))
     assert torch.equal(behind.labels, labels)
     assert behind.confusion().tolist() == [[100, 0], [60, 40]]
+
+
+def test_printed_scores_give_the_table_away():
+    """CASES 01: only [[100, 0], [60, 40]] and its mirror image give 70, 81, 70 and 67 per cent."""
+    tables = tables_with(70, 81, 70, 67, each=100)
+    assert tables.tolist() == [[[40, 60], [0, 100]], [[100, 0], [60, 40]]]
+    for table in tables_with(60, 61, 60, 59, each=10):
+        answers = answers_of(table, ("a", "b"))
+        scores = [answers.accuracy, *answers.macro().values()]
+        assert [abs(100 * x - y) <= 0.5 for x, y in zip(scores, (60, 61, 60, 59), strict=True)] == [True] * 4
+    assert len(tables_with(50, 90, 50, 10, each=10)) == 0
 
 
 def test_the_answers_behind_a_confusion_matrix_have_it_again(answers):

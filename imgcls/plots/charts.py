@@ -133,7 +133,8 @@ def learning_curves(
             ax.plot(frame["epoch"], val, color=colour, linewidth=2, **point)
             text = textwrap.fill(name, 16)
             if frame["val_accuracy"].notna().any():
-                best = frame["val_accuracy"].idxmax()
+                ranked = frame.sort_values(["val_accuracy", "val_loss"], ascending=[False, True])
+                best = ranked.index[0]  # as fit chooses
                 ax.plot(frame["epoch"][best], val[best], marker, color=colour, markersize=9, mec=SURFACE)
                 if measure == "accuracy":
                     text += f"\nbest {val[best]:.1%}".replace("%", " %")
@@ -370,6 +371,7 @@ def per_class(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
         _right_text(ax, row, f"{support:,.0f}")
     _right_text(ax, -0.95, "images")
     ax.set_xlim(min(0.9, np.nanmin(scores[["precision", "recall", "f1"]]) - 0.05), 1.03)
+    ax.set_xticks([tick for tick in ax.get_xticks() if ax.get_xlim()[0] <= tick <= 1])
     percent_axis(ax.xaxis)
     legend_above(ax)
     return ax

@@ -46,6 +46,7 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 0,
     tracker: Tracker | None = None,
+    show: bool = True,
 ) -> History:
     """Train, and leave the weights of the best validation accuracy in the model.
 
@@ -63,6 +64,7 @@ def fit(
         checkpoint: Folder of this run to resume from; written to after each epoch, the newest two are kept.
         checkpoint_every: Write a checkpoint every so many steps as well.
         tracker: Gets each epoch's row.
+        show: Draw the progress line.
 
     Raises:
         TrainingDiverged: the training loss became infinite or not a number.
@@ -81,7 +83,7 @@ def fit(
     live, trainable = None, None
 
     own = [torch.cuda.current_device()] if team.device.type == "cuda" else []  # without it, fork_rng copies every GPU's
-    with torch.random.fork_rng(own), Progress(recipe.epochs * steps, show=team.first) as progress:
+    with torch.random.fork_rng(own), Progress(recipe.epochs * steps, show=show and team.first) as progress:
         for epoch in range(state.epoch, recipe.epochs):
             if recipe.patience is not None and epoch - state.best_epoch >= recipe.patience:
                 break
