@@ -19,6 +19,7 @@ from imgcls.training import Recipe, Run, fit, initialized, repeat
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 SOURCE = "menagerie/source"
+SIDE = 64  # pixels
 RECIPE = Recipe(
     epochs=4, batch_size=64, lr=2e-3, optimizer="adamw", weight_decay=0.05,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
@@ -31,7 +32,7 @@ def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **sour
     Args:
         origin: "source" for the backbone of `source_backbone`, "imagenet", or a folder written by `models.save`.
         name: of the network.
-        image_size: side in pixels.
+        image_size: side in pixels of the images to come; the source backbone learns from at most 64.
         source: further arguments of `source_backbone`.
 
     Raises:
@@ -39,7 +40,7 @@ def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **sour
         ValueError: an unknown origin, or a folder that holds another network.
     """
     if origin == "source":
-        return source_backbone(name, image_size=image_size, **source)
+        return source_backbone(name, image_size=min(image_size, SIDE), **source)
     try:
         create_model(name, 2, weights=origin, image_size=image_size)
     except MissingWeights as error:
@@ -54,7 +55,7 @@ def source_backbone(
     name: str = "resnet18",
     recipe: Recipe = RECIPE,
     train_count: int | None = None,
-    image_size: int = 64,
+    image_size: int = SIDE,
     seed: int = 0,
     folder: str | Path | None = None,
 ) -> Path:

@@ -1,5 +1,6 @@
 """What every test shares: a tiny learnable split, and folders of its own."""
 
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +10,9 @@ from torch import Tensor
 from imgcls import paths
 from imgcls.reproducibility import configure_threads
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the cores, and so does what they start
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))))
 configure_threads()
 
 

@@ -363,6 +363,12 @@ def test_learning_curves_draw_both_measures_and_mark_the_best_epoch():
     assert loss.get_ylim()[1] > math.log(10)
 
 
+def test_of_equal_accuracies_the_epoch_with_the_lower_loss_is_marked_as_fit_keeps_it():
+    history = run([0.2, 0.6, 0.6]).assign(val_loss=[1.0, 0.8, 0.5])
+    [best] = [line for line in plots.learning_curves({"one": history}).axes[1].lines if line.get_markersize() == 9]
+    assert best.get_xdata()[0] == 3
+
+
 def test_learning_curves_bear_one_epoch_and_a_diverged_run():
     diverged = run([0.1, 0.1]).assign(val_loss=[np.inf, np.nan], train_loss=np.nan)
     with warnings.catch_warnings():
@@ -456,6 +462,7 @@ def test_per_class_sorts_by_f1_and_writes_the_support():
     f1 = next(line for line in ax.lines if line.get_label() == "F1")
     assert f1.get_xdata().tolist() == sorted(SCORES["f1"], reverse=True)
     assert [t.get_text() for t in ax.texts] == ["20", "10", "40", "30", "50", "images"]
+    assert ax.get_xticks().max() <= 1  # no more than all can be right
 
 
 def test_reliability_draws_both_states_with_their_error():
@@ -653,6 +660,22 @@ def test_filters_draw_every_filter_and_average_deep_ones():
     ax = plots.filters(deep).axes[0]
     grey = (deep.mean(1) * 255).round()
     assert np.abs(ax.images[2].get_array() - grey[2].numpy()).max() <= 1
+
+
+def test_feature_sheets_draw_every_map_in_its_own_range():
+    maps = torch.stack([torch.arange(16.0).view(4, 4), torch.zeros(4, 4)] * 10)
+    figure = plots.feature_sheets(pictures(1)[0], {"first": maps, "second": maps[:3, :2]})
+    ax = figure.axes[0]
+    assert len(ax.images) == 1 + 20 + 3
+    drawn = ax.images[1].get_array()
+    assert (drawn.min(), drawn.max()) == (0, 255)
+    assert ax.images[2].get_array().max() == 0  # without differences
+    words = [t.get_text() for t in ax.texts]
+    assert words == ["first: 20 maps of 4 × 4", "second: 3 maps of 2 × 4"]
+    lowest = max(image.get_extent()[2] for image in ax.images)
+    assert lowest <= figure.get_size_inches()[1] + 1e-6
+    with pytest.raises(ValueError, match="feature_sheets: no layers to draw"):
+        plots.feature_sheets(pictures(1)[0], {})
 
 
 def test_duplicates_name_both_and_say_how_alike():

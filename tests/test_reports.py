@@ -238,8 +238,19 @@ def test_a_result_is_what_the_design_says(tree):
     assert content["data"]["left_out"] == [{"name": "x.jpg", "reason": "empty | file"}]
     assert (content["data"]["train"], content["data"]["val"], content["data"]["test"]) == (3, 0, 1)
     assert validate(content, "05_good") == []
-    assert "80.0 %" in report.claims_table().data
+    assert "| 80.0 % | – | – | 86.0 % [85.0, 87.0] |" in report.claims_table().data
     assert "empty \\| file" in report.provenance().data
+
+
+def test_an_interval_over_seeds_is_shown_within_what_a_share_can_be(tree):
+    report = make_result()
+    report.claim("accuracy", repaired=SimpleNamespace(value=0.99, low=0.97, high=1.01, n=3))
+    report.claim("loss", best=SimpleNamespace(value=0.5, low=-0.1, high=1.1, n=3), unit="")
+    report.claim("one run", best=SimpleNamespace(value=0.5, low=float("nan"), high=float("nan"), n=1))
+    shown = report.claims_table().data
+    assert "99.0 % [97.0, 100.0]" in shown
+    assert "0.5 [-0.1, 1.1]" in shown
+    assert "| one run | – | – | – | 50.0 % |" in shown
 
 
 def test_a_result_states_no_nan(tree):

@@ -58,6 +58,13 @@ def test_training_loss_chooses_another_when_the_labels_of_validation_disagree(ti
     assert best_by_training_loss(study).value < study.best_value
 
 
+def test_a_search_shows_one_line_and_its_trials_none(tiny, capsys):
+    search(CREATE, *tiny, RECIPE, SPACE, trials=4, seed=3)
+    shown = "".join(capsys.readouterr())
+    assert "4 of 4 trials · " in shown
+    assert "epoch" not in shown
+
+
 def test_pruning_stops_hopeless_trials_early(tiny):
     space = {"lr": (0.05, 1e-9)}
     study = search(
