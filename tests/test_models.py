@@ -536,7 +536,7 @@ def test_last_conv_still_has_a_place():
     assert models.last_conv(model, 64, positions=17) is model.network.layer2
     assert (
         models.last_conv(model, 64, positions=10**6) is model.network.relu
-    )  # of the stem, 32 x 32: the most there are
+    )  # the stem has the most
     cifar = models.create_model("cifar_batchnorm", 3)
     assert models.last_conv(cifar) is cifar.network.features.block3[4]  # the norm before the pooling
     model.train()
