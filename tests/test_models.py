@@ -534,9 +534,7 @@ def test_last_conv_still_has_a_place():
     assert models.last_conv(model, 32) is model.network.layer3
     assert models.last_conv(model, 64, positions=16) is model.network.layer3  # 4 x 4
     assert models.last_conv(model, 64, positions=17) is model.network.layer2
-    assert (
-        models.last_conv(model, 64, positions=10**6) is model.network.relu
-    )  # the stem has the most
+    assert models.last_conv(model, 64, positions=10**6) is model.network.relu  # the stem has the most
     cifar = models.create_model("cifar_batchnorm", 3)
     assert models.last_conv(cifar) is cifar.network.features.block3[4]  # the norm before the pooling
     model.train()
