@@ -1,4 +1,4 @@
-"""The command line: `imgcls train`."""
+"""`imgcls train`: from a folder of images to a folder with a model."""
 
 import contextlib
 import logging
@@ -15,22 +15,14 @@ from torch import nn
 
 from imgcls import datasets, models, paths
 from imgcls.datasets import Splits
-from imgcls.models import MissingWeights, create_model, parameter_count
+from imgcls.models import create_model, parameter_count
 from imgcls.reproducibility import configure_threads, pick_device, pick_precision
 from imgcls.statistics import wilson
 from imgcls.tracking import start
-from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe, TrainingDiverged, fit, initialized, join, leave
+from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe, fit, initialized, join
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-
-@app.callback()
-def commands() -> None:
-    """Train image classifiers from the command line."""
-
-
-@app.command()
 def train(
     data: Annotated[str, typer.Argument(help="Folder, .zip or .tar of class/image files, or menagerie/<subset>.")],
     model: Annotated[str, typer.Option(help="Name of a network, as models.list_models() has it.")] = "resnet18",
@@ -90,18 +82,6 @@ def train(
         _keep(folder, network, splits, history)
 
 
-def main() -> None:
-    """Run the command line; what the user can mend is said in one line, without a traceback."""
-    try:
-        app()
-    except (ValueError, MissingWeights, TrainingDiverged, ImportError, OSError) as error:
-        if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
-            print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    finally:
-        leave()
-
-
 def _network(model: str, splits: Splits, seed: int, pretrained: bool) -> nn.Module:
     channels, size = splits.train.images.shape[1:3]
     weights = "imagenet" if pretrained else None
@@ -151,7 +131,3 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History) ->
     models.save(network, folder, splits.classes, data=data, validation=validation)
     typer.echo(f"validation accuracy {accuracy} in epoch {history.best_epoch}")
     typer.echo(f"weights: {folder / 'weights.safetensors'}\ncurves:  tensorboard --logdir {folder}")
-
-
-if __name__ == "__main__":
-    main()
