@@ -1,5 +1,6 @@
 """Predict once, then ask: a model's answers on a split, and every question the reports put to them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 from torch import Tensor, nn
 
 from imgcls.batches import ImageSet, batches
@@ -68,6 +69,22 @@ class Predictions:
     def interval(self) -> Interval:
         """Accuracy with its 95 % Wilson interval."""
         return wilson(int(self.correct.sum()), len(self))
+
+    @property
+    def balanced(self) -> Interval:
+        """Mean recall of the classes that have images, with a 95 % interval; `n` counts the images.
+
+        The Wilson intervals of the recalls are put together by the method of variance estimates recovery: each limit
+        lies as far from the mean as the root of the sum of the squared distances of theirs, divided by their number
+        (Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine 27).
+        """
+        support = self.labels.bincount(minlength=len(self.classes)).tolist()
+        right = self.labels[self.correct].bincount(minlength=len(self.classes)).tolist()
+        recalls = [wilson(hits, count) for hits, count in zip(right, support, strict=True) if count]
+        value = sum(recall.value for recall in recalls) / len(recalls)
+        below = math.hypot(*(recall.value - recall.low for recall in recalls)) / len(recalls)
+        above = math.hypot(*(recall.high - recall.value for recall in recalls)) / len(recalls)
+        return Interval(value, value - below, value + above, len(self))
 
     def confusion(self, normalize: bool = False) -> np.ndarray:
         """Confusion matrix (K, K): row = true class, column = predicted; `normalize` divides each row by its sum."""
@@ -147,9 +164,33 @@ class Predictions:
         table = self.reliability()
         return float(((table.confidence - table.accuracy).abs() * table["count"]).sum() / len(self))
 
+    def at_threshold(self, threshold: float) -> "Predictions":
+        """The answers of two classes where the second is said from this probability on, instead of from a half.
+
+        Raises:
+            ValueError: there are more than two classes, or the threshold is not strictly between 0 and 1.
+        """
+        if len(self.classes) != 2 or not 0 < threshold < 1:
+            raise ValueError(f"a threshold in (0, 1) parts two classes; got {threshold!r} for {len(self.classes)}")
+        odds = float(np.log(threshold / (1 - threshold)))
+        return replace(self, logits=self.logits - torch.tensor([0.0, odds]))
+
     def at_temperature(self, temperature: float) -> "Predictions":
         """The same answers with logits divided by a temperature; classes stay, confidences move."""
         return replace(self, logits=self.logits / temperature)
+
+
+def fit_threshold(predictions: Predictions) -> float:
+    """Threshold with the best balanced accuracy on these predictions of two classes.
+
+    Fit it on validation and apply it to test with `Predictions.at_threshold`. It lies in the middle between the two
+    probabilities that it parts.
+    """
+    score = predictions.probabilities[:, 1].double().numpy()
+    false, true, cuts = roc_curve(predictions.labels.numpy(), score, drop_intermediate=False)
+    best = int(np.argmax(true - false))
+    below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
+    return float(np.clip((min(cuts[best], 1.0) + below) / 2, 1e-6, 1 - 1e-6))
 
 
 def fit_temperature(predictions: Predictions) -> float:
@@ -343,6 +384,32 @@ class AnswersEachEpoch:
     def correct(self) -> Tensor:
         """One row an epoch."""
         return torch.stack(self._correct)
+
+
+class PredictionsEachEpoch:
+    """An `on_epoch_end` hook that keeps the answers on a split after each epoch: what a collapse looks like."""
+
+    def __init__(self, split: ImageSet) -> None:
+        self.split, self.epochs = split, []
+
+    def __call__(self, model: nn.Module, row: dict) -> None:
+        """Answer the split once more."""
+        self.epochs.append(predict(model, self.split))
+
+    def frame(self) -> pd.DataFrame:
+        """Share of the answers and recall of each class after each epoch, with Wilson intervals, for `plots.curves`.
+
+        Columns panel ("share of the answers" or "recall"), x (epoch from 1), series (class), value, low, high, n.
+        """
+        rows = []
+        for epoch, answers in enumerate(self.epochs, start=1):
+            for k, name in enumerate(answers.classes):
+                said, true = answers.predicted == k, answers.labels == k
+                counted = {"share of the answers": wilson(int(said.sum()), len(answers))}
+                if true.any():
+                    counted["recall"] = wilson(int((said & true).sum()), int(true.sum()))
+                rows += [{"panel": panel, "x": epoch, "series": name, **vars(one)} for panel, one in counted.items()]
+        return pd.DataFrame(rows)
 
 
 def without_scaling(images: Tensor) -> Tensor:

@@ -1,8 +1,11 @@
 """The command line as a user meets it: what it prints, what it leaves, what it says when something is wrong."""
 
+import copy
 import json
+import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,7 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from imgcls import cli, datasets, models
-from imgcls.evaluation import predict
+from imgcls.cli.train import _about, _expected_seconds, _temperature
+from imgcls.evaluation import Predictions, predict
+from imgcls.training import Recipe, fit, initialized
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +57,81 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
     assert accuracy == card["validation"]["accuracy"] == history["val_accuracy"].max()
     assert f"{100 * accuracy:.1f} %" in said
     assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert (card["seed"], card["recipe"]["epochs"], card["recipe"]["optimizer"]) == (0, 3, "sgd")
+    assert "RandomCrop(padding=2" in card["recipe"]["transforms"]
+    with Image.open(tmp_path / "learning_curves.png") as curves:
+        assert curves.width > 400
+    metrics, answers = json.loads((tmp_path / "metrics.json").read_text()), predict(model, splits.val)
+    assert metrics["validation"]["accuracy"] == {"value": accuracy} | {
+        k: card["validation"][k] for k in ("low", "high", "n")
+    }
+    assert metrics["validation"]["temperature"] == card["temperature"] == _temperature(answers)
+    assert metrics["validation"]["ece_at_temperature"] == answers.at_temperature(card["temperature"]).ece
+    assert metrics["validation"]["loss"] == answers.loss == history["val_loss"][metrics["best_epoch"] - 1]
+    assert metrics["seconds"] == pytest.approx(history["seconds"].sum())
+    assert "3 epochs of 5 steps, a few seconds" in said
+    assert f"imgcls evaluate {tmp_path} {photos}\n" in said
+    assert f"imgcls predict {tmp_path} picture.jpg\n" in said
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "step-000000010.pt",
         "step-000000015.pt",
     ]
+
+
+def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos, tmp_path, monkeypatch):
+    """Dropout draws from the global state: the weights must be those of `fit` alone, bit for bit."""
+    splits, recipe = datasets.load(photos, image_size=16), Recipe(epochs=1, batch_size=32, lr=0.05)
+    network = initialized(lambda: models.create_model("cifar_dropout", 3, image_size=16), seed=0)
+    before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    assert 0 < _expected_seconds(network, splits, recipe, seed=0) < 60
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not network.normalize.measured
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    fit(network, splits.train, splits.val, recipe, seed=0)
+
+    settings = ("--model", "cifar_dropout", "--size", "16", "--epochs", "1", "--batch-size", "32", "--no-augment")
+    monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), *settings, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    for name, value in load_file(tmp_path / "weights.safetensors").items():
+        assert torch.equal(value, network.state_dict()[name].cpu()), name
+
+
+@pytest.mark.parametrize(("limit", "clock", "step"), [(8.0, [0, 9], 9.0), (99.0, [0, 9, 11, 13], 2.0)])
+def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
+    """By a clock on which the first step takes 9 s and others 2 s; a first one beyond the limit is the only one."""
+    splits = datasets.load(photos, image_size=16)
+    network = models.create_model("simple_cnn", 3, image_size=16)
+    module, ticks = sys.modules["imgcls.cli.train"], iter(clock)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(module, "TIMED_SECONDS", limit)
+    expected = 4 * step * (len(splits.train) // 32 + len(splits.val) / 32 / 3)
+    assert _expected_seconds(network, splits, Recipe(epochs=4, batch_size=32), 0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "a few seconds"), (41, "about 40 s"), (89, "about 90 s"), (181, "about 3 min"), (9000, "about 2.5 h")],
+)
+def test_how_long_is_said_in_round_numbers(seconds, text):
+    assert _about(seconds) == text
+
+
+def test_temperature_in_closed_form_with_mistakes_and_without():
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
+    logits = 6.0 * torch.nn.functional.one_hot(labels, 2).float()
+    right = _temperature(Predictions(logits, labels, ("a", "b")))  # as if 8 of 9: 6 / T = ln 8
+    assert right == pytest.approx(6 / math.log(8), rel=1e-3)
+    flipped = torch.cat([1 - labels[:2], labels[2:]])  # 6 of 8 right: the best probability is 3/4, so 6 / T = ln 3
+    assert _temperature(Predictions(logits, flipped, ("a", "b"))) == pytest.approx(6 / math.log(3), rel=1e-3)
+
+
+def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: pytest.fail("the data were loaded"))
+    monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), "--model", "resnt18"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "did you mean 'resnet18'" in capsys.readouterr().err
 
 
 def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
@@ -70,6 +146,9 @@ def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for name, value in weights[0].items():
         assert torch.allclose(value, weights[1][name], atol=0.02), name
+    assert "imgcls predict" in team.stdout
+    metrics = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    assert metrics["validation"]["n"] == models.read_card(tmp_path / "two")["validation"]["n"] == 24
     refused = imgcls("train", photos, *SETTINGS, "--lr", 0.1, "--out", tmp_path / "two", "--processes", 2)
     assert refused.returncode == 2
     assert "lr was 0.05, now 0.1" in refused.stderr

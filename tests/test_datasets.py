@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from imgcls import datasets, menagerie, paths
 from imgcls.datasets import DataError, Split, Splits, UnknownDataset, load, sources
 from imgcls.datasets import cache as decoded
+from imgcls.decoding import Undecodable
 
 
 @pytest.fixture(autouse=True)
@@ -659,3 +660,89 @@ def test_audit_refuses_a_threshold_that_is_no_correlation():
     images = random_images(3, 0)
     with pytest.raises(ValueError, match=r"between 0\.5 and 1, not 5"):
         datasets.audit(three(images, images, images), threshold=5)
+
+
+# ------------------------------------------------------------------ one picture at a time
+
+
+def odd_pictures() -> dict[str, bytes]:
+    """A file of every kind that decoding treats in a way of its own."""
+    rng = np.random.default_rng(5)
+    rgb = Image.fromarray(rng.integers(0, 256, (23, 31, 3), dtype=np.uint8))
+    smooth = Image.fromarray(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)).resize((270, 180))
+    rgba = rgb.copy()
+    rgba.putalpha(Image.fromarray(rng.integers(0, 256, (23, 31), dtype=np.uint8)))
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    saved = {
+        "rgb.png": (rgb, {}),
+        "exact.png": (rgb.resize((16, 16)), {}),
+        "grey.png": (rgb.convert("L"), {}),
+        "palette.gif": (rgb.convert("P", palette=Image.Palette.ADAPTIVE), {"transparency": 3}),
+        "rgba.webp": (rgba, {"lossless": True}),
+        "cmyk.jpg": (smooth.convert("CMYK"), {}),
+        "deep.png": (Image.fromarray(rng.integers(0, 65536, (23, 31), dtype=np.uint16)), {}),
+        "turned.jpg": (smooth, {"exif": sideways}),
+        "large.jpg": (smooth, {}),  # decoded at a reduced scale
+    }
+    files = {}
+    for name, (image, options) in saved.items():
+        file = io.BytesIO()
+        image.save(file, {"jpg": "JPEG"}.get(name[-3:]) or name.partition(".")[2].upper(), **options)
+        files[name] = file.getvalue()
+    return files
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_one_picture_is_prepared_bit_for_bit_as_in_a_data_set(tmp_path, channels):
+    files = {f"{name.split('.')[0]}/{i}-{name}": data for name, data in odd_pictures().items() for i in range(3)}
+    folder = as_folder(tmp_path / "odd", files)
+    seen = 0
+    for _, split in load(folder, image_size=16, channels=channels).items():
+        for name, image in zip(split.names, split.images, strict=True):
+            for source in (folder / name, str(folder / name), files[name]):
+                alone = datasets.prepare(source, 16, channels)
+                assert alone.dtype == torch.uint8
+                assert torch.equal(alone, image), name
+            seen += 1
+    assert seen == len(files)
+
+
+def test_one_picture_is_refused_for_the_reason_that_a_data_set_gives(tmp_path, monkeypatch):
+    files = pictures("a", "b", count=3)
+    files |= {"a/cut.png": files["a/000.png"][:-200], "a/page.jpg": b"<html>", "b/large.png": files["b/000.png"] * 3}
+    monkeypatch.setattr(sources, "MAX_FILE_BYTES", len(files["b/large.png"]) - 1)
+    folder = as_folder(tmp_path / "data", files)
+    reasons = left_out(load(folder, image_size=8))
+    assert reasons.keys() == {"a/cut.png", "a/page.jpg", "b/large.png"}
+    for name, reason in reasons.items():
+        with pytest.raises(Undecodable) as refused:
+            datasets.prepare(folder / name, 8, 3)
+        assert refused.value.reason == reason
+        assert str(folder / name) in str(refused.value)
+    with pytest.raises(DataError, match="channels must be 3"):
+        datasets.prepare(folder / "a/000.png", 8, 4)
+    with pytest.raises(DataError, match="image_size must be"):
+        datasets.prepare(folder / "a/000.png", 0, 3)
+
+
+def test_pictures_of_a_folder_are_sorted_and_hidden_ones_are_skipped(tmp_path):
+    names = ["b/2.png", "b/1.JPG", "a.webp", "b/c/d.tiff", ".hidden/e.png", "b/.f.png", "notes.txt", "__MACOSX/g.png"]
+    folder = as_folder(tmp_path / "data", dict.fromkeys(names, b"x"))
+    assert datasets.pictures(folder) == [folder / name for name in ("a.webp", "b/1.JPG", "b/2.png", "b/c/d.tiff")]
+
+
+def test_an_imbalance_made_on_purpose_keeps_the_share_and_the_rest(tmp_path):
+    splits = load("menagerie/cats_dogs", image_size=8, train_count=100, val_count=20, test_count=20, cache=tmp_path)
+    cat, dog = splits.classes
+    before = splits.train.labels.bincount()
+    few = datasets.imbalanced(splits.train, {dog: 0.2}, seed=1)
+    assert few.labels.bincount().tolist() == [int(before[0]), round(0.2 * int(before[1]))]
+    assert set(few.names) < set(splits.train.names)
+    assert few.names == tuple(name for name in splits.train.names if name in few.names)  # the order stays
+    assert few.names == datasets.imbalanced(splits.train, {dog: 0.2}, seed=1).names
+    assert few.names != datasets.imbalanced(splits.train, {dog: 0.2}, seed=2).names
+    with pytest.raises(DataError, match="has no class"):
+        datasets.imbalanced(splits.train, {"bird": 0.2})
+    with pytest.raises(DataError, match="above 0 and at most 1, not 0"):
+        datasets.imbalanced(splits.train, {cat: 0})

@@ -9,11 +9,13 @@ from torch import nn
 from imgcls.evaluation import (
     AnswersEachEpoch,
     Predictions,
+    PredictionsEachEpoch,
     answers_of,
     compare,
     comparison_table,
     features,
     fit_temperature,
+    fit_threshold,
     predict,
     swapped_channels,
     tables_with,
@@ -83,6 +85,29 @@ def test_a_threshold_parts_precision_from_recall(answers):
     by_hand = (answers.probabilities > 0.5) & nn.functional.one_hot(answers.labels, 4).bool()
     assert at_half["recall"] == pytest.approx(by_hand.sum().item() / 300)
     assert at_zero == {"precision": 0.25, "recall": 1.0}  # everything is said of every image
+
+
+def test_a_threshold_moves_answers_and_the_best_one_is_found():
+    score = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.35, 0.9])
+    answers = Predictions(torch.stack([1 - score, score], 1).log(), torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"))
+    assert answers.predicted.tolist() == [0, 0, 0, 0, 0, 1]
+    assert answers.at_threshold(0.32).predicted.tolist() == [0, 0, 0, 0, 1, 1]
+    best = fit_threshold(answers)
+    assert best == pytest.approx(0.25)  # in the middle between 0.2 and 0.3
+    assert answers.at_threshold(best).balanced.value == 1
+    with pytest.raises(ValueError, match="parts two classes"):
+        answers.at_threshold(1.0)
+
+
+def test_the_best_threshold_is_the_best_of_all_by_brute_force():
+    draws = torch.Generator().manual_seed(3)
+    labels = (torch.rand(200, generator=draws) < 0.2).long()
+    logits = torch.randn(200, 2, generator=draws) + 1.2 * torch.eye(2)[labels] + torch.tensor([2.0, 0.0])
+    answers = Predictions(logits, labels, ("cat", "dog"))
+    every = max(answers.at_threshold(t).balanced.value for t in np.linspace(0.001, 0.999, 999))
+    found = answers.at_threshold(fit_threshold(answers)).balanced.value
+    assert found >= every
+    assert found > answers.balanced.value + 0.1  # a half is far from the best here
 
 
 def test_most_confused_and_top_losses_find_the_planted():
@@ -212,6 +237,22 @@ def interval_of(correct: int, n: int) -> tuple[float, float]:
     z, p = 1.959963984540054, correct / n
     centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+
+def test_predictions_each_epoch_show_a_collapse(tiny):
+    train, _ = tiny
+    keep = PredictionsEachEpoch(train)
+    model = MeanColour()
+    keep(model, {})
+    with torch.no_grad():
+        model.scale.copy_(torch.tensor([100.0, 0.0, 0.0]))  # red wins always
+    keep(model, {})
+    frame = keep.frame().set_index(["panel", "x", "series"])
+    assert frame.loc[("recall", 1, "green"), "value"] == 1
+    assert frame.loc[("share of the answers", 2, "red"), "value"] == 1
+    assert frame.loc[("recall", 2, "green"), "value"] == 0
+    assert frame.loc[("recall", 2, "green"), "n"] == int((train.labels == 1).sum())
+    assert frame.loc[("recall", 2, "green"), "high"] > 0
 
 
 def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import SqueezeExcitation
 
 from imgcls import explain, models
@@ -544,6 +546,14 @@ def test_last_conv_still_has_a_place():
 
 
 # ------------------------------------------------------------------ costs
+def test_summary_counts_the_layers_of_attention_once():
+    model = models.create_model("timm:vit_tiny_patch16_224", 10)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter, sdpa_kernel(SDPBackend.MATH):
+        model.eval()(torch.zeros(1, 3, 224, 224))
+    assert models.summary(model, 224)["multiply_adds"].sum() == counter.get_total_flops() // 2
+
+
 def test_summary_agrees_with_closed_forms():
     model = models.create_model("cifar_batchnorm", 10)
     table = models.summary(model, 32)

@@ -5,28 +5,50 @@ import sys
 
 import typer
 
-from imgcls.cli.train import train
-from imgcls.models import MissingWeights
-from imgcls.training import TrainingDiverged, leave
 
-__all__ = ["app", "main"]
+def application(doctor_alone: bool = False) -> typer.Typer:
+    """All commands; or only the one that has to run where PyTorch does not."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback()(_about)
+    from imgcls.cli.doctor import doctor
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.command()(train)
+    if not doctor_alone:
+        from imgcls.cli.data import data
+        from imgcls.cli.evaluate import evaluate
+        from imgcls.cli.models import models
+        from imgcls.cli.predict import predict
+        from imgcls.cli.train import train
 
-
-@app.callback()
-def commands() -> None:
-    """Train image classifiers from the command line."""
+        for command in (train, evaluate, predict, data, models):
+            app.command()(command)
+    app.command()(doctor)
+    return app
 
 
 def main() -> None:
     """Run the command line; what the user can mend is said in one line, without a traceback."""
+    if sys.argv[1:2] == ["doctor"]:
+        application(doctor_alone=True)()
+        return
+    from imgcls.training import TrainingDiverged, leave
+
     try:
-        app()
-    except (ValueError, MissingWeights, TrainingDiverged, ImportError, OSError) as error:
+        application()()
+    except (ValueError, TrainingDiverged, ImportError, OSError) as error:
         if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     finally:
         leave()
+
+
+def _about() -> None:
+    """Train image classifiers, ask them about pictures, and find out how good their answers are.
+
+    \b
+      imgcls data photos.zip                          what is in it, and what training would get
+      imgcls train photos.zip --out run               a folder with a model
+      imgcls evaluate run photos.zip                  how good it is, on images that it has not seen
+      imgcls predict run holiday/*.jpg                what it says about other pictures
+      imgcls doctor                                   what would stop the course on this machine
+    """  # noqa: D301 - \b keeps the lines of the examples

@@ -1,9 +1,13 @@
 """`imgcls train`: from a folder of images to a folder with a model."""
 
 import contextlib
+import copy
+import json
 import logging
 import os
+import shlex
 import sys
+import time
 import uuid
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +18,30 @@ import typer
 from torch import nn
 
 from imgcls import datasets, models, paths
+from imgcls.cli.common import answer, worth
 from imgcls.datasets import Splits
-from imgcls.models import create_model, parameter_count
+from imgcls.evaluation import Predictions, fit_temperature
+from imgcls.models import create_model, minimum_size, parameter_count
+from imgcls.reports.files import write
 from imgcls.reproducibility import configure_threads, pick_device, pick_precision
-from imgcls.statistics import wilson
 from imgcls.tracking import start
-from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe, fit, initialized, join
+from imgcls.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    History,
+    Recipe,
+    fit,
+    initialized,
+    join,
+    make_loss,
+    make_optimizer,
+    train_step,
+)
+from imgcls.training.loop import shares, steps_of
+from imgcls.training.processes import Team
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
+TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of a trial before the run; it ends with the first step beyond either
 
 
 def train(
@@ -47,7 +68,8 @@ def train(
     """Train a network on images in folders, and keep the weights of the best validation accuracy.
 
     The same command again goes on where a stopped one was, in the middle of an epoch too. The test split is not
-    looked at.
+    looked at. The run's folder gets the weights and their card, history.csv, metrics.json (the validation images)
+    and learning_curves.png.
 
     \b
       imgcls train photos.zip --size 96 --epochs 20
@@ -60,16 +82,17 @@ def train(
     )  # fmt: skip
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
+    minimum_size(model)  # refuses an unknown name before any image is decoded
     splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     network = _network(model, splits, seed, pretrained)
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        _print_plan(splits, model, network, recipe, processes)
+        _print_plan(splits, model, network, recipe, processes, "")
         _launch(processes)
         return
     team = join()
     if team.first and team.size == 1:
-        _print_plan(splits, model, network, recipe, 1)
+        _print_plan(splits, model, network, recipe, 1, f", {_about(_expected_seconds(network, splits, recipe, seed))}")
     config = asdict(recipe) | {"data": data, "model": model, "size": size, "seed": seed, "processes": team.size}
     opened = []
     team.from_first(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
@@ -79,7 +102,8 @@ def train(
             checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
         )  # fmt: skip
     if team.first:
-        _keep(folder, network, splits, history)
+        _keep(folder, network, splits, history, recipe, seed)
+        _print_next(folder, data)
 
 
 def _network(model: str, splits: Splits, seed: int, pretrained: bool) -> nn.Module:
@@ -88,19 +112,53 @@ def _network(model: str, splits: Splits, seed: int, pretrained: bool) -> nn.Modu
     return initialized(lambda: create_model(model, len(splits.classes), channels, weights, image_size=size), seed)
 
 
-def _print_plan(splits: Splits, model: str, network: nn.Module, recipe: Recipe, processes: int) -> None:
+def _print_plan(splits: Splits, model: str, network: nn.Module, recipe: Recipe, processes: int, duration: str) -> None:
     counts = [len(split.labels) for split in (splits.train, splits.val, splits.test)]
     shown = ", ".join(splits.classes[:8]) + (", …" if len(splits.classes) > 8 else "")
     typer.echo(f"{sum(counts):,} images of {len(splits.classes)} classes ({shown})")
     typer.echo("{:,} to train, {:,} to validate, {:,} to test".format(*counts))
     if splits.left_out:
-        typer.echo(f"{len(splits.left_out)} files left out, the first: {splits.left_out[0]}")
+        count, first = len(splits.left_out), splits.left_out[0]
+        typer.echo(f"{count} file{'s' * (count > 1)} left out, the first: {first.name}, {first.reason}")
     steps = counts[0] // recipe.batch_size
-    typer.echo(f"{model}, {parameter_count(network):,} parameters; {recipe.epochs} epochs of {steps} steps")
+    typer.echo(f"{model}, {parameter_count(network):,} parameters; {recipe.epochs} epochs of {steps} steps{duration}")
     device, precision = pick_device(), str(pick_precision()).removeprefix("torch.")
     threads = max(1, configure_threads() // processes)
     each = f"{processes} processes, each with" if processes > 1 else "one process with"
     typer.echo(f"{each} {threads} thread{'s' * (threads > 1)}, on {device.type} in {precision}")
+
+
+def _expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> float:
+    """Time of all epochs, by a few steps of a copy: neither the network nor any random state is touched.
+
+    The first step is slower than all others and counts only if it is the only one. Validating an image is taken to
+    cost a third of training on it: the forward pass without the backward one.
+    """
+    configure_threads()
+    device, probe = pick_device(), copy.deepcopy(network)
+    probe.to(device, memory_format=torch.channels_last).train()
+    optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, splits.train, device)
+    steps, times = steps_of(len(splits.train.labels), recipe), []
+    own = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(own):
+        began = time.perf_counter()
+        for _, batch in zip(range(TIMED_STEPS), shares(splits.train, recipe, seed, 0, 0, Team(device)), strict=False):
+            float(train_step(probe, optimizer, batch, loss, recipe.lr).loss)  # waits for the device
+            times.append(time.perf_counter() - began - sum(times))
+            if sum(times) > TIMED_SECONDS:
+                break
+    later = times[1:] or times
+    step = sum(later) / len(later)
+    return recipe.epochs * step * (steps + len(splits.val.labels) / recipe.batch_size / 3)
+
+
+def _about(seconds: float) -> str:
+    """`about 40 s`, `about 3 min`, `about 2.5 h`: no finer than an estimate can be."""
+    if seconds < 10:
+        return "a few seconds"
+    if seconds < 90:
+        return f"about {10 * round(seconds / 10)} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} h"
 
 
 def _launch(processes: int) -> None:
@@ -122,12 +180,48 @@ def _launch(processes: int) -> None:
         raise typer.Exit(max(1, *(failure.exitcode for failure in error.failures.values()))) from None
 
 
-def _keep(folder: Path, network: nn.Module, splits: Splits, history: History) -> None:
-    """Weights and what is needed to use them, and what to do next."""
-    right = round(history.best["val_accuracy"] * len(splits.val.labels))
-    accuracy = wilson(right, len(splits.val.labels))
-    data = {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint}
-    validation = {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n}
-    models.save(network, folder, splits.classes, data=data, validation=validation)
+def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, recipe: Recipe, seed: int) -> None:
+    """Weights and what is needed to use them, and what they are worth on the validation images."""
+    from imgcls import plots  # slow to import, needed only here
+
+    answers = answer(network, splits.val)
+    temperature = _temperature(answers)
+    found, accuracy = worth(answers, temperature), answers.interval
+    plain = {
+        key: value if isinstance(value, str | int | float | None) else repr(value)
+        for key, value in vars(recipe).items()
+    }
+    models.save(
+        network, folder, splits.classes,
+        data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
+        validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
+        temperature=temperature, recipe=plain, seed=seed,
+    )  # fmt: skip
+    metrics = {"validation": found, "best_epoch": history.best_epoch, "seconds": history.seconds}
+    write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    plots.save(
+        plots.learning_curves({network.built_from["architecture"]: history.frame()}), folder / "learning_curves.png"
+    )
     typer.echo(f"validation accuracy {accuracy} in epoch {history.best_epoch}")
-    typer.echo(f"weights: {folder / 'weights.safetensors'}\ncurves:  tensorboard --logdir {folder}")
+
+
+def _temperature(answers: Predictions) -> float:
+    """What the validation images say the logits should be divided by.
+
+    Without a mistake the likelihood has no maximum and would make the model entirely sure of everything. The image it
+    is least sure of then counts once more, as a mistake: n right answers are no proof of more than n in n + 1.
+    """
+    if answers.correct.all():
+        unsure = answers.logits[answers.confidence.argmin()]
+        runner_up = unsure.topk(min(2, len(unsure))).indices[-1:]
+        answers = Predictions(
+            torch.cat([answers.logits, unsure[None]]), torch.cat([answers.labels, runner_up]), answers.classes
+        )
+    return fit_temperature(answers)
+
+
+def _print_next(folder: Path, data: str) -> None:
+    typer.echo(f"weights:  {folder / 'weights.safetensors'}")
+    typer.echo(f"curves:   {folder / 'learning_curves.png'}, or tensorboard --logdir {shlex.quote(str(folder))}")
+    typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
+    typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +13,25 @@ import numpy as np
 import pandas as pd
 import torch
 
-from imgcls import menagerie, paths
+from imgcls import decoding, menagerie, paths
 from imgcls.datasets import cache as _cache
 from imgcls.datasets.audit import Audit, Pair, audit
 from imgcls.datasets.checks import generated_checks
-from imgcls.datasets.sources import LAYOUT, SPLITS, DataError, LeftOut, arrange, open_source, stamp
+from imgcls.datasets.sources import (
+    EXTENSIONS,
+    LAYOUT,
+    SPLITS,
+    DataError,
+    LeftOut,
+    arrange,
+    file_bytes,
+    open_source,
+    pictures,
+    stamp,
+)
 
 __all__ = [
+    "EXTENSIONS",
     "Audit",
     "DataError",
     "LeftOut",
@@ -32,7 +44,10 @@ __all__ = [
     "class_counts",
     "generated",
     "generated_checks",
+    "imbalanced",
     "load",
+    "pictures",
+    "prepare",
     "statistics",
 ]
 
@@ -165,10 +180,7 @@ def load(
         UnknownDataset: if there is no such name or path.
         DataError: if the files cannot be used as asked.
     """
-    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
-        raise DataError(f"image_size must be a positive whole number of pixels, not {image_size!r}")
-    if channels not in (1, 3):
-        raise DataError(f"channels must be 3 (RGB) or 1 (grey), not {channels!r}")
+    _check_shape(image_size, channels)
     folder = Path(cache) if cache is not None else paths.CACHE
     counts = {"train": train_count, "val": val_count, "test": test_count}
     for name, count in counts.items():
@@ -195,6 +207,34 @@ def load(
     groups = _divide(stored.names, split_of, class_of, chosen, seed, val_fraction, test_fraction, path)
     splits = {part: _real_split(stored, _cap(groups[part], counts[part], part), chosen, class_of) for part in NAMES}
     return Splits(**splits, classes=chosen, left_out=left_out, fingerprint=fingerprint, name=path.name, kind="real")
+
+
+def prepare(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
+    """One picture, pixel for pixel as `load` has it: the centre square, resampled, in RGB or grey.
+
+    Nothing has a default, so that whoever asks a model must know what it was trained on.
+
+    Returns:
+        uint8 (C, H, W).
+
+    Raises:
+        Undecodable: for what `load` leaves out, with the same reason.
+        DataError: if the size or the number of channels is impossible.
+    """
+    _check_shape(image_size, channels)
+    source = path_or_bytes if isinstance(path_or_bytes, str | Path) else None
+    data = path_or_bytes if source is None else file_bytes(Path(source))
+    answer = data if isinstance(data, str) else decoding.try_decode_square(data, image_size, channels)
+    if isinstance(answer, str):
+        raise decoding.Undecodable(answer, source)
+    return torch.from_numpy(_cache.planes(answer[0], image_size, channels).copy())
+
+
+def _check_shape(image_size: int, channels: int) -> None:
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
+        raise DataError(f"image_size must be a positive whole number of pixels, not {image_size!r}")
+    if channels not in (1, 3):
+        raise DataError(f"channels must be 3 (RGB) or 1 (grey), not {channels!r}")
 
 
 def _unknown(name: str, path: Path) -> str:
@@ -471,6 +511,29 @@ def statistics(split: Split) -> dict:
         "std": std / 255,
         "sizes": sizes,
     }
+
+
+def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Split:
+    """The split with only a share of the images of some classes, drawn by seed: an imbalance made on purpose.
+
+    Args:
+        split: to draw from; its order is kept.
+        shares: class -> share of its images to keep, above 0 and at most 1; other classes stay whole.
+        seed: of the draw.
+
+    Raises:
+        DataError: an unknown class, or a share out of range.
+    """
+    keep = torch.ones(len(split), dtype=torch.bool)
+    for name, share in shares.items():
+        label = split.classes.index(_choose([name], split.classes, "the split")[0])
+        if not 0 < share <= 1:
+            raise DataError(f"the share of {name!r} must be above 0 and at most 1, not {share!r}")
+        mine = (split.labels == label).nonzero().flatten()
+        key = [hashlib.sha256(f"{seed}/{split.names[i]}".encode()).digest() for i in mine.tolist()]
+        order = sorted(range(len(mine)), key=key.__getitem__)
+        keep[mine[order[max(1, round(share * len(mine))) :]]] = False
+    return split.subset(keep)
 
 
 def class_counts(splits: Splits) -> pd.DataFrame:

@@ -156,8 +156,7 @@ def decode_into(
                     if isinstance(answer, str):
                         reasons[row] = answer
                     else:
-                        pixels = np.frombuffer(answer[0], np.uint8).reshape(image_size, image_size, channels)
-                        images[row], sizes[row] = pixels.transpose(2, 0, 1), answer[1]
+                        images[row], sizes[row] = planes(answer[0], image_size, channels), answer[1]
                 with lock:
                     bar.update(len(chunk))
 
@@ -180,6 +179,11 @@ def decode_into(
         "masks": False,
         "left_out": sorted([full_names[row], reason] for row, reason in reasons.items()),
     }
+
+
+def planes(pixels: bytes, image_size: int, channels: int) -> np.ndarray:
+    """What `decoding.decode_square` gives, as uint8 (C, H, W)."""
+    return np.frombuffer(pixels, np.uint8).reshape(image_size, image_size, channels).transpose(2, 0, 1)
 
 
 def _chunks(source: Source, members: Sequence[Member]) -> Iterator[list[tuple[Member, bytes | str]]]:

@@ -110,12 +110,12 @@ def open_source(path: Path) -> Source:
 def _folder(path: Path) -> Source:
     members, left_out = [], []
     for name, file in sorted(_walk(path)):
-        data = _file_bytes(file)
+        data = file_bytes(file)
         if isinstance(data, str):
             left_out.append(LeftOut(name, data))
         else:
             members.append(Member(name, len(data), zlib.crc32(data), file))
-    return Source(tuple(members), tuple(left_out), lambda wanted: (_file_bytes(m.handle) for m in wanted))
+    return Source(tuple(members), tuple(left_out), lambda wanted: (file_bytes(m.handle) for m in wanted))
 
 
 def _walk(path: Path) -> Iterator[tuple[str, Path]]:
@@ -134,7 +134,13 @@ def _walk(path: Path) -> Iterator[tuple[str, Path]]:
                 yield full.relative_to(path).as_posix(), full
 
 
-def _file_bytes(file: Path) -> bytes | str:
+def pictures(folder: Path) -> list[Path]:
+    """Files below a folder whose names end as those of pictures do, in alphabetical order; hidden ones are skipped."""
+    return [file for _, file in sorted(_walk(folder)) if file.suffix.lower() in EXTENSIONS]
+
+
+def file_bytes(file: Path) -> bytes | str:
+    """What is in a file, or the reason why that is not to be had."""
     try:
         if reason := _too_large(file.stat().st_size):
             return reason

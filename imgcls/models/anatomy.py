@@ -273,7 +273,8 @@ def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.Dat
             parameters[owner] += parameter.numel()
     for path, row in rows.items():
         row["parameters"] = parameters[path]
-        row["multiply_adds"] = flops.get(f"{root}.{path}", 0) // 2
+        inner = sum(flops.get(f"{root}.{below}", 0) for below in rows if below.startswith(f"{path}."))
+        row["multiply_adds"] = (flops.get(f"{root}.{path}", 0) - inner) // 2  # whose layers have rows of their own
     for path, parameter in loose.items():
         rows[path] = {
             "layer": path,
