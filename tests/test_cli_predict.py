@@ -361,7 +361,7 @@ def test_the_overlay_is_the_map_of_the_predicted_class(a_run, photos, ask, monke
         return grad_cam(model, images, targets, **options)
 
     monkeypatch.setattr(explain, "grad_cam", mapped)
-    monkeypatch.setattr(plots, "cam_grid", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(plots, "cam_grid", lambda *arguments, columns: drawn.append(arguments))
     monkeypatch.setattr(plots, "save", lambda figure, path: path)
     run = a_run()
     _, out, _ = ask(run, photos, "--format", "json", "--explain", tmp_path / "out")

@@ -210,7 +210,9 @@ def _explain(
     maps = explain.grad_cam(model, images, answers.predicted, batch_size=len(images))
     for image, cam, (name, record) in zip(images, maps, records.items(), strict=True):
         title = f"{record['class']}, {100 * record['confidence']:.0f} %"
-        record["overlay"] = str(plots.save(plots.cam_grid(image[None], cam[None], [title]), _free(folder, name)))
+        record["overlay"] = str(
+            plots.save(plots.cam_grid(image[None], cam[None], [title], columns=1), _free(folder, name))
+        )
 
 
 def _free(folder: Path, name: str) -> Path:
