@@ -15,6 +15,7 @@ from imgcls import datasets, models, paths
 from imgcls.batches import ImageSet
 from imgcls.evaluation import features, predict
 from imgcls.models import MissingWeights, create_model
+from imgcls.reproducibility import pick_device
 from imgcls.training import Recipe, Run, fit, initialized, repeat
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
@@ -125,7 +126,7 @@ def linear_probe(
         raise ValueError("kept features cannot be augmented: leave transforms and mix out of the recipe")
     runs = []
     for seed in seeds:
-        model = initialized(create, seed)
+        model = initialized(create, seed).to(pick_device())
         began = time.perf_counter()
         body = models.backbone(model)
         kept = [features(body, split) for split in (train, val)]
