@@ -86,8 +86,7 @@ def source_backbone(
             "fingerprint": splits.fingerprint,
             "train": len(splits.train),
         },
-        "recipe": {key: _words(value) for key, value in asdict(recipe).items()}
-        | {"transforms": _words(recipe.transforms)},
+        "recipe": recipe.as_json(),
         "seed": seed,
     }
     asked = {"architecture": name, "image_size": image_size, **made}
@@ -135,8 +134,3 @@ def linear_probe(
         history.rows[0]["seconds"] += seconds
         runs.append(Run(model, history, seed))
     return runs
-
-
-def _words(value: object) -> object:
-    """What JSON can hold as it is, anything else as Python writes it."""
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)

@@ -1,6 +1,7 @@
 import copy
+import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import numpy as np
@@ -430,6 +431,15 @@ def test_plateau_lowers_the_rate_and_patience_stops(tiny):
     history = fit(model, train, val, replace(recipe, weight_decay=0.0, momentum=0.0))
     assert history.best_epoch == 1  # nothing moves at such a rate
     assert [row["lr"] for row in history.rows] == pytest.approx([1e-9] * 3 + [1e-10] * 2 + [1e-11])
+
+
+def test_a_recipe_goes_into_json_and_every_field_is_there():
+    recipe = Recipe(transforms=(RandomHorizontalFlip(),), patience=3, balanced_sampling=True)
+    written = json.loads(json.dumps(recipe.as_json()))
+    assert written == recipe.as_json()
+    assert set(written) == {field.name for field in fields(Recipe)}
+    assert (written["patience"], written["balanced_sampling"], written["clip_norm"]) == (3, True, None)
+    assert written["transforms"] == "(RandomHorizontalFlip(p=0.5),)"
 
 
 @pytest.mark.parametrize(

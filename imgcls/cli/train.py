@@ -187,15 +187,11 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, re
     answers = answer(network, splits.val)
     temperature = _temperature(answers)
     found, accuracy = worth(answers, temperature), answers.interval
-    plain = {
-        key: value if isinstance(value, str | int | float | None) else repr(value)
-        for key, value in vars(recipe).items()
-    }
     models.save(
         network, folder, splits.classes,
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
-        temperature=temperature, recipe=plain, seed=seed,
+        temperature=temperature, recipe=recipe.as_json(), seed=seed,
     )  # fmt: skip
     metrics = {"validation": found, "best_epoch": history.best_epoch, "seconds": history.seconds}
     write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")

@@ -525,7 +525,7 @@ def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Ax
     ticks = ticks or sorted({float(f"{seconds:.1g}") for seconds in models["seconds"]})  # runs of less than a second
     ticks = ticks[:: math.ceil(len(ticks) / 8)]
     ax.set_xlim(first, last)
-    ax.set_xticks(ticks, [_duration(tick) for tick in ticks])
+    ax.set_xticks(ticks, [duration(tick) for tick in ticks])
     ax.minorticks_off()
     ax.margins(y=0.14)
     percent_axis(ax.yaxis)
@@ -534,7 +534,8 @@ def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Ax
     return ax
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as an axis writes it, in its largest whole unit: 0.5 s, 20 s, 5 min."""
     unit, length = next((u, n) for u, n in (("h", 3600), ("min", 60), ("s", 0.001)) if seconds >= n)
     return f"{seconds / max(length, 1):g} {unit}"
 

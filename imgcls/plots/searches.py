@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.api import types
 
-from imgcls.plots.charts import DURATIONS, _duration
+from imgcls.plots.charts import DURATIONS, duration
 from imgcls.plots.theme import (
     ACCENT,
     HEAT,
@@ -348,7 +348,7 @@ def learning_speed(runs: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> 
     ticks = [tick for tick in TIMES if first <= tick <= last]
     ticks = ticks[:: math.ceil(len(ticks) / 8)] if ticks else sorted({float(f"{end:.1g}") for end in ends})
     ax.set_xlim(first, last)
-    ax.set_xticks(ticks, [_duration(tick) for tick in ticks])
+    ax.set_xticks(ticks, [duration(tick) for tick in ticks])
     ax.minorticks_off()
     percent_axis(ax.yaxis)
     ax.set(xlabel="training time", ylabel="validation accuracy")

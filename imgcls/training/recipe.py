@@ -89,6 +89,11 @@ class Recipe:
             return self.lr * self.gamma ** math.floor(progress * self.epochs)
         return self.lr
 
+    def as_json(self) -> dict[str, Any]:
+        """Every hyperparameter as JSON can hold it; a transform or a tuple as Python writes it."""
+        plain = str | int | float | None
+        return {key: value if isinstance(value, plain) else repr(value) for key, value in vars(self).items()}
+
     def trainable_in(self, epoch: int) -> str | int | None:
         """What `unfreeze` says of an epoch counted from 1, for `models.freeze`; None leaves the model as it is."""
         return next((what for first, what in reversed(self.unfreeze) if first <= epoch), None)
