@@ -133,13 +133,10 @@ def importances(study: optuna.Study, seed: int = 0) -> pd.Series:
 def _now(study: optuna.Study, trials: int) -> str:
     """What the progress line says: how far, how many of them ended early, the best so far."""
     ended = study.get_trials(deepcopy=False)
-    counts = {state: sum(t.state is state for t in ended) for state in (TrialState.PRUNED, TrialState.FAIL)}
+    pruned, diverged = sum(t.state is TrialState.PRUNED for t in ended), sum("diverged" in t.user_attrs for t in ended)
     values = [t.value for t in ended if t.value is not None]
     best = f" · best validation {100 * max(values):.1f} %" if values else ""
-    return (
-        f"{len(ended)} of {trials} trials · {counts[TrialState.PRUNED]} pruned"
-        f" · {counts[TrialState.FAIL]} diverged{best}"
-    )
+    return f"{len(ended)} of {trials} trials · {pruned} pruned · {diverged} diverged{best}"
 
 
 def _train(

@@ -313,6 +313,11 @@ def _choose(classes: Sequence[str] | None, known: tuple[str, ...], where: str | 
     return chosen
 
 
+def _lot(seed: int, name: str) -> bytes:
+    """What orders images at random by (seed, name) alone: no file system, library version or other class matters."""
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+
 Group = dict[str, list[int]]  # class -> indices in the order in which they are given away
 
 
@@ -328,8 +333,7 @@ def _divide(
 ) -> dict[str, Group]:
     """Indices of every split, by class: as given, and drawn from train (or from everything) where not."""
     found: dict[str | None, Group] = defaultdict(lambda: {name: [] for name in classes})
-    # A hash of (seed, name) orders the images of a class: no file system, library version or other class matters.
-    for index in sorted(range(len(names)), key=lambda i: hashlib.sha256(f"{seed}/{names[i]}".encode()).digest()):
+    for index in sorted(range(len(names)), key=lambda i: _lot(seed, names[i])):
         if class_of[index] in classes:
             found[split_of[index]][class_of[index]].append(index)
     pool = found["train"] if "train" in found else found[None]
@@ -529,10 +533,9 @@ def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Spli
         label = split.classes.index(_choose([name], split.classes, "the split")[0])
         if not 0 < share <= 1:
             raise DataError(f"the share of {name!r} must be above 0 and at most 1, not {share!r}")
-        mine = (split.labels == label).nonzero().flatten()
-        key = [hashlib.sha256(f"{seed}/{split.names[i]}".encode()).digest() for i in mine.tolist()]
-        order = sorted(range(len(mine)), key=key.__getitem__)
-        keep[mine[order[max(1, round(share * len(mine))) :]]] = False
+        mine = (split.labels == label).nonzero().flatten().tolist()
+        drawn = sorted(mine, key=lambda i: _lot(seed, split.names[i]))
+        keep[drawn[max(1, round(share * len(mine))) :]] = False
     return split.subset(keep)
 
 
