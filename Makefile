@@ -115,5 +115,8 @@ bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty b
 lab: $(READY)  ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyterlab notebooks
 
+app: $(READY)  ## open the page that asks trained models about a picture
+	@$(RUN) -m imgcls.app $(ARGS)
+
 FORCE:
-.PHONY: reports figures bench lab FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports figures bench lab app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

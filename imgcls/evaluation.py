@@ -1,5 +1,6 @@
 """Predict once, then ask: a model's answers on a split, and every question the reports put to them."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -305,35 +306,57 @@ def tables_with(accuracy: float, precision: float, recall: float, f1: float, eac
     return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
 
 
-def compare(answers: Mapping[str, Sequence[Predictions]]) -> pd.DataFrame:
-    """Each model beside the one before it, on the same images.
+def counts_behind(shares: Sequence[str], most: int = 1000) -> list[int]:
+    """Numbers of images of which all of these printed shares can be a whole number: how large a split was.
+
+    Args:
+        shares: As printed, such as ".759" or "0.7589"; the digits tell how far each may be rounded.
+        most: The largest number that is tried.
+    """
+    printed = np.array([float(share) for share in shares])  # (S,)
+    half = np.array([0.5 * 10.0 ** -len(share.partition(".")[2]) for share in shares])
+    counts = np.arange(1, most + 1)[:, None]
+    nearest = np.round(printed * counts) / counts  # (most, S)
+    fits = (np.abs(nearest - printed) <= half + 1e-9).all(axis=1)
+    return (np.flatnonzero(fits) + 1).tolist()
+
+
+def compare(answers: Mapping[str, Sequence[Predictions]], reference: str | None = None) -> pd.DataFrame:
+    """Each model beside the one before it, or beside one `reference`, on the same images.
 
     Args:
         answers: For each model its predictions on one test split, one entry a seed, in the order to compare.
+        reference: Name of the model that all others are compared with; None for the row before.
 
     Returns:
         One row a model: `name`; `value`, `low`, `high`, `n` (first seed, Wilson); `mean` and `spread` (standard
-        deviation) over `seeds` runs; `gain` over the row before with `gain_low`, `gain_high` and `p_value` of the
-        exact McNemar test (first seed), and `seeds_agree`, in how many seeds the gain has the sign of their mean.
+        deviation) over `seeds` runs; `gain` over what it is compared with, with `gain_low`, `gain_high` and `p_value`
+        of the exact McNemar test (first seed), and `seeds_agree`, in how many seeds the gain has the sign of their
+        mean.
+
+    Raises:
+        ValueError: there is no model of the reference's name.
     """
-    rows, before = [], None
+    if reference is not None and reference not in answers:
+        raise ValueError(f"there is no {reference!r} to compare with; choose one of: {', '.join(answers)}")
+    rows, before = [], answers.get(reference)
     for name, runs in answers.items():
         accuracies = np.array([run.accuracy for run in runs])
         row = {"name": name, **vars(runs[0].interval), "mean": over_seeds(accuracies).value, "seeds": len(runs)}
         row["spread"] = accuracies.std(ddof=1) if len(runs) > 1 else np.nan
-        if before is not None:
+        if before is not None and name != reference:
             test = mcnemar(before[0].correct, runs[0].correct)
             gains = accuracies - np.array([run.accuracy for run in before])
             agree = int((np.sign(gains) == np.sign(gains.mean())).sum())
             row |= {"gain": test.difference, "gain_low": test.low, "gain_high": test.high}
             row |= {"p_value": test.p_value, "seeds_agree": agree}
         rows.append(row)
-        before = runs
+        before = runs if reference is None else before
     return pd.DataFrame(rows)
 
 
 def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
-    """What `compare` found, as text to read: accuracy with interval, mean over seeds, step from the row before."""
+    """What `compare` found, as text to read: accuracy with interval, mean over seeds, step from what it was beside."""
     repeats = int(table["seeds"].max())
     mean = f"mean of {repeats} seeds" if repeats > 1 else "one seed"
     rows = []
@@ -387,14 +410,17 @@ class AnswersEachEpoch:
 
 
 class PredictionsEachEpoch:
-    """An `on_epoch_end` hook that keeps the answers on a split after each epoch: what a collapse looks like."""
+    """An `on_epoch_end` hook that keeps the answers on a split after each epoch: what a collapse looks like.
 
-    def __init__(self, split: ImageSet) -> None:
-        self.split, self.epochs = split, []
+    `prepare` makes another network of the model before it is asked, such as `with_batch_statistics`.
+    """
+
+    def __init__(self, split: ImageSet, prepare: Callable[[nn.Module], nn.Module] | None = None) -> None:
+        self.split, self.prepare, self.epochs = split, prepare, []
 
     def __call__(self, model: nn.Module, row: dict) -> None:
         """Answer the split once more."""
-        self.epochs.append(predict(model, self.split))
+        self.epochs.append(predict(self.prepare(model) if self.prepare else model, self.split))
 
     def frame(self) -> pd.DataFrame:
         """Share of the answers and recall of each class after each epoch, with Wilson intervals, for `plots.curves`.
@@ -410,6 +436,18 @@ class PredictionsEachEpoch:
                     counted["recall"] = wilson(int((said & true).sum()), int(true.sum()))
                 rows += [{"panel": panel, "x": epoch, "series": name, **vars(one)} for panel, one in counted.items()]
         return pd.DataFrame(rows)
+
+
+def with_batch_statistics(model: nn.Module) -> nn.Module:
+    """A copy whose batch norms use the statistics of the images they are asked about, not their running averages.
+
+    Its answers about one image then depend on the others: good for finding out what the averages do, not for use.
+    """
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.track_running_stats, module.running_mean, module.running_var = False, None, None
+    return twin
 
 
 def without_scaling(images: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from conftest import colour_split
 from PIL import Image
 from safetensors.torch import load_file
 
-from imgcls import cli, datasets, models
+from imgcls import cli, datasets, models, openset
 from imgcls.cli.train import _about, _expected_seconds, _temperature
 from imgcls.evaluation import Predictions, predict
+from imgcls.tracking import read_tensorboard
 from imgcls.training import Recipe, fit, initialized
 
 
@@ -56,11 +57,16 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
     accuracy = predict(model, splits.val).accuracy
     assert accuracy == card["validation"]["accuracy"] == history["val_accuracy"].max()
     assert f"{100 * accuracy:.1f} %" in said
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    charts = read_tensorboard(tmp_path)
+    assert list(charts.index) == [1, 2, 3]
+    for chart, column in (("loss/train", "train_loss"), ("accuracy/val", "val_accuracy"), ("lr", "lr")):
+        assert charts[chart].tolist() == pytest.approx(history[column].tolist(), rel=1e-6), chart
     assert (card["seed"], card["recipe"]["epochs"], card["recipe"]["optimizer"]) == (0, 3, "sgd")
     assert "RandomCrop(padding=2" in card["recipe"]["transforms"]
     with Image.open(tmp_path / "learning_curves.png") as curves:
         assert curves.width > 400
+    known = openset.energy(predict(model, splits.val).logits) >= card["known"]["threshold"]
+    assert known.float().mean() >= 0.95 > known.float().mean() - 2 / len(known)
     metrics, answers = json.loads((tmp_path / "metrics.json").read_text()), predict(model, splits.val)
     assert metrics["validation"]["accuracy"] == {"value": accuracy} | {
         k: card["validation"][k] for k in ("low", "high", "n")

@@ -746,3 +746,15 @@ def test_an_imbalance_made_on_purpose_keeps_the_share_and_the_rest(tmp_path):
         datasets.imbalanced(splits.train, {"bird": 0.2})
     with pytest.raises(DataError, match="above 0 and at most 1, not 0"):
         datasets.imbalanced(splits.train, {cat: 0})
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_exported_pictures_are_read_back_pixel_for_pixel(channels, tmp_path):
+    split = datasets.load("menagerie/cats_dogs", 16, channels, test_count=8, train_count=2, val_count=2).test
+    written = datasets.export(split, tmp_path / "made")
+    assert written[0] == tmp_path / "made" / split.classes[split.labels[0]] / f"{split.names[0].replace('/', '-')}.png"
+    for path, image, label in zip(written, split.images, split.labels, strict=True):
+        assert torch.equal(datasets.prepare(path, 16, channels), image)
+        assert path.parent.name == split.classes[label]
+    with pytest.raises(FileExistsError):
+        datasets.export(split.subset([3]), tmp_path / "made")

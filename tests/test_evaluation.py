@@ -1,3 +1,4 @@
+import copy
 from collections import OrderedDict
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
+from imgcls import evaluation
 from imgcls.evaluation import (
     AnswersEachEpoch,
     Predictions,
@@ -13,6 +15,7 @@ from imgcls.evaluation import (
     answers_of,
     compare,
     comparison_table,
+    counts_behind,
     features,
     fit_temperature,
     fit_threshold,
@@ -222,6 +225,29 @@ def test_compare_pairs_each_model_with_the_one_before():
     assert table.loc["weak", ["value", "low", "high"]].tolist() == pytest.approx([0.5, *interval_of(20, 40)])
 
 
+def test_compare_pairs_all_models_with_one_reference():
+    runs = {name: [with_mistakes(list(range(k)))] for name, k in (("a", 4), ("plain", 20), ("b", 12))}
+    table = compare(runs, reference="plain").set_index("name")
+    assert (
+        table.loc["a", "gain"]
+        == pytest.approx(0.4)
+        == mcnemar(runs["plain"][0].correct, runs["a"][0].correct).difference
+    )
+    assert table.loc["b", "gain"] == pytest.approx(0.2)
+    assert np.isnan(table.loc["plain", "gain"])
+    assert comparison_table(compare(runs, reference="plain"))["p"][1] == "–"
+    with pytest.raises(ValueError, match="no 'plan' to compare with; choose one of: a, plain, b"):
+        compare(runs, reference="plan")
+
+
+def test_printed_shares_give_away_how_many_images_there_were():
+    shares = [f"{k / 91:.3f}".removeprefix("0") for k in (7, 33, 52, 60, 80)]
+    assert counts_behind(shares, most=100) == [91]
+    assert 182 in counts_behind(shares, most=200)  # twice as many could always be
+    assert counts_behind([".5", "0.5"], most=5) == [2, 4]  # of five images, two are 0.4 and three are 0.6
+    assert counts_behind(["0.333", "0.333333"], most=9) == [3, 6, 9]
+
+
 def test_the_comparison_reads_as_it_was_measured():
     weak, strong = with_mistakes(list(range(20))), with_mistakes(list(range(10, 14)))
     text = comparison_table(compare({"weak": [weak], "strong": [strong]}))
@@ -253,6 +279,24 @@ def test_predictions_each_epoch_show_a_collapse(tiny):
     assert frame.loc[("recall", 2, "green"), "value"] == 0
     assert frame.loc[("recall", 2, "green"), "n"] == int((train.labels == 1).sum())
     assert frame.loc[("recall", 2, "green"), "high"] > 0
+
+
+def test_batch_statistics_take_the_place_of_running_averages(tiny):
+    train, _ = tiny
+    model = nn.Sequential(Normalize(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model[2].running_mean.fill_(7.0)  # averages that fit nothing: every answer falls to the same class
+    with torch.no_grad():
+        model[2].bias.copy_(torch.tensor([0.0, 0.1, 0.2]))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    answers = predict(evaluation.with_batch_statistics(model.eval()), train, batch_size=len(train))
+    with torch.no_grad():
+        expected = copy.deepcopy(model).train()(train.images)
+    assert torch.allclose(answers.logits, expected, atol=0.02)
+    assert not torch.allclose(predict(model, train).logits, expected, atol=0.5)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    keep = PredictionsEachEpoch(train, evaluation.with_batch_statistics)
+    keep(model, {})
+    assert torch.equal(keep.epochs[0].logits, predict(evaluation.with_batch_statistics(model), train).logits)
 
 
 def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from imgcls import explain, models
+from imgcls.explain.shared import as_maps
 
 
 @pytest.fixture(autouse=True)
@@ -179,14 +180,14 @@ def test_transformers_of_timm_are_rearranged(name, side, options):
 
 def test_layouts_are_told_apart_by_the_image_s_aspect():
     maps = torch.randn(2, 8, 4, 6)
-    assert torch.equal(explain._as_maps(maps, 1.5), maps)
-    assert torch.equal(explain._as_maps(maps.permute(0, 2, 3, 1), 1.5), maps)
+    assert torch.equal(as_maps(maps, 1.5), maps)
+    assert torch.equal(as_maps(maps.permute(0, 2, 3, 1), 1.5), maps)
     tokens = torch.cat([torch.zeros(2, 1, 8), maps.flatten(2).transpose(1, 2)], dim=1)
-    assert torch.equal(explain._as_maps(tokens, 1.5), maps)
+    assert torch.equal(as_maps(tokens, 1.5), maps)
     registers = torch.cat([torch.zeros(2, 4, 8), tokens], dim=1)
-    assert torch.equal(explain._as_maps(registers, 1.5, prefix=5), maps)
+    assert torch.equal(as_maps(registers, 1.5, prefix=5), maps)
     square = torch.randn(2, 8, 2, 2)
-    assert torch.equal(explain._as_maps(square.flatten(2).transpose(1, 2), 1.0, prefix=0), square)
+    assert torch.equal(as_maps(square.flatten(2).transpose(1, 2), 1.0, prefix=0), square)
 
 
 def test_errors_name_value_and_choices():

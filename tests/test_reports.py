@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from imgcls import paths
-from imgcls.reports import Result, index, markup, parameters
+from imgcls.reports import Result, index, markup, parameters, shell
 from imgcls.reports.files import Files
 from imgcls.reports.math import FormulaError, to_svg
 from imgcls.reports.parameters import Refused
@@ -806,3 +806,20 @@ def test_make_names_every_notebook_whose_data_is_missing(project):
     assert done.returncode != 0
     assert all(f"data/{name}.zip" in done.stderr for name in ("03_first", "04_bad", NAME))
     assert "not built yet" in (root / "reports/real/index.html").read_text()
+
+
+# ------------------------------------------------------------------ commands
+def test_shell_shows_the_command_and_all_that_it_prints(capsys):
+    program = "import os, sys; print(os.getcwd()); print('a b', file=sys.stderr); sys.exit(3)"
+    shell(f'python -c "{program}"', expect=3)
+    assert capsys.readouterr().out == f'$ python -c "{program}"\n{paths.ROOT}\na b\n'
+    with pytest.raises(RuntimeError, match="ended with status 3 instead of 0"):
+        shell(f'python -c "{program}"')
+
+
+def test_shell_finds_the_commands_of_its_own_python(capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    shell('python -c "import sys; print(sys.prefix)"')
+    assert capsys.readouterr().out.endswith(f"{sys.prefix}\n")
+    with pytest.raises(FileNotFoundError, match="no command 'imgclass'"):
+        shell("imgclass predict")

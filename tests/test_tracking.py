@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -348,10 +349,7 @@ for epoch in (1, 2, 3):
 
 
 def scalars(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder)).Reload()
-    return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    return {chart: values.dropna().to_dict() for chart, values in tracking.read_tensorboard(folder).items()}
 
 
 def test_a_run_that_is_killed_leaves_every_finished_epoch(tmp_path):
@@ -547,3 +545,26 @@ def test_a_folder_of_another_run_is_refused_and_left_as_it_is(tmp_path):
         tracking.start(tmp_path, to=(), config={"lr": 0.2, "transforms": ("flip",), "ema": None, "seed": 3})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     tracking.start(tmp_path, to=(), config={"lr": 0.1, "transforms": ("flip",), "ema": None}).close()
+
+
+def test_a_folder_without_a_tensorboard_log_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no TensorBoard log"):
+        tracking.read_tensorboard(tmp_path)
+
+
+def test_tensorboard_itself_serves_the_charts(tmp_path):
+    """The program that a reader opens, asked over HTTP as its page asks it."""
+    from tensorboard import program
+
+    with tracking.start(tmp_path / "logs" / "run") as run:
+        record(run, {1: {"val_loss": 0.5}, 2: {"val_loss": 0.25}})
+    board = program.TensorBoard()
+    board.configure(argv=[None, "--logdir", str(tmp_path / "logs"), "--port", "0", "--load_fast", "false"])
+    url = board.launch()
+    deadline, tags = time.time() + 30, {}
+    while "run" not in tags and time.time() < deadline:
+        with urllib.request.urlopen(f"{url}data/plugin/scalars/tags") as answer:
+            tags = json.load(answer)
+    assert list(tags["run"]) == ["loss/val"]
+    with urllib.request.urlopen(f"{url}data/plugin/scalars/scalars?run=run&tag=loss%2Fval") as answer:
+        assert [(step, value) for _, step, value in json.load(answer)] == [(1, 0.5), (2, 0.25)]

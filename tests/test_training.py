@@ -26,6 +26,7 @@ from imgcls.training import (
     lr_range_test,
     make_loss,
     make_optimizer,
+    together,
     train_step,
 )
 from imgcls.transforms import CutMix, MixUp, RandomCrop, RandomHorizontalFlip
@@ -509,3 +510,16 @@ def test_a_hook_adds_to_the_rows_and_the_tracker_gets_them(tiny, tmp_path):
     events = EventAccumulator(str(tmp_path)).Reload()
     logged = [event.value for event in events.Scalars("loss/val")]
     assert logged == pytest.approx([row["val_loss"] for row in history.rows], rel=1e-6)
+
+
+def test_hooks_together_share_one_row():
+    seen = []
+
+    def first(model, row):
+        return {"a": row["epoch"] + 1}
+
+    def second(model, row):
+        seen.append(dict(row))
+
+    assert together(first, second, lambda model, row: {"b": 2 * row["a"]})(None, {"epoch": 3}) == {"a": 4, "b": 8}
+    assert seen == [{"epoch": 3, "a": 4}]

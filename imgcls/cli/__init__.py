@@ -17,9 +17,10 @@ def application(doctor_alone: bool = False) -> typer.Typer:
         from imgcls.cli.evaluate import evaluate
         from imgcls.cli.models import models
         from imgcls.cli.predict import predict
+        from imgcls.cli.search import search
         from imgcls.cli.train import train
 
-        for command in (train, evaluate, predict, data, models):
+        for command in (train, search, evaluate, predict, data, models):
             app.command()(command)
     app.command()(doctor)
     return app

@@ -17,7 +17,7 @@ import torch
 import typer
 from torch import nn
 
-from imgcls import datasets, models, paths
+from imgcls import datasets, models, openset, paths
 from imgcls.cli.common import answer, worth
 from imgcls.datasets import Splits
 from imgcls.evaluation import Predictions, fit_temperature
@@ -41,6 +41,7 @@ from imgcls.training.loop import shares, steps_of
 from imgcls.training.processes import Team
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
+KEEPS = 0.95  # share of the validation images that count as known
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of a trial before the run; it ends with the first step beyond either
 
 
@@ -191,7 +192,7 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, re
         network, folder, splits.classes,
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
-        temperature=temperature, recipe=recipe.as_json(), seed=seed,
+        temperature=temperature, known=_known(answers), recipe=recipe.as_json(), seed=seed,
     )  # fmt: skip
     metrics = {"validation": found, "best_epoch": history.best_epoch, "seconds": history.seconds}
     write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
@@ -199,6 +200,12 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, re
         plots.learning_curves({network.built_from["architecture"]: history.frame()}), folder / "learning_curves.png"
     )
     typer.echo(f"validation accuracy {accuracy} in epoch {history.best_epoch}")
+
+
+def _known(answers: Predictions) -> dict[str, float | str]:
+    """From which energy on a picture counts as like those of the training: 95 % of the validation images do."""
+    scores = openset.energy(answers.logits)
+    return {"score": "energy", "threshold": openset.threshold_keeping(scores, KEEPS), "keeps": KEEPS}
 
 
 def _temperature(answers: Predictions) -> float:

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from imgcls import decoding, menagerie, paths
 from imgcls.datasets import cache as _cache
@@ -42,6 +43,7 @@ __all__ = [
     "audit",
     "available",
     "class_counts",
+    "export",
     "generated",
     "generated_checks",
     "imbalanced",
@@ -537,6 +539,25 @@ def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Spli
         drawn = sorted(mine, key=lambda i: _lot(seed, split.names[i]))
         keep[drawn[max(1, round(share * len(mine))) :]] = False
     return split.subset(keep)
+
+
+def export(split: Split, folder: str | Path) -> list[Path]:
+    """Write the images as PNG files, folder/class/name.png, which `load` reads again; returns the paths in order.
+
+    The slashes of a name become dashes: test/cat/0001.jpg is written as cat/test-cat-0001.png.
+
+    Raises:
+        FileExistsError: a file is there already; nothing is written over.
+    """
+    written = []
+    for image, label, name in zip(split.images, split.labels.tolist(), split.names, strict=True):
+        path = Path(folder, split.classes[label], "-".join(PurePosixPath(name).with_suffix(".png").parts))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = image.permute(1, 2, 0).numpy()  # (H, W, C)
+        with path.open("xb") as file:
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+        written.append(path)
+    return written
 
 
 def class_counts(splits: Splits) -> pd.DataFrame:

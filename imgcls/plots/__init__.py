@@ -19,7 +19,9 @@ from imgcls.plots.charts import (
     reliability,
     sizes,
 )
+from imgcls.plots.detection import detection_curves, score_histograms
 from imgcls.plots.display import dark_twin, save, show
+from imgcls.plots.explanations import explanation_scores, gradient_rows, guided_grid, part_bars
 from imgcls.plots.pictures import (
     augmentation_preview,
     cam_grid,
@@ -56,11 +58,15 @@ __all__ = [
     "controls",
     "curves",
     "dark_twin",
+    "detection_curves",
     "duplicates",
+    "explanation_scores",
     "feature_sheets",
     "filters",
     "gallery",
     "gradient_norms",
+    "gradient_rows",
+    "guided_grid",
     "importances",
     "ladder",
     "landscape",
@@ -70,6 +76,7 @@ __all__ = [
     "lr_range",
     "mistakes",
     "parallel_coordinates",
+    "part_bars",
     "part_maps",
     "per_class",
     "picture_rows",
@@ -78,6 +85,7 @@ __all__ = [
     "reliability",
     "sample_grid",
     "save",
+    "score_histograms",
     "search_history",
     "show",
     "sizes",

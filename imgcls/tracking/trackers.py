@@ -15,8 +15,11 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRACKERS = ("tensorboard", "wandb", "clearml", "mlflow")
 
@@ -172,6 +175,24 @@ class TensorBoard:
         """Flush the event file."""
         if self._writer:
             self._writer.close()
+
+
+def read_tensorboard(folder: str | Path) -> "pd.DataFrame":
+    """The scalars of a run's event files, as TensorBoard would draw them: one row a step, one column a chart.
+
+    Raises:
+        FileNotFoundError: the folder has no event file.
+    """
+    import pandas as pd
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
+
+    if not list(Path(folder).glob("events.out.tfevents.*")):
+        raise FileNotFoundError(f"{folder} has no TensorBoard log: name the folder of a run that was tracked there")
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # 0: every event, not a sample
+    charts = {
+        tag: pd.Series({event.step: event.value for event in events.Scalars(tag)}) for tag in events.Tags()["scalars"]
+    }
+    return pd.DataFrame(charts).rename_axis("step")
 
 
 class _Wandb:

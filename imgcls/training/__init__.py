@@ -8,6 +8,7 @@ from imgcls.training.loop import (
     make_loss,
     measure_normalization,
     repeat,
+    together,
     train_step,
 )
 from imgcls.training.optimizers import make_optimizer
@@ -42,5 +43,6 @@ __all__ = [
     "measure_normalization",
     "repeat",
     "sanity_checks",
+    "together",
     "train_step",
 ]

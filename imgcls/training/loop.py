@@ -247,6 +247,18 @@ def initialized(create: Callable[[], nn.Module], seed: int) -> nn.Module:
         return create()
 
 
+def together(*hooks: Callable[[nn.Module, dict], dict | None]) -> Callable[[nn.Module, dict], dict]:
+    """Several `on_epoch_end` hooks as one; the numbers that they return go into the same row."""
+
+    def call(model: nn.Module, row: dict) -> dict:
+        found: dict = {}
+        for hook in hooks:
+            found |= hook(model, row | found) or {}
+        return found
+
+    return call
+
+
 def measure_normalization(model: nn.Module, images: Tensor) -> None:
     """Set the statistics of the model's first module from the training images, unless it has some already."""
     normalize = getattr(model, "normalize", None)

@@ -1,0 +1,124 @@
+"""What Streamlit runs at every change on the page."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+from torch import nn
+
+from imgcls import paths
+from imgcls.app import markup
+from imgcls.app.answers import MAX_BYTES, ask, read
+from imgcls.app.examples import examples
+from imgcls.app.runs import Run, data_of, find_runs
+from imgcls.cli.common import open_run
+from imgcls.decoding import FORMATS, Undecodable
+from imgcls.reproducibility import configure_threads
+
+UPLOAD, CAMERA, EXAMPLE = SOURCES = ("Upload", "Camera", "Example")
+STYLE = Path(__file__).with_name("style.css")
+COLUMN = 96  # pixels an example is wide
+ICON = "#0d5c6b"  # a named icon would be fetched from the network
+
+
+def main() -> None:
+    """Pick a run, give it a picture, read the answer."""
+    configure_threads()
+    st.set_page_config(
+        page_title="What is in this picture?", page_icon=Image.new("RGB", (32, 32), ICON), layout="centered"
+    )
+    st.html(STYLE)
+    st.html(markup.HEAD)
+    runs, broken = find_runs(paths.BUILD)
+    if runs:
+        _ask_about(_pick(runs))
+    else:
+        st.html(markup.NO_RUN)
+    if broken:
+        many = len(broken) > 1
+        with st.expander(f"{len(broken)} run{'s' * many} that cannot be used, and why", expanded=not runs):
+            st.html(markup.broken(broken))
+
+
+def _pick(runs: list[Run]) -> Run:
+    by_name = {run.name: run for run in runs}
+    name = st.selectbox(f"Trained run ({len(runs)} under build/, newest first)", list(by_name), key="run")
+    run = by_name.get(name, runs[0])
+    st.html(markup.facts(run))
+    return run
+
+
+def _ask_about(run: Run) -> None:
+    source = st.segmented_control("Picture", SOURCES, default=UPLOAD, key="source") or UPLOAD
+    given = {UPLOAD: _uploaded, CAMERA: _taken, EXAMPLE: _example}[source](run)
+    if given:
+        _show(run, *given, photograph=source != EXAMPLE)
+    with st.expander("About this run"):
+        st.html(markup.details(run))
+
+
+# ------------------------------------------------------------------ where a picture comes from
+def _uploaded(run: Run) -> tuple[str, bytes] | None:
+    # No list of extensions: what a file is called says nothing about what it is.
+    file = st.file_uploader(f"One picture ({', '.join(FORMATS)}), at most {MAX_BYTES // 2**20} MB", key="upload")
+    return (file.name, file.getvalue()) if file else None
+
+
+def _taken(run: Run) -> tuple[str, bytes] | None:
+    file = st.camera_input("Take a picture; the browser asks for your permission", key="camera")
+    return ("camera shot", file.getvalue()) if file else None
+
+
+def _example(run: Run) -> tuple[str, bytes] | None:
+    made = _examples(data_of(run.card)[0], tuple(run.card["classes"]), run.card["image_size"])
+    own = any(of_the_run for _, of_the_run, _ in made)
+    rest = "the last ones show what this run was never shown" if own else "none of them shows a class of this run"
+    st.html(markup.hint(f"Generated pictures; {rest}."))
+    chosen = st.session_state.get("example")
+    with st.container(horizontal=True, gap="small"):
+        for i, (name, _, data) in enumerate(made):
+            with st.container(width=COLUMN, gap="xsmall"):
+                st.image(data, width=COLUMN)
+                look = "primary" if i == chosen else "secondary"
+                st.button(name, key=f"example {i}", type=look, width="stretch", on_click=_choose, args=(i,))
+    if chosen is None or chosen >= len(made):
+        return None
+    return f"example: {made[chosen][0]}", made[chosen][2]
+
+
+def _choose(example: int) -> None:
+    st.session_state["example"] = example
+
+
+@st.cache_data(max_entries=16, show_spinner="Drawing the examples")
+def _examples(data: str, classes: tuple[str, ...], size: int) -> list[tuple[str, bool, bytes]]:
+    return examples(data, classes, size)
+
+
+# ------------------------------------------------------------------ the answer
+def _show(run: Run, name: str, data: bytes, photograph: bool) -> None:
+    try:
+        picture = read(data, run.card)
+        model, card, lock = _opened(str(run.folder), run.changed)
+        with lock:  # sessions share the model, and Grad-CAM hangs hooks into it
+            answer = ask(model, card, picture, photograph)
+    except Undecodable as error:
+        st.html(markup.note(f"{name} cannot be used:", f"{error.reason}."))
+        return
+    except Exception as error:  # a foreign model may raise anything; the page stays
+        st.html(markup.note(f"{run.name} cannot answer:", str(error) or type(error).__name__))
+        return
+    st.html(markup.card_of(answer, calibrated="temperature" in card))
+    st.html(markup.views(answer, name))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the model")
+def _opened(folder: str, changed: int) -> tuple[nn.Module, dict[str, Any], threading.Lock]:
+    """Model and card of a run; `changed` makes a run that was trained anew another one."""
+    return *open_run(Path(folder)), threading.Lock()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Which trained runs there are, and what their cards say in words."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from imgcls import models
+from imgcls.cli.common import temperature_of
+from imgcls.models.cards import CARD, WEIGHTS
+from imgcls.statistics import Interval
+
+SKIPPED = ("cache", "checkpoints", "executed")  # folders with many files, none of them a run
+SCORES = ("energy", "max_logit")  # functions of imgcls.openset, of the logits before any temperature
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with a model that can be asked."""
+
+    folder: Path
+    name: str  # below the folder that was searched
+    card: dict[str, Any]
+    changed: int  # nanoseconds, of the younger of card and weights
+
+
+def find_runs(build: Path) -> tuple[list[Run], list[tuple[str, str]]]:
+    """Every run below a folder, newest first, and the name and reason of each that cannot be used.
+
+    The weights are measured against their own header, which tells a torn file without reading all of it; that they
+    are those the card was written for shows when they are loaded.
+    """
+    found: list[Run] = []
+    broken: list[tuple[str, str]] = []
+    for place, folders, files in os.walk(build):
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        if CARD not in files and WEIGHTS not in files:
+            continue
+        folder = Path(place)
+        name = folder.relative_to(build).as_posix()
+        try:
+            card = _check(folder)
+            changed = max((folder / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
+            found.append(Run(folder, name, card, changed))
+        except Exception as error:  # whatever a foreign file does, the other runs stay
+            broken.append((name, " ".join(str(error).split()) or type(error).__name__))
+    return sorted(found, key=lambda run: (-run.changed, run.name)), sorted(broken)
+
+
+def _check(folder: Path) -> dict[str, Any]:
+    """The card of a run.
+
+    Raises:
+        Exception: it cannot be asked; the message says why.
+    """
+    card = models.read_card(folder)
+    if not all(isinstance(name, str) for name in card["classes"]):
+        raise ValueError(f"the classes on the card must be words, not {card['classes']!r}; save the model anew")
+    if len(card["classes"]) < 2:
+        raise ValueError(f"it knows {card['classes']} alone, so there is nothing to decide")
+    temperature_of(card)
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"there is no {WEIGHTS}; copy the folder again, or train it anew")
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt"):
+            return card
+    except Exception as error:
+        raise ValueError(f"{WEIGHTS} is damaged or truncated ({error}); copy the folder again") from error
+
+
+# ------------------------------------------------------------------ what a card says
+def accuracy_of(card: Mapping[str, Any]) -> Interval | None:
+    """Validation accuracy with its interval; None where the card has none that can be read."""
+    entry = card.get("validation")
+    values = [entry.get(key) for key in ("accuracy", "low", "high", "n")] if isinstance(entry, dict) else [None]
+    return Interval(*values) if all(map(_is_number, values)) else None
+
+
+def threshold_of(card: Mapping[str, Any]) -> tuple[str, float, float] | str:
+    """Score, threshold and share kept of the card's entry `known`, or why this run cannot tell the unknown.
+
+    The entry is {"score": one of SCORES, "threshold": number, "keeps": share of the validation images that reach it}.
+    """
+    entry = card.get("known")
+    if entry is None:
+        return "its card holds no threshold for that"
+    if not isinstance(entry, dict):
+        return f"the entry 'known' on its card is {entry!r} instead of a score and a threshold"
+    score, threshold, keeps = (entry.get(key) for key in ("score", "threshold", "keeps"))
+    if score not in SCORES:
+        return f"its card names the score {score!r}, and {' and '.join(SCORES)} are known here"
+    if not _is_number(threshold) or not _is_number(keeps) or not 0 < keeps <= 1:
+        return f"the entry 'known' on its card has threshold {threshold!r} and keeps {keeps!r}, which are no numbers"
+    return score, float(threshold), float(keeps)
+
+
+def data_of(card: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and kind ("generated", "real", or nothing) of the training data."""
+    entry = card.get("data")
+    entry = entry if isinstance(entry, dict) else {}
+    return str(entry.get("name", "")), str(entry.get("kind", ""))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,293 @@
+"""`imgcls search`: settings that suit a data set, by training many networks for a short time."""
+
+import inspect
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+import pandas as pd
+import torch
+import typer
+from optuna.trial import TrialState
+
+from imgcls import datasets, paths
+from imgcls import search as studies
+from imgcls.cli.common import check_choice, say, some
+from imgcls.cli.models import build, options
+from imgcls.cli.train import train
+from imgcls.datasets import Splits
+from imgcls.models import create_model, minimum_size
+from imgcls.models.zoo import did_you_mean
+from imgcls.search import SAMPLERS, Between, Space, Value
+from imgcls.search.answers import apart
+from imgcls.search.loop import TRIALS
+from imgcls.search.sharing import check_storage, shown
+from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
+from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
+EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
+SCALES = ("log", "linear")
+SHOWN = 5  # trials of the table at the end
+NETWORK_SPACES: dict[str, dict[str, Between | tuple[Value, ...]]] = {
+    "simple_cnn": {"blocks": (2, 3, 4, 5), "filters": (16, 32, 64), "kernel_size": (3, 5), "batch_norm": (False, True)},
+    "configurable_cnn": {
+        "layers": (3, 4, 5), "filters": (32, 64, 128), "organisation": (0.5, 1.0, 2.0), "dropout": (0.2, 0.3),
+        "activation": ("relu", "gelu", "silu", "mish"), "batch_norm": (False, True), "dense": (128, 256, 512),
+    },
+    "cifar": {"dropout": Between(0.0, 0.5), "dense": (64, 128, 256)},
+    "zfnet": {"dropout": Between(0.0, 0.5)},
+}  # fmt: skip
+"""What is searched besides the recipe, by the start of a network's name."""
+TRAIN_NAMES = {"balanced_sampling": "balanced"}  # options of `imgcls train` that are not called as in the recipe
+
+
+def search(
+    data: Annotated[str, typer.Argument(help="Folder, .zip or .tar of class/image files, or menagerie/<subset>.")],
+    model: Annotated[str, typer.Option(help="Name of a network, as imgcls models has it.")] = "resnet18",
+    space: Annotated[
+        list[str] | None,
+        typer.Option(help=f"NAME=LOW..HIGH[:log] or NAME=A,B,…, {EXAMPLE}; repeatable. Default: what suits the model."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Networks to train, those in the study included; 24 without --max-epochs.")
+    ] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="Epochs of all trials together; no limit if left out.")] = None,
+    sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLERS)}.")] = "tpe",
+    prune: Annotated[bool, typer.Option(help="Stop trials that are below the median of the others.")] = True,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Journal file (.journal, .log) or address of a database (sqlite:///…, postgresql://…); "
+            "build/searches/<data>-<model>.journal if left out."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the study in the storage; the sampler's if left out.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
+    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
+    batch_size: Annotated[int, typer.Option(help="Images of one step.")] = 64,
+    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
+    schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
+    augment: Annotated[bool, typer.Option(help="Random crop and horizontal flip.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the split, the draws, the first weights and the training.")] = 0,
+) -> None:
+    """Search for the settings with the best validation accuracy; the test split is not looked at.
+
+    The same command again goes on where a stopped one was. Given in several terminals, or on several machines that
+    reach the storage, it shares the trials among them; a trial whose process was killed is done again.
+
+    \b
+      imgcls search photos.zip --model simple_cnn --trials 20
+      imgcls search photos.zip --model configurable_cnn --space lr=1e-4..1e-1:log --space filters=16,32,64
+      imgcls search photos.zip --sampler random --max-epochs 100      beside --sampler tpe: equal compute
+      imgcls search photos.zip --storage postgresql://me:secret@host/studies --name photos
+    """  # noqa: D301 - \b keeps the lines of the examples
+    check_choice("sampler", sampler, SAMPLERS)
+    if trials is not None and trials < 1:
+        raise ValueError(f"--trials must be at least 1, got {trials}")
+    minimum_size(model)  # refuses an unknown name before any image is decoded
+    recipe = Recipe(
+        epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
+        transforms=(RandomCrop(padding=size // 8), RandomHorizontalFlip()) if augment else (),
+    )  # fmt: skip
+    chosen = parse_space(space, model, size, recipe) if space else default_space(model, size, recipe)
+    where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.journal")
+    check_storage(where)
+    name = name or sampler
+    splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
+    trials = TRIALS if trials is None and max_epochs is None else trials
+    _print_plan(splits, model, chosen, recipe, trials, max_epochs, f"{name!r} in {shown(where)}")
+    create = partial(create_model, model, len(splits.classes), splits.train.images.shape[1], image_size=size)
+    study = studies.search(
+        create, splits.train, splits.val, recipe, chosen, trials, sampler, prune, seed, where, name, max_epochs
+    )
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        say("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
+        return
+    typer.echo(_best(study, list(chosen)))
+    typer.echo(_importances(study, seed))
+    typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
+    settings = {
+        "model": model, "size": size, "grey": grey, "epochs": epochs, "batch_size": batch_size,
+        "optimizer": optimizer, "schedule": schedule, "augment": augment, "seed": seed,
+    }  # fmt: skip
+    _print_next(data, settings, study.best_params)
+
+
+# ------------------------------------------------------------------ the space
+def default_space(model: str, size: int, recipe: Recipe) -> Space:
+    """Learning rate and weight decay, and for the course's own networks their shape as far as the size allows it."""
+    adaptive = recipe.optimizer in ("adam", "adamw")
+    space = {
+        "lr": Between(1e-5, 1e-2, log=True) if adaptive else Between(1e-3, 0.3, log=True),
+        "weight_decay": Between(1e-6, 1e-2, log=True),
+    }
+    network = next((shape for start, shape in NETWORK_SPACES.items() if model.startswith(start)), {})
+    base = {}  # values that make a network of this size: five poolings, the usual number, are too many for small images
+    for name, choices in network.items():
+        possible = tuple(value for value in _tried(choices) if not _problem(model, size, recipe, base | {name: value}))
+        if possible:
+            space[name] = choices if possible == _tried(choices) else possible
+            base[name] = possible[0]
+    return space
+
+
+def parse_space(texts: list[str], model: str, size: int, recipe: Recipe) -> Space:
+    """What the options say is searched, each value tried on the recipe or on a network without weights.
+
+    Raises:
+        ValueError: it is no range or list, there is no such hyperparameter, or it does not take such values.
+    """
+    defaults = _defaults(model)
+    space = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip()
+        if not equals or not values.strip():
+            raise ValueError(f"--space {text!r} is no NAME=VALUES, {EXAMPLE}")
+        if name not in defaults:
+            raise ValueError(f"--space {text!r}: {model} has no {name!r}; {did_you_mean(name, defaults)}")
+        if name in space:
+            raise ValueError(f"--space names {name!r} twice; put all its values into one")
+        choices = space[name] = _range(text, values, defaults[name]) or tuple(
+            _value(text, name, one.strip(), defaults[name]) for one in values.split(",")
+        )
+        if isinstance(choices, tuple) and len(set(choices)) < len(choices):
+            raise ValueError(f"--space {text!r} lists a value twice")
+    base = {name: _tried(choices)[0] for name, choices in space.items()}
+    for text, (name, choices) in zip(texts, space.items(), strict=True):
+        for value in _tried(choices):
+            if problem := _problem(model, size, recipe, base | {name: value}):
+                raise ValueError(f"--space {text!r}: {problem}")
+    return space
+
+
+def _tried(choices: Between | tuple[Value, ...]) -> tuple[Value, ...]:
+    return choices if isinstance(choices, tuple) else (choices.low, choices.high)
+
+
+def _defaults(model: str) -> dict[str, Any]:
+    """Every hyperparameter that can be searched, with its default."""
+    recipe = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe)}
+    given = {"epochs", "optimizer", "schedule", "class_weights"}  # by options of their own; weights need the classes
+    scalar = {name: value for name, value in recipe.items() if isinstance(value, bool | int | float)}
+    network = {name: value for name, value in options(model, build(model, 2)).items() if _is_plain(value)}
+    return {
+        **{name: value for name, value in scalar.items() if name not in given},
+        "patience": 1, "clip_norm": 1.0,  # None unless they are searched
+        **{name: value for name, value in network.items() if name not in recipe},
+    }  # fmt: skip
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, bool | int | float | str)
+
+
+def _range(text: str, values: str, default: Any) -> Between | None:
+    """LOW..HIGH with a scale; None where the text is a list."""
+    low, dots, rest = values.partition("..")
+    if not dots:
+        return None
+    high, colon, scale = rest.partition(":")
+    if colon:
+        check_choice(f"--space {text!r}: the scale", scale.strip(), SCALES)
+    name = text.partition("=")[0].strip()
+    ends = [_value(text, name, end.strip(), default) for end in (low, high)]
+    if any(isinstance(end, bool | str) for end in ends):
+        raise ValueError(f"--space {text!r}: only numbers have a range; list the choices of {name}, as in {name}=A,B")
+    try:
+        return Between(*ends, log=scale.strip() == "log")
+    except ValueError as error:
+        raise ValueError(f"--space {text!r}: {error}") from error
+
+
+def _value(text: str, name: str, value: str, default: Any) -> Value:
+    """A value of the kind that the default is of."""
+    if isinstance(default, str):
+        return value
+    if isinstance(default, bool):
+        check_choice(f"--space {text!r}: {name}", value.lower(), ("true", "false"))
+        return value.lower() == "true"
+    kind, called = (int, "whole numbers") if isinstance(default, int) else (float, "numbers")
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"--space {text!r}: {name} takes {called}, not {value!r}; {EXAMPLE}") from None
+
+
+def _problem(model: str, size: int, recipe: Recipe, drawn: Mapping[str, Value]) -> str:
+    """Why a trial with these values cannot be; empty if it can. Its network is built without memory for weights."""
+    try:
+        _, network = apart(drawn, recipe)
+        with torch.device("meta"):
+            create_model(model, 2, image_size=size, **network)
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        return str(error) or f"{drawn} makes no network"
+    return ""
+
+
+# ------------------------------------------------------------------ what is said
+def _print_plan(
+    splits: Splits, model: str, space: Space, recipe: Recipe, trials: int | None, max_epochs: int | None, study: str
+) -> None:
+    typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, "
+               f"{len(splits.classes)} classes ({some(splits.classes)})")  # fmt: skip
+    each = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
+    number = f"{trials} trial{'s' * (trials > 1)}" if trials else "trials"
+    limit = f", at most {max_epochs} epochs together" if max_epochs else ""
+    typer.echo(f"{model}, {number} of {each}{limit}; study {study}")
+    width = max(map(len, space))
+    for name, choices in space.items():
+        typer.echo(f"  {name:{width}}  {_written(choices)}")
+
+
+def _written(choices: Between | tuple[Value, ...]) -> str:
+    if isinstance(choices, Between):
+        return f"{choices.low:g} to {choices.high:g}{', even on a log scale' if choices.log else ''}"
+    return ", ".join(map(_cell, choices))
+
+
+def _best(study: optuna.Study, names: list[str]) -> str:
+    table = studies.table(study)
+    best = table[table["state"] == "complete"].sort_values("value", ascending=False, kind="stable").head(SHOWN)
+    shown_table = best[["number", *names]].map(_cell)
+    shown_table.insert(1, "validation", [f"{100 * value:.1f} %" for value in best["value"]])
+    return f"\nbest trials\n{shown_table.to_string(index=False)}"
+
+
+def _importances(study: optuna.Study, seed: int) -> str:
+    try:
+        shares = studies.importances(study, seed)
+    except (ValueError, RuntimeError) as error:
+        return f"\nwhat mattered cannot be told yet: {error}"
+    if shares.empty or not shares.notna().all():
+        return "\nwhat mattered cannot be told: every trial reached the same"
+    lines = pd.Series([f"{100 * share:.0f} %" for share in shares], shares.index).to_string()
+    return f"\nwhat mattered, share of the variance in {len(studies.table(study))} trials\n{lines}"
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _print_next(data: str, settings: Mapping[str, Any], drawn: Mapping[str, Value]) -> None:
+    """The line that trains the best trial again, and what `imgcls train` cannot be told."""
+    parameters = inspect.signature(train).parameters
+    named = {TRAIN_NAMES.get(name, name): value for name, value in drawn.items()}
+    known = {name: value for name, value in {**settings, **named}.items() if name in parameters}
+    words = ["imgcls", "train", data]
+    for name, value in known.items():
+        option = name.replace("_", "-")
+        if not isinstance(value, bool):
+            words += [f"--{option}", str(value)]
+        elif value != parameters[name].default:
+            words.append(f"--{option}" if value else f"--no-{option}")
+    typer.echo(f"train: {shlex.join(words)}")
+    rest = {name: value for name, value in drawn.items() if TRAIN_NAMES.get(name, name) not in parameters}
+    if rest:
+        given = ", ".join(f"{name}={value!r}" for name, value in rest.items())
+        say(f"imgcls train has no option for {given} and uses its defaults; search.recipe_of(trial, recipe) gives all")

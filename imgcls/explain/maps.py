@@ -1,0 +1,132 @@
+"""What a model looks at: class activation maps, its filters, its feature maps."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytorch_grad_cam as cams
+import torch
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+from imgcls import models
+from imgcls.explain.shared import as_leaf, as_maps, check_images, device_of, find_layer, map_shape, targets_of
+
+METHODS: dict[str, type[cams.GradCAM]] = {
+    "grad_cam": cams.GradCAM,  # Selvaraju et al. 2017
+    "grad_cam++": cams.GradCAMPlusPlus,  # Chattopadhay et al. 2018
+    "layer_cam": cams.LayerCAM,  # Jiang et al. 2021
+    "eigen_cam": cams.EigenCAM,  # Muhammad & Yeasin 2020; does not look at the target, and its sign is arbitrary
+    "eigen_grad_cam": cams.EigenGradCAM,
+    "hirescam": cams.HiResCAM,  # Draelos & Carin 2020
+    "xgrad_cam": cams.XGradCAM,  # Fu et al. 2020
+    "elementwise_cam": cams.GradCAMElementWise,
+}
+"""Name -> class of the grad-cam library."""
+
+
+def grad_cam(
+    model: nn.Module,
+    images: Tensor,
+    targets: int | Sequence[int] | Tensor | None = None,
+    method: str = "grad_cam",
+    layer: str | nn.Module | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Class activation maps: where in each image the score of the target class comes from.
+
+    The model's mode, `requires_grad` flags, gradients and hooks are left as found; it runs in evaluation
+    mode, in float32, also where its backbone is frozen.
+
+    Args:
+        model: from `models.create_model`.
+        images: (N, C, H, W), `uint8` or floats in [0, 1].
+        targets: class per image, one class for all, or None for the predicted class.
+        method: one of `METHODS`.
+        layer: module (or its name) whose output is weighed; None takes `models.last_conv` at the images' size, the
+            last with a map of at least 4 x 4.
+        batch_size: images per pass.
+
+    Returns:
+        float32 (N, H, W) on the CPU, each image scaled on its own from 0 to 1; all zero where nothing
+        speaks for the class.
+
+    Raises:
+        ValueError: an unknown method, targets that do not fit, or a layer of another model.
+    """
+    if method not in METHODS:
+        close = difflib.get_close_matches(method, METHODS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(METHODS)}"
+        raise ValueError(f"unknown method {method!r}; {hint}")
+    check_images(images, "grad_cam")
+    targets = targets_of(targets, len(images))
+    if layer is None:
+        layer = models.last_conv(model, tuple(images.shape[-2:]), positions=16)
+    layer, device = find_layer(model, layer), device_of(model)
+    aspect, prefix = map_shape(model, images.shape)
+    found = {p: (p.requires_grad, p.grad) for p in model.parameters()}
+    maps = []
+    with models.evaluating(model), torch.enable_grad():
+        library = METHODS[method](model, [layer], partial(as_maps, aspect=aspect, prefix=prefix))
+        try:
+            # Gradients flow from the images (frozen backbones too), so the parameters need none.
+            for parameter in found:
+                parameter.requires_grad_(False)
+            for start in range(0, len(images), batch_size):
+                batch = as_leaf(images[start : start + batch_size], device)
+                wanted = targets and [ClassifierOutputTarget(t) for t in targets[start : start + batch_size]]
+                maps.append(torch.from_numpy(library(batch, wanted)))
+        finally:
+            # By hand: the library's own `with` swallows an IndexError, and its zero_grad drops gradients.
+            library.activations_and_grads.release()
+            for parameter, (flag, gradient) in found.items():
+                parameter.requires_grad_(flag)
+                parameter.grad = gradient
+    return torch.nan_to_num(torch.cat(maps).float()).clamp(0, 1)
+
+
+def first_filters(model: nn.Module) -> Tensor:
+    """The filters of the first convolution, (F, C, h, w), each scaled on its own from 0 to 1."""
+    conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if conv is None:
+        raise ValueError(f"{type(model).__name__} has no convolution, hence no filters to show")
+    filters = conv.weight.detach().float().cpu()
+    low, high = filters.amin((1, 2, 3), keepdim=True), filters.amax((1, 2, 3), keepdim=True)
+    return (filters - low) / (high - low).clamp(min=1e-12)
+
+
+@torch.no_grad()
+def feature_maps(model: nn.Module, image: Tensor, layer: str | nn.Module = "all") -> Tensor | dict[str, Tensor]:
+    """What the layers answer to one image.
+
+    Args:
+        model: from `models.create_model`.
+        image: (C, H, W), `uint8` or floats in [0, 1].
+        layer: a module, its name in `model.named_modules()`, or "all" for every convolution.
+
+    Returns:
+        float32 (C, H, W) of the layer, not scaled; for "all" a dict of name -> maps, first to last.
+    """
+    modules = dict(model.named_modules())
+    if layer == "all":
+        chosen = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d)}
+    else:
+        chosen = {"": find_layer(model, layer)}
+    if image.ndim != 3:
+        raise ValueError(f"feature_maps takes one image of shape (C, H, W), not {tuple(image.shape)}")
+
+    answers: dict[str, Tensor] = {}
+    shape = map_shape(model, image.shape)
+
+    def keep(name: str) -> Callable:
+        # Cloned inside as_maps: a ReLU may overwrite the answer in place.
+        return lambda module, inputs, output: answers.update({name: as_maps(output, *shape)[0].float().cpu()})
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in chosen.items()]
+    try:
+        with models.evaluating(model):
+            model(image[None].to(device_of(model)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return answers if layer == "all" else next(iter(answers.values()))

@@ -1,0 +1,47 @@
+"""Commands of this environment, run from a notebook as a person would type them."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from imgcls import paths
+
+COLUMNS = "100"  # width that the commands write for
+
+
+def shell(command: str, expect: int = 0) -> None:
+    """Run one command line in the project's folder and show what it prints, errors too.
+
+    The commands of this Python's environment are found whether it was activated or not. No shell takes part: quotes
+    are understood, while patterns, pipes and variables reach the command as they are.
+
+    Args:
+        command: Such as `imgcls train photos.zip --epochs 3`.
+        expect: The exit status that is no failure.
+
+    Raises:
+        FileNotFoundError: there is no such command.
+        RuntimeError: the command ends with another status than expected; what it printed is shown above.
+    """
+    words = shlex.split(command)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which(words[0], path=path)
+    if program is None:
+        raise FileNotFoundError(f"there is no command {words[0]!r} in {Path(sys.executable).parent} or on the PATH")
+    print(f"$ {command}", flush=True)
+    environment = os.environ | {"PATH": path, "COLUMNS": COLUMNS}
+    done = subprocess.run(
+        [program, *words[1:]],
+        cwd=paths.ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    print(done.stdout, end="", flush=True)
+    if done.returncode != expect:
+        raise RuntimeError(f"{words[0]} ended with status {done.returncode} instead of {expect}: {command}")

@@ -1,0 +1,20 @@
+"""Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
+
+from imgcls.search.answers import best_by_training_loss, best_so_far, importances, recipe_of, table
+from imgcls.search.loop import search
+from imgcls.search.sharing import read_study
+from imgcls.search.space import SAMPLERS, Between, Space, Value
+
+__all__ = [
+    "SAMPLERS",
+    "Between",
+    "Space",
+    "Value",
+    "best_by_training_loss",
+    "best_so_far",
+    "importances",
+    "read_study",
+    "recipe_of",
+    "search",
+    "table",
+]
