@@ -1,5 +1,6 @@
-"""What can be had without a network: features anybody can name, and a linear model on them."""
+"""What a trained network has to beat: features anybody can name, a linear model on them, a loss with a floor."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 
@@ -11,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
 
 from imgcls.batches import ImageSet
 from imgcls.evaluation import Predictions
@@ -71,3 +72,21 @@ def scores(answers: Mapping[tuple[str, str, str], Predictions]) -> pd.DataFrame:
     """
     names = ("control", "setting", "method")
     return pd.DataFrame([dict(zip(names, key, strict=True)) | vars(one.interval) for key, one in answers.items()])
+
+
+def sigmoid_before_loss(create: Callable[[], nn.Module]) -> nn.Module:
+    """A mistake on purpose: squeeze a network's logits into [0, 1] before the cross-entropy takes them for logits.
+
+    The loss then cannot fall below `sigmoid_floor`, and the gradient of a confident answer vanishes.
+
+    Args:
+        create: makes the network, an nn.Sequential as `create_model` gives it.
+    """
+    model = create()
+    model.add_module("sigmoid", nn.Sigmoid())
+    return model
+
+
+def sigmoid_floor(classes: int) -> float:
+    """Least cross-entropy that logits in [0, 1] allow, ln((e + K - 1) / e): 1 for the true class, 0 for all others."""
+    return math.log((math.e + classes - 1) / math.e)

@@ -7,6 +7,7 @@ the threshold. Detectors are fitted on training features, thresholds on known im
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ BASELINE = "max softmax"  # what every other score is measured against (Hendryck
 NEIGHBOUR = 50  # Sun et al. 2022 on small images
 CHUNK = 1024  # images whose distances to all of training are in memory at once
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # of ESZSL's penalties, for each image and each class
+MATRIX = "predicate-matrix-continuous.txt"
 KEPT_ASIDE = 0.2  # of the images of each class: the calibration is chosen on them
 
 
@@ -116,14 +118,14 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
         train: training features (N, D).
         weight: of the classifier (K, D).
         bias: of the classifier (K,); None is 0.
-        dim: of the principal space; half of D without it, about the paper's share.
+        dim: of the principal space; half of D without it, about the paper's share, or half of N where that is less.
 
     Raises:
         ValueError: the dimension is not between 0 and D, or training leaves no residual or no positive alpha.
     """
     x, w = _matrix(train, "training features"), _matrix(weight, "weight")
     b = torch.zeros(len(w), dtype=torch.float64) if bias is None else bias.detach().cpu().double()
-    dim = x.shape[1] // 2 if dim is None else dim
+    dim = min(x.shape) // 2 if dim is None else dim
     if not 0 < dim < x.shape[1]:
         raise ValueError(f"dim = {dim} leaves no residual of {x.shape[1]} features; choose 1 to {x.shape[1] - 1}")
     # Trained rows nearly add up to 0: rounding of float32 weights must not count as a direction of its own.
@@ -586,6 +588,49 @@ def zero_shot_table(model: ZeroShot, seen: Features, unseen: Features) -> pd.Dat
         a, b = (model.answers(split, calibration=calibration).balanced for split in (seen, unseen))
         rows += [(setting, "seen", a), (setting, "unseen", b), (setting, "harmonic mean", harmonic_mean(a, b))]
     return pd.DataFrame([{"setting": setting, "measure": what, **vars(one)} for setting, what, one in rows])
+
+
+def read_traits(data: str | Path, classes: Sequence[str]) -> pd.DataFrame:
+    """Attributes of classes from the tables of Animals with Attributes 2, which lie in the data's folder or beside it.
+
+    The tables are `classes.txt`, `predicates.txt` and `predicate-matrix-continuous.txt`; "grizzly+bear" there is
+    "grizzly bear" here and may be either in `classes`. A missing value, which the matrix writes as -1, becomes the mean
+    of its attribute.
+
+    Args:
+        data: folder or archive of the images.
+        classes: whose rows are wanted, in this order.
+
+    Returns:
+        (K, A), index = `classes`, columns = attribute, as `fit_zero_shot` takes it.
+
+    Raises:
+        FileNotFoundError: the tables are not there; the message says what they are.
+        ValueError: a class has no row, or the tables do not fit each other.
+    """
+    path = Path(data).expanduser()
+    folder = next((one for one in (path, path.parent) if (one / MATRIX).is_file()), None)
+    if folder is None:
+        raise FileNotFoundError(
+            f"zero-shot answers need traits of every class: no {MATRIX} in {path} or beside it. Put there that of "
+            "Animals with Attributes 2 with its classes.txt and predicates.txt, or tables of your own in its format"
+        )
+    lines = {name: (folder / f"{name}.txt").read_text("utf-8").splitlines() for name in ("classes", "predicates")}
+    names = {  # after its number
+        kind: [line.split(maxsplit=1)[-1].strip().replace("+", " ") for line in rows if line.strip()]
+        for kind, rows in lines.items()
+    }
+    matrix = np.loadtxt(folder / MATRIX, ndmin=2)
+    if matrix.shape != (len(names["classes"]), len(names["predicates"])):
+        raise ValueError(
+            f"{folder / MATRIX} has the shape {matrix.shape}, but {len(names['classes'])} classes and "
+            f"{len(names['predicates'])} attributes are named beside it; bring the three files from one archive"
+        )
+    table = pd.DataFrame(matrix, index=names["classes"], columns=names["predicates"]).replace(-1.0, np.nan)
+    wanted = [name.replace("+", " ") for name in classes]
+    if missing := [name for name in wanted if name not in table.index]:
+        raise ValueError(f"no attributes of {', '.join(missing)} in {folder / MATRIX}; add their rows")
+    return table.fillna(table.mean()).loc[wanted].set_axis(list(classes))
 
 
 def harmonic_mean(a: Interval, b: Interval) -> Interval:

@@ -1,12 +1,18 @@
 """Baselines see what they should, and no more."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from imgcls import baselines
 from imgcls.datasets import Split
+from imgcls.evaluation import predict
+from imgcls.models import create_model, head
+from imgcls.training import Recipe, repeat
 
 
 def split(images, labels, classes=("dark", "light")):
@@ -60,3 +66,28 @@ def test_scores_are_one_row_an_answer_with_its_interval():
     assert table["setting"].tolist() == ["0", "1"]
     assert (table["low"] < table["value"]).all()
     assert table["n"].tolist() == [10, 10]
+
+
+def test_no_output_under_the_sigmoid_costs_less_than_its_floor():
+    head = nn.Sequential(nn.Flatten(), nn.Linear(3, 40))
+    flawed = baselines.sigmoid_before_loss(lambda: head)
+    x = torch.randn(50, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(flawed(x), head[1](x.flatten(1)).sigmoid())
+    perfect = 1000 * torch.eye(40) - 500  # as sure as can be, and right
+    labels = torch.arange(40)
+    assert F.cross_entropy(perfect, labels) == 0
+    assert F.cross_entropy(perfect.sigmoid(), labels).item() == pytest.approx(baselines.sigmoid_floor(40), abs=1e-6)
+    assert baselines.sigmoid_floor(40) == pytest.approx(2.731, abs=5e-4)  # as the case's published loss has it
+    noise = torch.rand(2000, 40, generator=torch.Generator().manual_seed(1))
+    assert F.cross_entropy(noise, torch.arange(2000) % 40, reduction="none").min() > baselines.sigmoid_floor(40)
+
+
+def test_a_network_with_the_sigmoid_trains_and_answers_like_any_other():
+    train = shades(64, 0)
+    create = partial(baselines.sigmoid_before_loss, partial(create_model, "simple_cnn", 2, image_size=40))
+    run = repeat(create, train, train, Recipe(epochs=3, batch_size=16, lr=1e-2, optimizer="adamw"), [0])[0]
+    answers = predict(run.model, train)
+    assert ((answers.logits >= 0) & (answers.logits <= 1)).all()
+    assert answers.loss >= baselines.sigmoid_floor(2) - 1e-6  # of rounding
+    assert answers.accuracy > 0.9
+    assert head(run.model).out_features == 2

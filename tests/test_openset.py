@@ -499,3 +499,43 @@ def test_wrong_traits_are_named(world):
         model.answers(train, among="unseen")
     with pytest.raises(ValueError, match="no traits of class 'yeti'"):
         model.answers(Features(train.images[:1], torch.tensor([0]), ("yeti",)))
+
+
+# ------------------------------------------------------------------ attributes on disk
+def write_tables(folder, matrix, classes=("antelope", "grizzly+bear", "killer+whale")):
+    (folder / "classes.txt").write_text("".join(f"{i:6d}\t{name}\n" for i, name in enumerate(classes, 1)))
+    (folder / "predicates.txt").write_text("     1\tblack\n     2\tlong neck\n")
+    (folder / "predicate-matrix-continuous.txt").write_text(matrix)
+
+
+@pytest.mark.parametrize("place", ["inside", "beside", "beside an archive"])
+def test_attributes_are_found_and_come_in_the_order_asked(tmp_path, place):
+    write_tables(tmp_path, " 1.5  -1.00\n 20.25 3\n  0.00 5\n")
+    images = tmp_path / ("JPEGImages.zip" if place == "beside an archive" else "JPEGImages")
+    data = tmp_path if place == "inside" else images
+    found = openset.read_traits(data, ["killer whale", "antelope", "grizzly+bear"])
+    assert found.index.tolist() == ["killer whale", "antelope", "grizzly+bear"]
+    assert found.columns.tolist() == ["black", "long neck"]
+    assert found.to_numpy().tolist() == [[0.0, 5.0], [1.5, 4.0], [20.25, 3.0]]  # what is missing is the mean of 3 and 5
+
+
+def test_attributes_that_cannot_be_had_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no predicate-matrix-continuous\.txt in .*beside it"):
+        openset.read_traits(tmp_path / "photos", ["antelope"])
+    write_tables(tmp_path, "1 2\n3 4\n5 6\n")
+    with pytest.raises(ValueError, match="no attributes of yeti, unicorn in"):
+        openset.read_traits(tmp_path, ["antelope", "yeti", "unicorn"])
+    write_tables(tmp_path, "1 2\n3 4\n")
+    with pytest.raises(ValueError, match=r"shape \(2, 2\), but 3 classes and 2 attributes"):
+        openset.read_traits(tmp_path, ["antelope"])
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"classes\.txt"):
+        openset.read_traits(tmp_path, ["antelope"])
+
+
+def test_vim_finds_a_residual_where_images_are_fewer_than_half_of_the_dimensions():
+    train = torch.randn(20, 64, generator=draws())
+    score = openset.vim(train, torch.randn(4, 64, generator=draws(1)))
+    assert score(train).isfinite().all()
+    far = openset.vim(train, torch.randn(4, 64, generator=draws(1)), dim=10)
+    assert torch.equal(score(train), far(train))  # half of the images

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgcls import paths
 
-COLUMNS = "100"  # width that the commands write for
+COLUMNS = "84"  # width that the commands write for
 
 
 def shell(command: str, expect: int = 0) -> None:
