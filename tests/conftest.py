@@ -47,3 +47,8 @@ def own_folders(tmp_path, monkeypatch):
     for name in ("BUILD", "CACHE", "REPORTS", "FIGURES", "DATA"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     return tmp_path
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first: whoever gets it works on while the others take all the rest."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
