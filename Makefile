@@ -45,7 +45,7 @@ lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
-	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 clean:  ## remove what was made, but not .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info

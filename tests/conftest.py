@@ -49,6 +49,10 @@ def own_folders(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The longest file first: whoever gets it works on while the others take all the rest."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """The tests of a file belong to one worker, but each run of a notebook is for whoever is free, and comes first."""
+    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+    for item in items:
+        own = item.nodeid if "smoke" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(own))

@@ -75,29 +75,22 @@ def test_every_figure_goes_through_show_with_words_for_those_who_cannot_see_it(n
                 assert {"alt", "caption"} <= keywords, ast.unparse(node)
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Every notebook run under the smoke profile, in a copy of the tree; stem -> (finished process, reports folder)."""
-    root = tmp_path_factory.mktemp("tree")
-    shutil.copytree(paths.NOTEBOOKS, root / "notebooks")
-    environment = {**os.environ, "IMGCLS_ROOT": str(root)}
-    runs = {}
-    for path in NOTEBOOKS:
-        command = [sys.executable, "-m", "imgcls.reports"]
-        done = subprocess.run(
-            [*command, "run", path.stem, "--profile", "smoke"], env=environment, capture_output=True, text=True
-        )
-        if done.returncode == 0:
-            done = subprocess.run(
-                [*command, "render", path.stem, "--profile", "smoke"], env=environment, capture_output=True, text=True
-            )
-        runs[path.stem] = done
-    return runs, root / "reports" / "smoke"
+@pytest.fixture
+def smoke(notebook, tmp_path):
+    """The notebook run under the smoke profile and rendered, in a copy of the tree; last process, folder of reports."""
+    shutil.copytree(paths.NOTEBOOKS, tmp_path / "notebooks")
+    environment = {**os.environ, "IMGCLS_ROOT": str(tmp_path)}
+    for action in ("run", "render"):
+        command = [sys.executable, "-m", "imgcls.reports", action, notebook.stem, "--profile", "smoke"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            break
+    return done, tmp_path / "reports" / "smoke"
 
 
 def test_the_smoke_profile_makes_a_report_and_a_result(notebook, smoke):
-    runs, reports = smoke
-    assert runs[notebook.stem].returncode == 0, runs[notebook.stem].stderr
+    done, reports = smoke
+    assert done.returncode == 0, done.stderr
     page = (reports / f"{notebook.stem}.html").read_text()
     result = json.loads((reports / f"{notebook.stem}.json").read_text())
     assert result["profile"] == "smoke"
