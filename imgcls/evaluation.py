@@ -232,6 +232,24 @@ def predict(
     return Predictions(answers, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
 
 
+def predict_checked(model: nn.Module, *splits: ImageSet) -> Predictions:
+    """`predict` on one split, or on several one after the other, for models that come from outside.
+
+    Raises:
+        ValueError: an answer is no number, or the model has another number of outputs than a split has classes.
+    """
+    parts = [predict(model, split) for split in splits]
+    logits = torch.cat([part.logits for part in parts])
+    broken = int((~logits.isfinite().all(dim=1)).sum())
+    if broken:
+        raise ValueError(
+            f"the model's answers to {broken} of {len(logits)} images are not finite numbers: its training diverged; "
+            "train it anew with a learning rate ten times smaller"
+        )
+    labels, names = torch.cat([part.labels for part in parts]), sum((part.names for part in parts), ())
+    return Predictions(logits, labels, parts[0].classes, names)
+
+
 def _answers(
     model: nn.Module, images: ImageSet, batch_size: int, transform: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:

@@ -69,6 +69,12 @@ def test_imports_follow_the_table(module, imports):
     assert imports <= ALLOWED[module] | EVERYWHERE, f"imgcls.{module} may not import {imports - ALLOWED[module]}"
 
 
+@pytest.mark.parametrize(("module", "imports"), modules().items())
+def test_nothing_imports_a_door(module, imports):
+    """The doors neither: what both need belongs to the library."""
+    assert not imports & DOORS, f"imgcls.{module} imports {imports & DOORS}: move what it needs out of there"
+
+
 def test_the_package_itself_imports_nothing():
     assert imported((PACKAGE / "__init__.py").read_text(), "imgcls") == set()
 

@@ -15,9 +15,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from torch import nn
 
 from imgcls import datasets, models, paths
-from imgcls.cli import common
 from imgcls.cli.evaluate import _collapse, evaluate
-from imgcls.evaluation import Predictions, predict
+from imgcls.evaluation import Predictions, predict, predict_checked
 from imgcls.statistics import wilson
 
 CLASSES = ("blue", "green", "red")
@@ -182,12 +181,12 @@ def test_answers_that_are_no_numbers_are_refused(a_run):
     with torch.no_grad():
         models.head(model).bias[0] = float("nan")
     with pytest.raises(ValueError, match="answers to 9 of 9 images are not finite"):
-        common.answer(model, colour_split(9, seed=0, size=16))
+        predict_checked(model, colour_split(9, seed=0, size=16))
 
 
 def test_answers_on_several_splits_are_those_on_each(a_run):
     model, parts = models.load(a_run())[0], [colour_split(n, seed=n, size=16) for n in (7, 5)]
-    joined = common.answer(model, *parts)
+    joined = predict_checked(model, *parts)
     assert torch.equal(joined.logits, torch.cat([predict(model, part).logits for part in parts]))
     assert joined.labels.tolist() == [*parts[0].labels.tolist(), *parts[1].labels.tolist()]
     assert joined.names == (*parts[0].names, *parts[1].names)

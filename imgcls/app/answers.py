@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from imgcls import datasets, decoding, explain, openset
 from imgcls.app.runs import data_of, threshold_of
-from imgcls.cli.common import answer, temperature_of
+from imgcls.evaluation import predict_checked
+from imgcls.models import temperature_of
 
 MAX_BYTES = 25 * 2**20  # of one picture
 PREVIEW = 640  # longer side in pixels of the original as the page shows it
@@ -78,7 +79,7 @@ def ask(model: nn.Module, card: Mapping[str, Any], picture: Picture, photograph:
     """
     images, classes = picture.seen[None], tuple(card["classes"])
     split = datasets.Split(images, torch.zeros(1, dtype=torch.int64), None, ("picture",), classes)
-    raw = answer(model, split)
+    raw = predict_checked(model, split)
     said = raw.at_temperature(temperature_of(card))
     # Stable, so that the first of equal classes wins as in Predictions.predicted.
     order = said.logits[0].argsort(descending=True, stable=True).tolist()

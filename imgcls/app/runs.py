@@ -10,7 +10,6 @@ from typing import Any
 from safetensors import safe_open
 
 from imgcls import models
-from imgcls.cli.common import temperature_of
 from imgcls.models.cards import CARD, WEIGHTS
 from imgcls.statistics import Interval
 
@@ -62,7 +61,7 @@ def _check(folder: Path) -> dict[str, Any]:
         raise ValueError(f"the classes on the card must be words, not {card['classes']!r}; save the model anew")
     if len(card["classes"]) < 2:
         raise ValueError(f"it knows {card['classes']} alone, so there is nothing to decide")
-    temperature_of(card)
+    models.temperature_of(card)
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"there is no {WEIGHTS}; copy the folder again, or train it anew")
     try:

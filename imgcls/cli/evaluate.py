@@ -12,9 +12,10 @@ import pandas as pd
 import typer
 
 from imgcls import datasets
-from imgcls.cli.common import answer, check_choice, open_run, say, some, temperature_of, worth
+from imgcls.cli.common import check_choice, say, some, worth
 from imgcls.datasets import DataError, Splits
-from imgcls.evaluation import Predictions
+from imgcls.evaluation import Predictions, predict_checked
+from imgcls.models import open_run, temperature_of
 from imgcls.reports.files import write
 from imgcls.statistics import Interval
 
@@ -53,7 +54,7 @@ def evaluate(
     chosen = [part for name, part in splits.items() if split in (name, "all") and len(part)]
     if not chosen:
         raise DataError(f"the {split} split of {data} has no image; choose another --split")
-    answers = answer(model, *chosen)
+    answers = predict_checked(model, *chosen)
     found = {
         "run": str(run),
         "data": {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},

@@ -21,9 +21,10 @@ import typer
 from torch import Tensor, nn
 
 from imgcls import datasets, decoding
-from imgcls.cli.common import answer, check_choice, open_run, say, temperature_of
+from imgcls.cli.common import check_choice, say
 from imgcls.decoding import Undecodable
-from imgcls.evaluation import Predictions
+from imgcls.evaluation import Predictions, predict_checked
+from imgcls.models import open_run, temperature_of
 from imgcls.tracking import Progress
 
 FORMATS = ("table", "csv", "json")
@@ -189,7 +190,7 @@ def _answers(
     if named:
         images = torch.stack(list(named.values()))  # (N, C, H, W)
         split = datasets.Split(images, torch.zeros(len(images), dtype=torch.int64), None, tuple(named), tuple(classes))
-        answers = answer(model, split).at_temperature(temperature)
+        answers = predict_checked(model, split).at_temperature(temperature)
         # Stable, so that the first of equal classes wins as in Predictions.predicted.
         best = answers.logits.argsort(dim=1, descending=True, stable=True)[:, :2].tolist()
         for name, (first, second), shares in zip(named, best, answers.probabilities.tolist(), strict=True):

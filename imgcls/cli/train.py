@@ -18,9 +18,9 @@ import typer
 from torch import nn
 
 from imgcls import datasets, models, openset, paths
-from imgcls.cli.common import answer, worth
+from imgcls.cli.common import worth
 from imgcls.datasets import Splits
-from imgcls.evaluation import Predictions, fit_temperature
+from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.models import create_model, minimum_size, parameter_count
 from imgcls.reports.files import write
 from imgcls.reproducibility import configure_threads, pick_device, pick_precision
@@ -185,7 +185,7 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, re
     """Weights and what is needed to use them, and what they are worth on the validation images."""
     from imgcls import plots  # slow to import, needed only here
 
-    answers = answer(network, splits.val)
+    answers = predict_checked(network, splits.val)
     temperature = _temperature(answers)
     found, accuracy = worth(answers, temperature), answers.interval
     models.save(

@@ -10,7 +10,7 @@ from imgcls.models.anatomy import (
     stages,
     summary,
 )
-from imgcls.models.cards import load, read_card, save
+from imgcls.models.cards import load, open_run, read_card, save, temperature_of
 from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
 from imgcls.models.normalize import Normalize
 from imgcls.models.zoo import MissingWeights, create_model, default_size, list_models, minimum_size
@@ -30,11 +30,13 @@ __all__ = [
     "list_models",
     "load",
     "minimum_size",
+    "open_run",
     "parameter_count",
     "read_card",
     "save",
     "simple_cnn",
     "stages",
     "summary",
+    "temperature_of",
     "zfnet",
 ]

@@ -4,8 +4,10 @@ Preprocessing cannot drift from training: the card holds image size, channels, c
 the weights are taken only if they are the ones the card was written for.
 """
 
+import difflib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 
 from imgcls.models.anatomy import classifiers, head
 from imgcls.models.zoo import MissingWeights, create_model
+from imgcls.reproducibility import pick_device
 
 FORMAT = 1
 WEIGHTS, CARD = "weights.safetensors", "card.json"
@@ -152,6 +155,23 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
     return model.to(memory_format=torch.channels_last).eval(), card
 
 
+def open_run(run: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of a run on the device of this machine, in evaluation mode, and its card.
+
+    Raises:
+        MissingWeights: there is no such folder or no model in it; a run of a similar name beside it is suggested.
+        ValueError: what is there cannot be used.
+    """
+    run = Path(run)
+    try:
+        model, card = load(run)
+    except MissingWeights as error:
+        beside = [path.parent.name for path in run.parent.glob(f"*/{CARD}")]
+        close = difflib.get_close_matches(run.name, beside, n=1)
+        raise MissingWeights(f"{error}{f'; did you mean {str(run.parent / close[0])!r}?' if close else ''}") from error
+    return model.to(pick_device()), card
+
+
 def read_card(folder: str | Path) -> dict[str, Any]:
     """Read what `save` wrote about a model, without its weights.
 
@@ -181,6 +201,20 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         if not isinstance(card[key], kind):
             raise ValueError(f"{key!r} in {path} must be a {kind.__name__}, not {card[key]!r}; save the model anew")
     return card
+
+
+def temperature_of(card: Mapping[str, Any]) -> float:
+    """What the logits are divided by before the softmax; 1 where the card says nothing.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    value = card.get("temperature", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(
+            f"the card's temperature must be a positive number, not {value!r}; mend card.json or remove it"
+        )
+    return float(value)
 
 
 def transfer(model: nn.Module, folder: str | Path, card: Mapping[str, Any]) -> None:
