@@ -63,7 +63,7 @@ def test_scores_of_logits_against_their_formulas():
 
 @pytest.mark.parametrize("k", [1, 3, 40])
 def test_knn_against_brute_force(k, monkeypatch):
-    monkeypatch.setattr(openset, "CHUNK", 7)
+    monkeypatch.setattr(openset.scores, "CHUNK", 7)
     train, test = torch.randn(40, 5, generator=draws()), torch.randn(20, 5, generator=draws(1))
     expected = []
     for query in test.double().numpy():
@@ -379,9 +379,9 @@ def test_answers_and_weights_are_those_of_the_closed_form(world):
     weights = openset.eszsl((x - centre) / scale, train.labels, t[:SEEN], model.gamma, model.lam)
     expected = (test.images.double() - centre) / scale @ weights @ t.T
     assert torch.allclose(model.scores(test.images), expected, rtol=1e-6)
-    assert model.gamma in [len(x) * g for g in openset.STRENGTHS]
-    assert model.lam in [SEEN * g for g in openset.STRENGTHS]
-    assert len(model.trials) == len(openset.STRENGTHS) ** 2
+    assert model.gamma in [len(x) * g for g in openset.traits.STRENGTHS]
+    assert model.lam in [SEEN * g for g in openset.traits.STRENGTHS]
+    assert len(model.trials) == len(openset.traits.STRENGTHS) ** 2
 
 
 def test_penalties_and_calibration_do_not_see_what_is_unseen(world):
@@ -403,14 +403,16 @@ def test_held_out_classes_and_images_take_no_part_in_their_trial(world):
     traits, split, _ = world
     train = split(range(SEEN), 20, 3.0, 1)
     x, t = train.images.double(), torch.tensor(traits.to_numpy(float))[:SEEN]
-    folds = openset._folds(train.labels, SEEN, UNSEEN, seed=0)
+    folds = openset.traits._folds(train.labels, SEEN, UNSEEN, seed=0)
     assert sorted(torch.cat([held for held, _ in folds]).tolist()) == list(range(SEEN))
     assert [len(held) for held, _ in folds] == [3, 3, 3, 3]  # as 4 unseen are to 16 classes
     for held, aside in folds:
         assert train.labels[aside].bincount().tolist() == [4] * SEEN
         took_part = ~(aside | torch.isin(train.labels, held))
         changed = torch.where(took_part[:, None], x, x + 1000)
-        one, other = (next(openset._trial(z, train.labels, t, held, aside, (1.0,), (1.0,)))[2:] for z in (x, changed))
+        one, other = (
+            next(openset.traits._trial(z, train.labels, t, held, aside, (1.0,), (1.0,)))[2:] for z in (x, changed)
+        )
         shift = (other[0] - one[0]) - (other[0] - one[0])[:1]
         assert shift.abs().max() < 1e-6 * (other[0] - one[0]).abs().max()  # the same solution, on moved images
         assert len(one[0]) == int((~took_part).sum())
@@ -468,7 +470,7 @@ def test_traits_are_standardised_by_the_seen_classes_and_what_none_varies_is_lef
     first, last = (traits[:, 0] - 3) / np.sqrt(8 / 3), (traits[:, 2] - 2) / np.sqrt(8 / 3)
     length = (first**2 + last**2).sqrt()
     expected = torch.stack([first / length, torch.zeros(4), last / length], 1)
-    assert torch.allclose(openset._standardized(traits, 3), expected)
+    assert torch.allclose(openset.traits._standardized(traits, 3), expected)
 
 
 def test_harmonic_mean_by_hand_and_its_interval_by_simulation():

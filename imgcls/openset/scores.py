@@ -1,0 +1,174 @@
+"""Scores that tell unknown classes, higher for what looks more like something known, fitted on training features."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from sklearn.covariance import ledoit_wolf
+from torch import Tensor, nn
+
+from imgcls.evaluation import Features
+
+Detector = Callable[[Tensor], Tensor]  # features (N, D) -> scores float64 (N,)
+
+BASELINE = "max softmax"  # what every other score is measured against (Hendrycks and Gimpel 2017)
+NEIGHBOUR = 50  # Sun et al. 2022 on small images
+CHUNK = 1024  # images whose distances to all of training are in memory at once
+
+
+def max_softmax(logits: Tensor) -> Tensor:
+    """Probability of the predicted class, the baseline of Hendrycks and Gimpel 2017: (N, K) to float64 (N,)."""
+    return as_matrix(logits, "logits").softmax(dim=1).amax(dim=1)
+
+
+def max_logit(logits: Tensor) -> Tensor:
+    """The largest logit (Hendrycks et al. 2022), which the other classes do not normalise away: (N, K) to (N,)."""
+    return as_matrix(logits, "logits").amax(dim=1)
+
+
+def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Negative free energy, T · logsumexp(logits / T) (Liu et al. 2020): (N, K) to float64 (N,)."""
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature!r} is not above 0; 1 is the paper's choice")
+    return temperature * (as_matrix(logits, "logits") / temperature).logsumexp(dim=1)
+
+
+def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
+    """Minus the distance to the k-th nearest training feature, all features at length 1 (Sun et al. 2022).
+
+    Args:
+        train: training features (N, D).
+        k: which neighbour; at most the number of training features.
+    """
+    bank = F.normalize(as_matrix(train, "training features"), dim=1)
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k = {k} is no neighbour among {len(bank)} training features; choose 1 to {len(bank)}")
+
+    def score(features: Tensor) -> Tensor:
+        queries = F.normalize(as_matrix(features, "features", bank.shape[1]), dim=1)
+        nearest = [(chunk @ bank.T).topk(k, dim=1).values[:, -1] for chunk in queries.split(CHUNK)]
+        return -(2 - 2 * torch.cat(nearest)).clamp(min=0).sqrt()
+
+    return score
+
+
+def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -> Detector:
+    """Minus the squared Mahalanobis distance to the nearest class mean, one covariance for all (Lee et al. 2018).
+
+    Args:
+        train: training features (N, D).
+        labels: their classes, int64 (N,).
+        shrinkage: share of a multiple of the identity in the covariance; None lets Ledoit and Wolf (2004) choose,
+            who choose next to none where images outnumber dimensions. 0 is the paper's.
+
+    Raises:
+        ValueError: the covariance cannot be inverted, as without shrinkage on few images or constant features.
+    """
+    x = as_matrix(train, "training features")
+    classes, y = labels.cpu().unique(return_inverse=True)
+    means = torch.stack([x[y == c].mean(dim=0) for c in range(len(classes))])
+    within = x - means[y]
+    if shrinkage is None:
+        covariance = torch.from_numpy(ledoit_wolf(within.numpy(), assume_centered=True)[0])
+    else:
+        covariance = (1 - shrinkage) * within.T @ within / len(x)
+        covariance += shrinkage * within.square().mean() * torch.eye(x.shape[1], dtype=x.dtype)
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    if failed or root.diagonal().min() < 1e-7 * root.diagonal().max():
+        raise ValueError(
+            f"the covariance of {len(x)} features of {x.shape[1]} dimensions has no inverse; "
+            f"use a shrinkage between 0 and 1 instead of {shrinkage}, or None to have it chosen"
+        )
+    whitened = torch.linalg.solve_triangular(root, means.T, upper=False).T  # (K, D)
+
+    def score(features: Tensor) -> Tensor:
+        z = torch.linalg.solve_triangular(root, as_matrix(features, "features", len(root)).T, upper=False).T
+        exact = "donot_use_mm_for_euclid_dist"  # the other way loses half of the digits
+        return -torch.cdist(z, whitened, compute_mode=exact).amin(dim=1).square()
+
+    return score
+
+
+def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | None = None) -> Detector:
+    """Virtual-logit matching (Wang et al. 2022): energy minus what of a feature lies off the principal space.
+
+    The paper's probability of the virtual logit falls where this score rises. The origin is where all logits are 0,
+    and alpha makes the virtual logit of the training images as large on average as their largest logit.
+
+    Args:
+        train: training features (N, D).
+        weight: of the classifier (K, D).
+        bias: of the classifier (K,); None is 0.
+        dim: of the principal space; half of D without it, about the paper's share, or half of N where that is less.
+
+    Raises:
+        ValueError: the dimension is not between 0 and D, or training leaves no residual or no positive alpha.
+    """
+    x, w = as_matrix(train, "training features"), as_matrix(weight, "weight")
+    b = torch.zeros(len(w), dtype=torch.float64) if bias is None else bias.detach().cpu().double()
+    dim = min(x.shape) // 2 if dim is None else dim
+    if not 0 < dim < x.shape[1]:
+        raise ValueError(f"dim = {dim} leaves no residual of {x.shape[1]} features; choose 1 to {x.shape[1] - 1}")
+    # Trained rows nearly add up to 0: rounding of float32 weights must not count as a direction of its own.
+    origin = -torch.linalg.pinv(w, rtol=max(w.shape) * torch.finfo(torch.float32).eps) @ b
+    centred = x - origin
+    off = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, : x.shape[1] - dim]  # ascending: the least first
+    largest, residual = (x @ w.T + b).amax(dim=1).mean(), (centred @ off).norm(dim=1).mean()
+    if residual <= 1e-7 * centred.norm(dim=1).mean() or largest <= 0:
+        raise ValueError(
+            f"the training features have a mean residual of {residual:.3g} and a mean largest logit of {largest:.3g}, "
+            "but both must be positive: lower dim for the first; for the second take the mean over the classes off "
+            "weight and bias, which no softmax notices"
+        )
+    alpha = largest / residual
+
+    def score(features: Tensor) -> Tensor:
+        f = as_matrix(features, "features", x.shape[1])
+        return (f @ w.T + b).logsumexp(dim=1) - alpha * ((f - origin) @ off).norm(dim=1)
+
+    return score
+
+
+def fit_detectors(train: Features, classifier: nn.Linear, k: int | None = None) -> dict[str, Detector]:
+    """Every score by name as a function of features, the baseline first.
+
+    Args:
+        train: training features of the known classes, from `evaluation.features`.
+        classifier: the linear layer that gives their logits, such as `models.head(model)`.
+        k: neighbour of KNN; None is 50, or the size of the smallest class where that is less.
+    """
+    if not isinstance(classifier, nn.Linear) or classifier.in_features != train.images.shape[1]:
+        raise ValueError(
+            f"classifier is {classifier}, but must be linear on {train.images.shape[1]} features: give models.head of "
+            "the model whose models.backbone gave the features, or call the scores one by one"
+        )
+    weight = classifier.weight.detach().cpu().double()
+    bias = None if classifier.bias is None else classifier.bias.detach().cpu().double()
+    smallest = int(train.labels.unique(return_counts=True)[1].min())
+
+    def on_logits(score: Detector) -> Detector:
+        return lambda features: score(F.linear(as_matrix(features, "features", weight.shape[1]), weight, bias))
+
+    return {
+        BASELINE: on_logits(max_softmax),
+        "max logit": on_logits(max_logit),
+        "energy": on_logits(energy),
+        "KNN": knn(train.images, min(NEIGHBOUR, smallest) if k is None else k),
+        "Mahalanobis": mahalanobis(train.images, train.labels),
+        "ViM": vim(train.images, weight, bias),
+    }
+
+
+def unknown_scores(detectors: Mapping[str, Detector], features: Tensor) -> dict[str, Tensor]:
+    """What every detector says about the same features (N, D): name -> float64 (N,)."""
+    return {name: score(features) for name, score in detectors.items()}
+
+
+def as_matrix(values: Tensor, what: str, width: int | None = None) -> Tensor:
+    """Float64 on the CPU, checked to be (N, width) and finite."""
+    x = values.detach().cpu().double()
+    if x.ndim != 2 or not len(x) or (width is not None and x.shape[1] != width):
+        raise ValueError(f"{what} of shape {tuple(x.shape)}, expected (N, {width or 'D'}) with N at least 1")
+    if not x.isfinite().all():
+        raise ValueError(f"{int((~x.isfinite().all(dim=1)).sum())} of {len(x)} rows of the {what} are not finite")
+    return x
