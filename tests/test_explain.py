@@ -7,15 +7,7 @@ from torch import nn
 from imgcls import explain, models
 from imgcls.explain.shared import as_maps
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small images are faster without a team of threads."""
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class TinyNet(nn.Module):

@@ -14,14 +14,7 @@ from imgcls.explain import guided, scores
 from imgcls.reproducibility import derive_seed
 from imgcls.statistics import over_seeds
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def images(n=3, channels=3, height=32, width=32, seed=0):

@@ -26,15 +26,7 @@ TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
 FAMILIES = ("alexnet", "vgg11_bn", "vit_b_32", "wide_resnet50_2")
 LARGEST = 400e6  # parameters; the two above it need 5 GB each and half a minute
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Two images of 32 px are faster without a team of threads."""
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @contextmanager
