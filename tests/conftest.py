@@ -1,10 +1,14 @@
-"""What every test shares: a tiny learnable split, and folders of its own."""
+"""What tests share: a tiny learnable split, folders of their own, and what every figure must stand."""
 
+import io
 import os
+import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from imgcls import paths
@@ -57,6 +61,44 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def figure_of(drawing):
+    """The figure of what a function of `imgcls.plots` returns, which may be one of its panels."""
+    from matplotlib.figure import Figure
+
+    return drawing if isinstance(drawing, Figure) else drawing.figure
+
+
+def check_pages(light, dark):
+    """Two PNGs are one figure, on the background of the light page and on that of the dark one."""
+    from matplotlib.colors import to_hex
+
+    from imgcls import plots
+
+    pictures = [Image.open(io.BytesIO(png)).convert("RGB") for png in (light, dark)]
+    assert pictures[0].size == pictures[1].size
+    corners = [to_hex(np.array(picture.getpixel((0, 0))) / 255) for picture in pictures]
+    assert corners == [plots.LIGHT["surface"], plots.DARK["surface"]]
+    assert np.asarray(pictures[0]).mean() > 150 > 100 > np.asarray(pictures[1]).mean()
+
+
+def check_twin(draw):
+    """A figure is small, drawn without a warning, and has a dark twin without a light colour: it, and its PNG."""
+    from imgcls import plots
+    from imgcls.plots import display
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = figure_of(draw())
+        light = display.render(figure)
+        with plots.dark_twin(figure):
+            dark = display.render(figure)
+    check_pages(light, dark)
+    used = {colour for _, colour in Image.open(io.BytesIO(dark)).convert("RGB").getcolors(1 << 24)}
+    assert not used & {tuple(bytes.fromhex(colour[1:])) for colour in plots.LIGHT.values()}
+    assert len(light) < 40_000
+    return figure, light
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import check_pages, figure_of
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
@@ -123,10 +124,6 @@ def texts(drawing):
     return [artist.get_text().replace("\n", " ") for artist in found]
 
 
-def figure_of(drawing):
-    return drawing if isinstance(drawing, Figure) else drawing.figure
-
-
 def opened(png):
     return Image.open(io.BytesIO(png))
 
@@ -180,14 +177,8 @@ def test_show_publishes_one_bundle_with_the_text_alternative(published):
 def test_the_dark_twin_is_the_same_figure_on_a_dark_background(name, published):
     figure = figure_of(CHARTS[name]())
     plots.show(figure, alt="x")
-    light, dark = (
-        opened(base64.b64decode(published[0][0][kind])).convert("RGB")
-        for kind in ("image/png", "application/vnd.imgcls.dark+png")
-    )
-    assert light.size == dark.size
-    corners = [light.getpixel((0, 0)), dark.getpixel((0, 0))]
-    assert [to_hex(np.array(c) / 255) for c in corners] == [plots.LIGHT["surface"], plots.DARK["surface"]]
-    assert np.asarray(light).mean() > 150 > 100 > np.asarray(dark).mean()
+    kinds = ("image/png", "application/vnd.imgcls.dark+png")
+    check_pages(*(base64.b64decode(published[0][0][kind]) for kind in kinds))
 
 
 @pytest.mark.parametrize("name", ["confusion", "learning_curves", "mistakes"])

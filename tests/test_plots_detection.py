@@ -1,15 +1,10 @@
 """Figures of known against unknown show what the arrays say, light and dark."""
 
-import io
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from PIL import Image
+from conftest import check_twin
 
 from imgcls import plots
 from imgcls.plots import detection, display
@@ -28,26 +23,9 @@ FIGURES = {
 }
 
 
-def figure_of(drawing):
-    return drawing if isinstance(drawing, Figure) else drawing.figure
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_a_dark_twin_and_is_left_as_it_was(name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = figure_of(FIGURES[name]())
-        light = display.render(figure)
-        with plots.dark_twin(figure):
-            dark = display.render(figure)
-    pictures = [Image.open(io.BytesIO(png)).convert("RGB") for png in (light, dark)]
-    assert [to_hex(np.array(picture.getpixel((0, 0))) / 255) for picture in pictures] == [
-        plots.LIGHT["surface"],
-        plots.DARK["surface"],
-    ]
-    used = {colour for _, colour in pictures[1].getcolors(1 << 24)}
-    assert not used & {tuple(bytes.fromhex(colour[1:])) for colour in plots.LIGHT.values()}
-    assert len(light) < 40_000
+    figure, light = check_twin(FIGURES[name])
     assert display.render(figure) == light
 
 

@@ -1,17 +1,15 @@
 """Figures of searches and of runs side by side say what the data say, light and dark."""
 
-import io
-import warnings
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import check_twin, figure_of
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
 
 from imgcls import plots
 from imgcls.plots import display, searches
@@ -54,10 +52,6 @@ FIGURES = {
 }
 
 
-def figure_of(drawing):
-    return drawing if isinstance(drawing, Figure) else drawing.figure
-
-
 def legend(owner):
     return [text.get_text() for text in owner.get_legend().get_texts()]
 
@@ -81,22 +75,7 @@ def axis_labels(figure, k):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_a_dark_twin_and_is_left_as_it_was(name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = figure_of(FIGURES[name]())
-        light = display.render(figure)
-        with plots.dark_twin(figure):
-            dark = display.render(figure)
-    pictures = [Image.open(io.BytesIO(png)).convert("RGB") for png in (light, dark)]
-    assert pictures[0].size == pictures[1].size
-    assert [to_hex(np.array(picture.getpixel((0, 0))) / 255) for picture in pictures] == [
-        plots.LIGHT["surface"],
-        plots.DARK["surface"],
-    ]
-    assert np.asarray(pictures[0]).mean() > 150 > 100 > np.asarray(pictures[1]).mean()
-    used = {colour for _, colour in pictures[1].getcolors(1 << 24)}
-    assert not used & {tuple(bytes.fromhex(colour[1:])) for colour in plots.LIGHT.values()}
-    assert len(light) < 40_000
+    figure, light = check_twin(FIGURES[name])
     if name in ("parallel_coordinates", "predicted_shares"):  # those with a colour map and with stripes
         assert display.render(figure) == light
 
