@@ -1,4 +1,4 @@
-"""What tests share: a tiny learnable split, folders of their own, and what every figure must stand."""
+"""What tests share: a tiny learnable split, also as files, folders of their own, and what every figure must stand."""
 
 import io
 import os
@@ -38,6 +38,15 @@ def colour_split(n: int, seed: int, noise: int = 60, size: int = 8) -> TinySplit
     images = torch.randint(0, 256 - noise, (n, 3, size, size), generator=draws, dtype=torch.uint8)
     images[torch.arange(n), labels] += noise
     return TinySplit(images, labels, names=tuple(f"image-{i}" for i in range(n)))
+
+
+def write_photos(folder, split):
+    """A split as files, folder/class/number.png; returns the folder."""
+    for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+        target = folder / split.classes[label]
+        target.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(target / f"{i}.png")
+    return folder
 
 
 @pytest.fixture

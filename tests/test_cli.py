@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from conftest import colour_split
+from conftest import colour_split, write_photos
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -23,14 +23,8 @@ from imgcls.training import Recipe, fit, initialized
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Red, green and blue noise as files in train/class/image."""
-    folder = tmp_path_factory.mktemp("photos")
-    split = colour_split(240, seed=1, size=16, noise=90)
-    for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
-        target = folder / split.classes[label]
-        target.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(target / f"{i}.png")
-    return folder
+    """Red, green and blue noise."""
+    return write_photos(tmp_path_factory.mktemp("photos"), colour_split(240, seed=1, size=16, noise=90))
 
 
 def imgcls(*arguments, **options):

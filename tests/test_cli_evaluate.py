@@ -3,13 +3,13 @@
 import json
 import sys
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import typer
-from conftest import colour_split
-from PIL import Image
+from conftest import colour_split, write_photos
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
 from torch import nn
@@ -25,12 +25,8 @@ app.command()(evaluate)
 
 
 def write_pictures(folder, classes=CLASSES, count=60):
-    split = colour_split(count, seed=1, size=16, noise=90)
-    for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
-        target = folder / dict(zip(("red", "green", "blue"), classes[::-1], strict=True))[split.classes[label]]
-        target.mkdir(exist_ok=True, parents=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(target / f"{i}.png")
-    return folder
+    """Noise whose strongest channel is blue, green or red, in folders of these names."""
+    return write_photos(folder, replace(colour_split(count, seed=1, size=16, noise=90), classes=classes[::-1]))
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import shlex
 import sys
 
 import pytest
-from conftest import colour_split
-from PIL import Image
+from conftest import colour_split, write_photos
 
 from imgcls import cli, datasets
 from imgcls.cli.search import default_space, parse_space
@@ -17,13 +16,7 @@ from imgcls.training import Recipe
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    split = colour_split(240, seed=1, size=16, noise=60)
-    for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
-        target = folder / split.classes[label]
-        target.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(target / f"{i}.png")
-    return folder
+    return write_photos(tmp_path_factory.mktemp("photos"), colour_split(240, seed=1, size=16, noise=60))
 
 
 @pytest.fixture
