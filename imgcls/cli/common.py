@@ -1,4 +1,4 @@
-"""What several commands need: what answers are worth, and the way to say things."""
+"""What several commands need: the augmentation, what answers are worth, and the way to say things."""
 
 import difflib
 import math
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from imgcls.evaluation import Predictions
+from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
@@ -30,6 +31,11 @@ def some(names: Sequence[str], shown: int = 8) -> str:
     """The first names and how many more there are, for an error message."""
     rest = len(names) - shown
     return ", ".join(map(str, names[:shown])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def augmentation(size: int) -> tuple[Transform, ...]:
+    """What `train` does to its images unless told otherwise, and `search` too, so that its settings hold there."""
+    return RandomCrop(padding=size // 8), RandomHorizontalFlip()
 
 
 def worth(answers: Predictions, temperature: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from imgcls import datasets, paths
 from imgcls import search as studies
-from imgcls.cli.common import check_choice, say, some
+from imgcls.cli.common import augmentation, check_choice, say, some
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
 from imgcls.datasets import Splits
@@ -27,7 +27,6 @@ from imgcls.search.answers import apart
 from imgcls.search.loop import TRIALS
 from imgcls.search.sharing import check_storage, shown
 from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
-from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
 SCALES = ("log", "linear")
@@ -92,7 +91,7 @@ def search(
     minimum_size(model)  # refuses an unknown name before any image is decoded
     recipe = Recipe(
         epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
-        transforms=(RandomCrop(padding=size // 8), RandomHorizontalFlip()) if augment else (),
+        transforms=augmentation(size) if augment else (),
     )  # fmt: skip
     chosen = parse_space(space, model, size, recipe) if space else default_space(model, size, recipe)
     where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.journal")

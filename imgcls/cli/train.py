@@ -18,7 +18,7 @@ import typer
 from torch import nn
 
 from imgcls import datasets, models, openset, paths
-from imgcls.cli.common import worth
+from imgcls.cli.common import augmentation, worth
 from imgcls.datasets import Splits
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.models import create_model, minimum_size, parameter_count
@@ -39,7 +39,6 @@ from imgcls.training import (
 )
 from imgcls.training.loop import shares, steps_of
 from imgcls.training.processes import Team
-from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 KEEPS = 0.95  # share of the validation images that count as known
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of a trial before the run; it ends with the first step beyond either
@@ -79,7 +78,7 @@ def train(
     recipe = Recipe(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule, ema=ema,
         label_smoothing=label_smoothing, balanced_sampling=balanced,
-        transforms=(RandomCrop(padding=size // 8), RandomHorizontalFlip()) if augment else (),
+        transforms=augmentation(size) if augment else (),
     )  # fmt: skip
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
