@@ -354,6 +354,19 @@ def test_learning_curves_draw_both_measures_and_mark_the_best_epoch():
     assert loss.get_ylim()[1] > math.log(10)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.95])
+def test_a_level_below_or_above_the_curves_lies_in_the_panel_with_its_label(level):
+    runs = {"one": run([0.4, 0.6, 0.5])}
+    panel = plots.learning_curves(runs, accuracy_lines={"guessing": level}).axes[1]
+    without = plots.learning_curves(runs).axes[1].get_ylim()
+    low, high = panel.get_ylim()
+    assert low < level < high
+    assert (low == without[0], high == without[1]) == (level > 0.4, level < 0.6)  # moved only where it must be
+    panel.figure.draw_without_rendering()
+    [label] = [text for text in panel.texts if text.get_text() == "guessing"]
+    assert panel.bbox.y0 < label.get_window_extent().y0 < label.get_window_extent().y1 < panel.bbox.y1
+
+
 def test_of_equal_accuracies_the_epoch_with_the_lower_loss_is_marked_as_fit_keeps_it():
     history = run([0.2, 0.6, 0.6]).assign(val_loss=[1.0, 0.8, 0.5])
     [best] = [line for line in plots.learning_curves({"one": history}).axes[1].lines if line.get_markersize() == 9]

@@ -157,9 +157,10 @@ def learning_curves(
 
 
 def _level_lines(ax: Axes, lines: Mapping[str, float] | None) -> None:
-    bottom, top = ax.get_ylim()
     if lines:
-        ax.set_ylim(bottom, max(top, max(lines.values()) + 0.11 * (top - bottom)))
+        (bottom, top), levels = ax.get_ylim(), lines.values()
+        span = max(top, *levels) - min(bottom, *levels)
+        ax.set_ylim(min(bottom, min(levels) - 0.05 * span), max(top, max(levels) + 0.11 * span))  # labels stand above
     for label, level in (lines or {}).items():
         ax.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
         ax.annotate(
