@@ -80,7 +80,8 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
 
 def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos, tmp_path, monkeypatch):
     """Dropout draws from the global state: the weights must be those of `fit` alone, bit for bit."""
-    splits, recipe = datasets.load(photos, image_size=16), Recipe(epochs=1, batch_size=32, lr=0.05)
+    splits = datasets.load(photos, image_size=16, train_count=96)
+    recipe = Recipe(epochs=1, batch_size=32, lr=0.05, weight_decay=0.3)
     network = initialized(lambda: models.create_model("cifar_dropout", 3, image_size=16), seed=0)
     before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     assert 0 < _expected_seconds(network, splits, recipe, seed=0) < 60
@@ -90,6 +91,7 @@ def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos
     fit(network, splits.train, splits.val, recipe, seed=0)
 
     settings = ("--model", "cifar_dropout", "--size", "16", "--epochs", "1", "--batch-size", "32", "--no-augment")
+    settings += ("--train-count", "96", "--weight-decay", "0.3")
     monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), *settings, "--out", str(tmp_path)])
     with pytest.raises(SystemExit):
         cli.main()

@@ -55,10 +55,12 @@ def train(
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.05,
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
     schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
+    weight_decay: Annotated[float, typer.Option(help="On weights of two or more dimensions.")] = 5e-4,
     ema: Annotated[float, typer.Option(help="Decay per step of averaged weights; 0 averages nothing.")] = 0.0,
     label_smoothing: Annotated[float, typer.Option(help="Share of a target that goes to all classes.")] = 0.0,
     balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
     augment: Annotated[bool, typer.Option(help="Random crop and horizontal flip.")] = True,
+    train_count: Annotated[int | None, typer.Option(help="Use only so many training images.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the first weights, the order and the augmentation.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; build/runs/<data>-<model> if left out.")] = None,
     processes: Annotated[int, typer.Option(help="Processes on this machine that share each batch.")] = 1,
@@ -76,14 +78,14 @@ def train(
       imgcls train menagerie/cifar_ten --model cifar_dropout --size 32 --processes 2
     """  # noqa: D301 - \b keeps the lines of the examples
     recipe = Recipe(
-        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule, ema=ema,
-        label_smoothing=label_smoothing, balanced_sampling=balanced,
+        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule,
+        weight_decay=weight_decay, ema=ema, label_smoothing=label_smoothing, balanced_sampling=balanced,
         transforms=augmentation(size) if augment else (),
     )  # fmt: skip
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     minimum_size(model)  # refuses an unknown name before any image is decoded
-    splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
+    splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed, train_count=train_count)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     network = _network(model, splits, seed, pretrained)
     if processes > 1 and "WORLD_SIZE" not in os.environ:
@@ -94,6 +96,7 @@ def train(
     if team.first and team.size == 1:
         _print_plan(splits, model, network, recipe, 1, f", {_about(_expected_seconds(network, splits, recipe, seed))}")
     config = asdict(recipe) | {"data": data, "model": model, "size": size, "seed": seed, "processes": team.size}
+    config["train_count"] = train_count
     opened = []
     team.from_first(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
     with opened[0] if team.first else contextlib.nullcontext() as tracking:
