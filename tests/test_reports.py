@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -657,8 +658,9 @@ def run_failing(root, name):
     arguments += ["--timeout", "5"] if name == "03_hangs" else []
     environment = {**os.environ, "IMGCLS_ROOT": str(root)} | ({"HOME": "/nonexistent"} if name == "01_raises" else {})
     process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY
-    )
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+    )  # fmt: skip
     if name == "07_interrupted":
         log = root / "build/executed/default" / f"{name}.log"
         while process.poll() is None and not (log.exists() and "go" in log.read_text().split()):
