@@ -5,6 +5,7 @@ import stat
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -758,3 +759,27 @@ def test_exported_pictures_are_read_back_pixel_for_pixel(channels, tmp_path):
         assert path.parent.name == split.classes[label]
     with pytest.raises(FileExistsError):
         datasets.export(split.subset([3]), tmp_path / "made")
+
+
+def test_joined_splits_keep_their_order_and_move_the_second_labels_on():
+    pair, other = (datasets.load(name, image_size=16, train_count=12) for name in
+                   ("menagerie/fox_elephant", "menagerie/cifar_ten"))  # fmt: skip
+    both = datasets.joined(pair.train, other.train)
+    assert both.classes == pair.classes + other.classes
+    assert both.names == pair.train.names + other.train.names
+    n = len(pair.train)
+    assert torch.equal(both.images[:n], pair.train.images)
+    assert torch.equal(both.images[n:], other.train.images)
+    assert torch.equal(both.masks[n:], other.train.masks)
+    said = [both.classes[label] for label in both.labels]
+    assert said == [one.classes[label] for one in (pair.train, other.train) for label in one.labels]
+    assert both.sizes is None
+    assert datasets.joined(pair.train, replace(other.train, masks=None)).masks is None
+
+
+def test_splits_that_share_a_class_or_differ_in_size_are_not_joined():
+    small, large = (datasets.load("menagerie/fox_elephant", image_size=size, train_count=4).train for size in (16, 24))
+    with pytest.raises(datasets.DataError, match="'arctic fox' is a class of both splits"):
+        datasets.joined(small, small)
+    with pytest.raises(datasets.DataError, match=r"images of \(3, 16, 16\) and of \(3, 24, 24\)"):
+        datasets.joined(small, replace(large, classes=("a", "b")))

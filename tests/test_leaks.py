@@ -10,8 +10,8 @@ from imgcls import paths
 NOTEBOOK = paths.NOTEBOOKS / "02_forty_species.ipynb"
 HARMLESS = {"classes"}  # names of species are no pictures; `len` of a split is none either
 DECIDED = {
-    "weights", "steps", "repaired", "model", "raced", "body", "train_features", "val_features", "detectors",
-    "thresholds", "detector", "keep", "temperature", "calibrated", "guesser", "traits",
+    "weights", "learn", "steps", "repaired", "answering", "model", "full_head", "raced", "body", "train_features",
+    "val_features", "detectors", "thresholds", "detector", "keep", "temperature", "calibrated", "guesser", "traits",
 }  # fmt: skip
 """What is trained, fitted or chosen, and must not know any picture of an unknown species."""
 ASSIGNS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)

@@ -691,3 +691,23 @@ def test_timm_weights_missing_and_found(monkeypatch):
     assert model.normalize.mean.tolist() == pytest.approx(list(config.mean))
     with pytest.raises(models.MissingWeights, match="no pretrained weights for 'timm:botnet50ts_256'"):
         models.create_model("timm:botnet50ts_256", 3, weights="imagenet")
+
+
+@pytest.mark.parametrize("name", ["simple_cnn", "resnet18", "vgg11"])
+def test_a_narrowed_model_gives_the_first_outputs_and_shares_all_other_weights(name):
+    model = models.create_model(name, 7, image_size=32).eval()
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    fewer = models.narrowed(model, 3)
+    with torch.inference_mode():
+        assert torch.equal(fewer(images), model(images)[:, :3])
+    assert models.head(model).out_features == 7
+    own = {id(p) for p in fewer.parameters()} - {id(p) for p in model.parameters()}
+    assert own == {id(p) for p in models.head(fewer).parameters()}
+    for outputs in (0, 8):
+        with pytest.raises(ValueError, match=f"{outputs} outputs were asked of 7; choose 1 to 7"):
+            models.narrowed(model, outputs)
+
+
+def test_what_has_no_single_linear_head_is_not_narrowed():
+    with pytest.raises(ValueError, match="only a single linear layer can be narrowed"):
+        models.narrowed(models.create_model("squeezenet1_1", 3, image_size=32), 2)

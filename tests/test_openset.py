@@ -151,6 +151,27 @@ def test_logit_scores_go_through_the_classifier_and_double_precision(trained):
     assert all(not score.requires_grad for score in scores.values())
 
 
+def test_known_odds_are_those_of_the_softmax_and_order_images_as_its_sum_does():
+    logits = 3 * torch.randn(50, 7, generator=draws())
+    p = logits.double().softmax(dim=1)[:, :4].sum(dim=1)
+    assert torch.allclose(openset.known_odds(logits, 4), (p / (1 - p)).log(), rtol=1e-10)
+    for known in (0, 7):
+        with pytest.raises(ValueError, match=f"known = {known} of 7 classes; choose 1 to 6"):
+            openset.known_odds(logits, known)
+
+
+def test_classes_learnt_beside_the_known_ones_make_known_odds_and_change_no_other_score(trained):
+    train, classifier, known, unknown = trained
+    wide = nn.Linear(DIM, SEEN + 2)
+    with torch.no_grad():
+        wide.weight[:SEEN], wide.bias[:SEEN] = classifier.weight, classifier.bias
+    alone, beside = openset.fit_detectors(train, classifier), openset.fit_detectors(train, wide, known=SEEN)
+    assert list(beside) == [*alone, "known odds"]
+    x = torch.cat([known.images, unknown.images])
+    assert all(torch.equal(alone[name](x), beside[name](x)) for name in alone)
+    assert torch.allclose(beside["known odds"](x), openset.known_odds(wide(x), SEEN), atol=1e-4)
+
+
 def test_an_image_is_scored_alone_so_that_unknown_ones_change_nothing(trained):
     train, classifier, known, unknown = trained
     detectors = openset.fit_detectors(train, classifier)

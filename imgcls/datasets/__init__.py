@@ -5,14 +5,12 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from imgcls import decoding, menagerie, paths
 from imgcls.datasets import cache as _cache
@@ -30,6 +28,7 @@ from imgcls.datasets.sources import (
     pictures,
     stamp,
 )
+from imgcls.datasets.splits import NAMES, SIZE_COLUMNS, Split, Splits, export, joined, size_summary
 
 __all__ = [
     "EXTENSIONS",
@@ -47,87 +46,19 @@ __all__ = [
     "generated",
     "generated_checks",
     "imbalanced",
+    "joined",
     "load",
     "pictures",
     "prepare",
     "statistics",
 ]
 
-NAMES = ("train", "val", "test")
 GENERATED_BATCH = 1024
 LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as Pillow has them
 
 
 class UnknownDataset(DataError):
     """A name or path that leads to no data; the message lists what there is and how to bring more."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Split:
-    """The images of one split in memory or mapped into it; `names` tells each apart, e.g. test/cat/0001.jpg."""
-
-    images: torch.Tensor  # uint8 (N, C, H, W)
-    labels: torch.Tensor  # int64 (N,)
-    masks: torch.Tensor | None  # bool (N, H, W), of generated images
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    sizes: torch.Tensor | None = None  # int64 (N, 2), original width and height of real images
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"Split({len(self)} images {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
-
-    def subset(self, indices: Sequence[int] | torch.Tensor | np.ndarray | slice) -> "Split":
-        """Some of the images, by index, boolean mask or slice; the classes stay."""
-        if not isinstance(indices, slice):
-            indices = torch.as_tensor(indices)
-            indices = indices if indices.dtype == torch.bool else indices.long()  # an empty list would be float
-        index = torch.arange(len(self))[indices]
-        return Split(
-            self.images[index],
-            self.labels[index],
-            None if self.masks is None else self.masks[index],
-            tuple(self.names[i] for i in index.tolist()),
-            self.classes,
-            None if self.sizes is None else self.sizes[index],
-        )
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Splits:
-    """A data set, split: train to learn from, val to choose by, test to be looked at once."""
-
-    train: Split
-    val: Split
-    test: Split
-    classes: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
-    fingerprint: str
-    name: str
-    kind: str  # "generated" | "real"
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{name} {len(split)}" for name, split in self.items())
-        shape = tuple(self.train.images.shape[1:])
-        return (
-            f"Splits({self.name!r}, {self.kind}, {counts}, {len(self.classes)} classes, images {shape}, "
-            f"left out {len(self.left_out)}, fingerprint {self.fingerprint})"
-        )
-
-    def items(self) -> tuple[tuple[str, Split], ...]:
-        """(name, split) of train, val and test."""
-        return tuple((name, getattr(self, name)) for name in NAMES)
-
-    @property
-    def sizes(self) -> pd.DataFrame:
-        """Smallest, median and largest original width and height in pixels, for each split."""
-        rows = {}
-        for name, split in self.items():
-            if split.sizes is not None and len(split):
-                rows[name] = _size_summary(split.sizes)
-        return pd.DataFrame.from_dict(rows, orient="index", columns=_SIZE_COLUMNS)
 
 
 # ------------------------------------------------------------------ load
@@ -482,13 +413,6 @@ def _indices(subset: str, split: str, wanted: torch.Tensor, size: int, count: in
 
 # ------------------------------------------------------------------ questions to the data
 
-_SIZE_COLUMNS = [f"{side}_{what}" for side in ("width", "height") for what in ("min", "median", "max")]
-
-
-def _size_summary(sizes: torch.Tensor) -> list[int]:
-    ordered = sizes.sort(dim=0).values  # (N, 2)
-    return torch.stack([ordered[0], ordered[len(ordered) // 2], ordered[-1]], dim=1).flatten().tolist()
-
 
 def statistics(split: Split) -> dict:
     """Mean and standard deviation (of all pixels, biased) of each channel, counts and original sizes.
@@ -509,7 +433,7 @@ def statistics(split: Split) -> dict:
     per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
     sizes = None
     if split.sizes is not None:
-        sizes = dict(zip(_SIZE_COLUMNS, _size_summary(split.sizes), strict=True))
+        sizes = dict(zip(SIZE_COLUMNS, size_summary(split.sizes), strict=True))
     return {
         "count": len(split),
         "per_class": dict(zip(split.classes, per_class, strict=True)),
@@ -539,25 +463,6 @@ def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Spli
         drawn = sorted(mine, key=lambda i: _lot(seed, split.names[i]))
         keep[drawn[max(1, round(share * len(mine))) :]] = False
     return split.subset(keep)
-
-
-def export(split: Split, folder: str | Path) -> list[Path]:
-    """Write the images as PNG files, folder/class/name.png, which `load` reads again; returns the paths in order.
-
-    The slashes of a name become dashes: test/cat/0001.jpg is written as cat/test-cat-0001.png.
-
-    Raises:
-        FileExistsError: a file is there already; nothing is written over.
-    """
-    written = []
-    for image, label, name in zip(split.images, split.labels.tolist(), split.names, strict=True):
-        path = Path(folder, split.classes[label], "-".join(PurePosixPath(name).with_suffix(".png").parts))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = image.permute(1, 2, 0).numpy()  # (H, W, C)
-        with path.open("xb") as file:
-            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
-        written.append(path)
-    return written
 
 
 def class_counts(splits: Splits) -> pd.DataFrame:

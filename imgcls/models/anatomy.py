@@ -54,6 +54,25 @@ def backbone(model: nn.Module) -> nn.Module:
     return body
 
 
+def narrowed(model: nn.Module, outputs: int) -> nn.Module:
+    """The model with only its first outputs; all other weights and buffers stay shared.
+
+    Raises:
+        ValueError: it has fewer outputs, or not one linear layer for a head.
+    """
+    layer = head(model)
+    if not isinstance(layer, nn.Linear) or len(classifiers(model)) > 1:
+        raise ValueError(f"the head is {layer}; only a single linear layer can be narrowed")
+    if not 1 <= outputs <= layer.out_features:
+        raise ValueError(f"{outputs} outputs were asked of {layer.out_features}; choose 1 to {layer.out_features}")
+    fewer = nn.Linear(layer.in_features, outputs, bias=layer.bias is not None).to(layer.weight)
+    fewer.weight.data = layer.weight.detach()[:outputs].clone()
+    if layer.bias is not None:
+        fewer.bias.data = layer.bias.detach()[:outputs].clone()
+    memo = {id(t): t for t in (*model.parameters(), *model.buffers())} | {id(layer): fewer}
+    return copy.deepcopy(model, memo).train(model.training)
+
+
 # ------------------------------------------------------------------ stages and freezing
 def stages(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The backbone as a list of (name, module), first to last: the units that `freeze` counts.

@@ -1,6 +1,7 @@
 """Scores that tell unknown classes, higher for what looks more like something known, fitted on training features."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,23 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     if not temperature > 0:
         raise ValueError(f"temperature {temperature!r} is not above 0; 1 is the paper's choice")
     return temperature * (as_matrix(logits, "logits") / temperature).logsumexp(dim=1)
+
+
+def known_odds(logits: Tensor, known: int) -> Tensor:
+    """Log odds that an image is of one of the known classes and not of the others that the network was shown.
+
+    Outlier exposure (Hendrycks et al. 2019) with the outliers as classes of their own: the probabilities of the first
+    `known` classes against all the rest, (N, K) to float64 (N,).
+
+    Raises:
+        ValueError: no class would be left on one of the sides.
+    """
+    z = as_matrix(logits, "logits")
+    if not 0 < known < z.shape[1]:
+        raise ValueError(
+            f"known = {known} of {z.shape[1]} classes; choose 1 to {z.shape[1] - 1}, so that others remain"
+        )
+    return z[:, :known].logsumexp(dim=1) - z[:, known:].logsumexp(dim=1)
 
 
 def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
@@ -129,27 +147,32 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
     return score
 
 
-def fit_detectors(train: Features, classifier: nn.Linear, k: int | None = None) -> dict[str, Detector]:
+def fit_detectors(
+    train: Features, classifier: nn.Linear, k: int | None = None, known: int | None = None
+) -> dict[str, Detector]:
     """Every score by name as a function of features, the baseline first.
 
     Args:
         train: training features of the known classes, from `evaluation.features`.
         classifier: the linear layer that gives their logits, such as `models.head(model)`.
         k: neighbour of KNN; None is 50, or the size of the smallest class where that is less.
+        known: how many outputs are of known classes, which come first, where the network learnt other classes
+            beside them: there is "known odds" then, and all other scores look at the known ones alone.
     """
     if not isinstance(classifier, nn.Linear) or classifier.in_features != train.images.shape[1]:
         raise ValueError(
             f"classifier is {classifier}, but must be linear on {train.images.shape[1]} features: give models.head of "
             "the model whose models.backbone gave the features, or call the scores one by one"
         )
-    weight = classifier.weight.detach().cpu().double()
-    bias = None if classifier.bias is None else classifier.bias.detach().cpu().double()
+    weights = classifier.weight.detach().cpu().double()
+    biases = None if classifier.bias is None else classifier.bias.detach().cpu().double()
+    weight, bias = weights[:known], biases if biases is None else biases[:known]
     smallest = int(train.labels.unique(return_counts=True)[1].min())
 
-    def on_logits(score: Detector) -> Detector:
+    def on_logits(score: Detector, weight: Tensor = weight, bias: Tensor | None = bias) -> Detector:
         return lambda features: score(F.linear(as_matrix(features, "features", weight.shape[1]), weight, bias))
 
-    return {
+    detectors = {
         BASELINE: on_logits(max_softmax),
         "max logit": on_logits(max_logit),
         "energy": on_logits(energy),
@@ -157,6 +180,9 @@ def fit_detectors(train: Features, classifier: nn.Linear, k: int | None = None) 
         "Mahalanobis": mahalanobis(train.images, train.labels),
         "ViM": vim(train.images, weight, bias),
     }
+    if known is not None:
+        detectors["known odds"] = on_logits(partial(known_odds, known=known), weights, biases)
+    return detectors
 
 
 def unknown_scores(detectors: Mapping[str, Detector], features: Tensor) -> dict[str, Tensor]:

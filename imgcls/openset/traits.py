@@ -163,10 +163,11 @@ def _trial(
     known, others = (x[learn] - centre) / scale, (x[~learn] - centre) / scale
     gram, cross = _moments(known, y[learn], t[: len(rest)])
     traits_gram = t[: len(rest)].T @ t[: len(rest)]
+    sides = {lam: _ridge(traits_gram, lam * len(rest), t.T) for lam in lams}  # (A, K); the dear part with many traits
     for gamma in gammas:
         projected = others @ _ridge(gram, gamma * len(known), cross)  # (N, A)
-        for lam in lams:
-            yield gamma, lam, projected @ _ridge(traits_gram, lam * len(rest), t.T), y[~learn], len(rest)
+        for lam, side in sides.items():
+            yield gamma, lam, projected @ side, y[~learn], len(rest)
 
 
 def _standardized(traits: Tensor, seen: int) -> Tensor:
