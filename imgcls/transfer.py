@@ -22,7 +22,7 @@ from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 SOURCE = "menagerie/source"
 SIDE = 64  # pixels
 RECIPE = Recipe(
-    epochs=4, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
+    epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 
