@@ -101,6 +101,40 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
     return Interval(float(runs.mean()), float(runs.mean() - half), float(runs.mean() + half), int(runs.size))
 
 
+def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean accuracy of b minus that of a, both trained from the same seeds and asked about the same images.
+
+    Another seed would have moved the difference, and so would other images: the interval holds both, each as the
+    variance of a mean (over seeds, and over images), added up. What a single image does in a single run counts in both,
+    so the interval is rather too wide. Student's t has the degrees of freedom of the sum (Satterthwaite 1946).
+
+    Args:
+        correct_a: Whether each run of a was right on each image, bool (seeds, N).
+        correct_b: The same for b, seeds and images in the same order.
+        confidence: Level of the interval.
+
+    Returns:
+        The difference with its limits; `n` counts the seeds.
+
+    Raises:
+        ValueError: the two do not have the same seeds and images, or there are fewer than two of either.
+    """
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
+        raise ValueError(
+            f"a comparison over seeds needs (seeds, images) twice, at least two of both; got {a.shape} and {b.shape}"
+        )
+    gains = b.astype(float) - a
+    means = gains.mean(axis=1), gains.mean(axis=0)  # of each seed, of each image
+    variances = np.array([values.var(ddof=1) / values.size for values in means])
+    value, total = float(gains.mean()), variances.sum()
+    if not total:
+        return Interval(value, value, value, len(a))
+    freedom = total**2 / (variances**2 / [values.size - 1 for values in means]).sum()
+    half = stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(total)
+    return Interval(value, float(value - half), float(value + half), len(a))
+
+
 def selection_optimism(correct: ArrayLike, draws: int = 1000, seed: int = 0) -> Interval:
     """How much choosing the best epoch on the very images one reports flatters the accuracy.
 

@@ -202,6 +202,21 @@ def test_errors_name_value_and_choices():
         explain.first_filters(nn.Linear(2, 2))
 
 
+def test_filters_of_every_layer_are_means_over_what_comes_in():
+    model = models.create_model("configurable_cnn", 3, layers=3, filters=4, organisation=2.0, image_size=16)
+    found = explain.layer_filters(model)
+    names = [f"network.features.block{i}.0" for i in (1, 2, 3)]
+    assert {name: tuple(filters.shape) for name, filters in found.items()} == dict(
+        zip(names, [(4, 3, 3, 3), (8, 1, 3, 3), (16, 1, 3, 3)], strict=True)
+    )
+    assert torch.equal(found[names[0]], explain.first_filters(model))
+    means = dict(model.named_modules())[names[1]].weight.detach().mean(1)
+    low, high = means.amin((1, 2), keepdim=True), means.amax((1, 2), keepdim=True)
+    torch.testing.assert_close(found[names[1]][:, 0], (means - low) / (high - low))
+    with pytest.raises(ValueError, match="no convolution"):
+        explain.layer_filters(nn.Linear(2, 2))
+
+
 def test_first_filters_are_scaled_one_by_one():
     model = models.create_model("resnet18", 3, in_channels=1)
     filters = explain.first_filters(model)

@@ -46,6 +46,22 @@ def shown(figure):
     return [np.asarray(image.get_array()) for image in figure.axes[0].get_images()]
 
 
+def test_filter_sheets_draw_the_first_of_each_layer_under_its_name():
+    colour, grey = torch.rand(4, 3, 3, 3), torch.rand(70, 1, 3, 3)
+    figure = explanations.filter_sheets({"one": colour, "two": grey}, columns=8, most=20)
+    ax, drawn = figure.axes[0], shown(figure)
+    assert texts(ax) == ["one: 4 filters", "two: 20 of 70 filters"]
+    assert len(drawn) == 4 + 20
+    assert np.abs(drawn[1] - 255 * colour[1].permute(1, 2, 0).numpy()).max() <= 0.5
+    assert np.abs(drawn[4 + 19] - 255 * grey[19, 0].numpy()).max() <= 0.5
+    boxes = [image.get_extent() for image in ax.get_images()]
+    assert max(right for _, right, *_ in boxes) <= figure.get_size_inches()[0] + 1e-6
+    assert max(bottom for *_, bottom, _ in boxes) <= figure.get_size_inches()[1] + 1e-6
+    assert len({(round(left, 3), round(top, 3)) for left, _, _, top in boxes}) == 24
+    with pytest.raises(ValueError, match="filter_sheets: no layers to draw"):
+        explanations.filter_sheets({})
+
+
 def test_guided_grid_cuts_picture_and_gradient_at_the_same_box():
     images, gradients = pictures(), torch.randn(6, 3, 16, 16)
     gradients[:, :, :2] = 100  # outside of the boxes: must not set the scale

@@ -15,6 +15,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -241,6 +243,17 @@ def test_a_result_is_what_the_design_says(tree):
     assert validate(content, "05_good") == []
     assert "| 80.0 % | – | – | 86.0 % [85.0, 87.0] |" in report.claims_table().data
     assert "empty \\| file" in report.provenance().data
+
+
+def test_a_result_holds_whole_tables(tree):
+    result = make_result()
+    frame = pd.DataFrame({"number": [0, 1], "value": [0.5, float("nan")], "on": [True, False], "name": ["a", None]})
+    result.table("trials", frame.assign(spent=np.array([1, 2], dtype=np.int32)))
+    rows = json.loads(json.dumps(result.content["tables"]["trials"], allow_nan=False))
+    assert rows == [
+        {"number": 0, "value": 0.5, "on": True, "name": "a", "spent": 1},
+        {"number": 1, "value": None, "on": False, "name": None, "spent": 2},
+    ]
 
 
 def test_an_interval_over_seeds_is_shown_within_what_a_share_can_be(tree):

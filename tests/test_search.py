@@ -53,6 +53,23 @@ def test_the_best_trial_is_the_best_on_validation_and_can_be_trained_again(tiny)
     assert found.sum() == pytest.approx(1)
 
 
+def test_a_space_may_switch_the_augmentation_off(tiny):
+    class Count:
+        calls = 0
+
+        def __call__(self, images, generator):
+            type(self).calls += 1
+            return images
+
+    recipe = replace(RECIPE, epochs=1, transforms=(Count(),))
+    study = search(CREATE, *tiny, recipe, {"augment": (True, False)}, trials=6, prune=False, sampler="random")
+    switched = [t.params["augment"] for t in study.trials]
+    assert set(switched) == {True, False}
+    assert Count.calls == sum(switched) * (len(tiny[0]) // recipe.batch_size)
+    for trial in study.trials:
+        assert recipe_of(trial, recipe) == (recipe if trial.params["augment"] else replace(recipe, transforms=()), {})
+
+
 def test_training_loss_chooses_another_when_the_labels_of_validation_disagree(tiny):
     """Selecting by the wrong quantity is caught: what fits the training labels best is worst on shifted ones."""
     train, val = tiny

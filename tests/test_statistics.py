@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from imgcls.statistics import Interval, mcnemar, over_seeds, selection_optimism, wilson
+from imgcls.statistics import Interval, mcnemar, over_seeds, paired_over_seeds, selection_optimism, wilson
 
 
 def test_wilson_against_its_closed_form():
@@ -79,3 +80,44 @@ def test_selection_optimism_is_zero_for_one_epoch_and_positive_for_many_equals()
     assert selection_optimism(many).value == pytest.approx(expected, rel=0.25)
     with pytest.raises(ValueError, match="shape"):
         selection_optimism([True, False])
+
+
+def draws_of_two(rng, seeds, images, gain, seed_sd, image_sd):
+    """Runs of a and b whose chance of being right moves with the seed, and with what each image is to b."""
+    ease = rng.uniform(0.2, 0.8, images)
+    a = ease + np.zeros((seeds, 1))
+    b = ease + gain + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, image_sd, images)
+    return rng.random((seeds, images)) < a, rng.random((seeds, images)) < b
+
+
+@pytest.mark.parametrize(("seed_sd", "image_sd"), [(0.0, 0.0), (0.03, 0.0), (0.0, 0.15), (0.02, 0.1)])
+def test_a_comparison_over_seeds_covers_the_truth_at_least_as_often_as_it_says(seed_sd, image_sd):
+    rng = np.random.default_rng(1)
+    found = [paired_over_seeds(*draws_of_two(rng, 3, 300, 0.02, seed_sd, image_sd)) for _ in range(600)]
+    covered = np.mean([one.low <= 0.02 <= one.high for one in found])
+    assert covered > 0.93
+    assert np.mean([one.value for one in found]) == pytest.approx(0.02, abs=0.005)
+
+
+def test_a_comparison_over_seeds_against_its_formula_by_hand():
+    a = np.zeros((2, 4), bool)
+    b = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], bool)
+    found = paired_over_seeds(a, b)
+    # Means of the seeds .5 .25, of the images 1 .5 0 0; variances of their means:
+    seeds, images = 0.03125 / 2, 0.2291666667 / 4
+    freedom = (seeds + images) ** 2 / (seeds**2 / 1 + images**2 / 3)
+    assert freedom == pytest.approx(3.98, abs=0.01)
+    assert found.value == pytest.approx(0.375)
+    quantile = stats.t.ppf(0.975, freedom)
+    assert found.high - found.value == pytest.approx(quantile * np.sqrt(seeds + images), rel=1e-6)
+    assert found.n == 2
+
+
+def test_a_comparison_over_seeds_needs_seeds_and_the_same_images():
+    same = np.ones((2, 5), bool)
+    assert paired_over_seeds(same, same) == Interval(0.0, 0.0, 0.0, 2)
+    for other in (np.ones((1, 5), bool), np.ones((2, 4), bool), np.ones(5, bool)):
+        with pytest.raises(ValueError, match="at least two of both"):
+            paired_over_seeds(other, same)
+    with pytest.raises(ValueError, match="at least two of both"):
+        paired_over_seeds(same[:1], same[:1])

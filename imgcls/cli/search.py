@@ -23,7 +23,7 @@ from imgcls.datasets import Splits
 from imgcls.models import create_model, minimum_size
 from imgcls.models.zoo import did_you_mean
 from imgcls.search import SAMPLERS, Between, Space, Value
-from imgcls.search.answers import apart
+from imgcls.search.answers import AUGMENT, apart
 from imgcls.search.loop import TRIALS
 from imgcls.search.sharing import check_storage, shown
 from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
@@ -178,6 +178,7 @@ def _defaults(model: str) -> dict[str, Any]:
     return {
         **{name: value for name, value in scalar.items() if name not in given},
         "patience": 1, "clip_norm": 1.0,  # None unless they are searched
+        AUGMENT: True,
         **{name: value for name, value in network.items() if name not in recipe},
     }  # fmt: skip
 

@@ -90,7 +90,26 @@ def first_filters(model: nn.Module) -> Tensor:
     conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is None:
         raise ValueError(f"{type(model).__name__} has no convolution, hence no filters to show")
-    filters = conv.weight.detach().float().cpu()
+    return _own_range(conv.weight)
+
+
+def layer_filters(model: nn.Module) -> dict[str, Tensor]:
+    """The filters of every convolution by the layer's name, first to last, each scaled on its own from 0 to 1.
+
+    Those of the first layer keep their channels, (F, C, h, w). Of a deeper one each filter is the mean over its input
+    channels, (F, 1, h, w), which is all that a picture can show of it.
+    """
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no convolution, hence no filters to show")
+    (first, stem), *deeper = layers
+    return {first: _own_range(stem.weight)} | {
+        name: _own_range(conv.weight.mean(1, keepdim=True)) for name, conv in deeper
+    }
+
+
+def _own_range(weights: Tensor) -> Tensor:
+    filters = weights.detach().float().cpu()
     low, high = filters.amin((1, 2, 3), keepdim=True), filters.amax((1, 2, 3), keepdim=True)
     return (filters - low) / (high - low).clamp(min=1e-12)
 

@@ -10,6 +10,7 @@ from imgcls.models.anatomy import (
     parameter_count,
     stages,
     summary,
+    trainable_parts,
 )
 from imgcls.models.cards import load, open_run, read_card, save, temperature_of
 from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
@@ -40,5 +41,6 @@ __all__ = [
     "stages",
     "summary",
     "temperature_of",
+    "trainable_parts",
     "zfnet",
 ]

@@ -102,22 +102,7 @@ def freeze(model: nn.Module, trainable: str | int = "head") -> nn.Module:
     Raises:
         ValueError: another word, or a number of stages that the model does not have.
     """
-    network, parts = _network(model), _groups(_network(model))
-    if isinstance(trainable, bool) or not (
-        trainable in ("head", "all") or (isinstance(trainable, int) and 1 <= trainable <= len(parts))
-    ):
-        raise ValueError(
-            f"trainable={trainable!r}; choose 'head', 'all' or a number of stages from 1 to {len(parts)} "
-            f"({', '.join(name for name, _ in stages(model))})"
-        )
-    modules = list(network.modules())
-    if trainable == "head":
-        live = {m for layer in classifiers(model) for m in layer.modules()}
-    elif trainable in ("all", len(parts)):
-        live = set(modules)
-    else:
-        # Containers of the first live module stand before it, so tokens and position tables stay frozen.
-        live = set(modules[modules.index(parts[-trainable][1][0]) :])
+    live, modules = _live(model, trainable), list(_network(model).modules())
     for module in modules:
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(module in live)
@@ -129,6 +114,44 @@ def freeze(model: nn.Module, trainable: str | int = "head") -> nn.Module:
                 module.train = types.MethodType(_stay_in_eval, module)
                 module.train()
     return model
+
+
+def trainable_parts(model: nn.Module) -> pd.DataFrame:
+    """What each way to `freeze` would let train; the model stays as it is, and may be one on the meta device.
+
+    Returns:
+        One row a way, from "head" over the last 1, 2, … stages to "all": trainable (as `freeze` takes it), first (the
+        first stage that trains, "" for the head alone), parameters, and batch_norms (how many of them stay frozen).
+    """
+    names = [name for name, _ in stages(model)]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    rows = []
+    for trainable in ("head", *range(1, len(names)), "all"):
+        live = _live(model, trainable)
+        first = "" if trainable == "head" else names[-trainable if isinstance(trainable, int) else 0]
+        count = sum(p.numel() for module in live for p in module.parameters(recurse=False))
+        frozen = sum(norm not in live for norm in norms)
+        rows.append({"trainable": trainable, "first": first, "parameters": count, "batch_norms": frozen})
+    return pd.DataFrame(rows)
+
+
+def _live(model: nn.Module, trainable: str | int) -> set[nn.Module]:
+    """The modules whose own parameters train."""
+    network, parts = _network(model), _groups(_network(model))
+    if isinstance(trainable, bool) or not (
+        trainable in ("head", "all") or (isinstance(trainable, int) and 1 <= trainable <= len(parts))
+    ):
+        raise ValueError(
+            f"trainable={trainable!r}; choose 'head', 'all' or a number of stages from 1 to {len(parts)} "
+            f"({', '.join(name for name, _ in stages(model))})"
+        )
+    modules = list(network.modules())
+    if trainable == "head":
+        return {m for layer in classifiers(model) for m in layer.modules()}
+    if trainable in ("all", len(parts)):
+        return set(modules)
+    # Containers of the first live module stand before it, so tokens and position tables stay frozen.
+    return set(modules[modules.index(parts[-trainable][1][0]) :])
 
 
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:

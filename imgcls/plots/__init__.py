@@ -21,7 +21,7 @@ from imgcls.plots.charts import (
 )
 from imgcls.plots.detection import detection_curves, score_histograms
 from imgcls.plots.display import dark_twin, save, show
-from imgcls.plots.explanations import explanation_scores, gradient_rows, guided_grid, part_bars
+from imgcls.plots.explanations import explanation_scores, filter_sheets, gradient_rows, guided_grid, part_bars
 from imgcls.plots.pictures import (
     augmentation_preview,
     cam_grid,
@@ -62,6 +62,7 @@ __all__ = [
     "duplicates",
     "explanation_scores",
     "feature_sheets",
+    "filter_sheets",
     "filters",
     "gallery",
     "gradient_norms",

@@ -23,6 +23,7 @@ from imgcls.plots.theme import (
     array,
     canvas,
     dress,
+    need,
     need_columns,
     percent_axis,
     rows_axis,
@@ -73,6 +74,31 @@ def guided_grid(images: Any, guided: Any, patches: pd.DataFrame, pixels: int = 2
                 cut = picture[:, top:bottom, left:right] if k == 0 else picture
                 drawn = _pictures(cut[None], "guided_grid", share)[0]
                 _put(ax, drawn, side + GAP + i * pair + k * (cell + GAP / 3), y, cell, cell)
+    return figure
+
+
+@themed
+def filter_sheets(layers: Mapping[str, Any], columns: int = 16, most: int = 64) -> Figure:
+    """The first filters of each layer as squares under a plate with the layer's name and how many it has.
+
+    Args:
+        layers: name -> (F, C, h, w) in [0, 1] with C = 1 or 3.
+        columns: squares in a row.
+        most: squares of each layer.
+    """
+    need(layers, "filter_sheets", "layers")
+    sheets = {name: (len(values), _pictures(array(values)[:most], "filter_sheets")) for name, values in layers.items()}
+    cell, plate = (WIDTH - (columns - 1) * GAP / 2) / columns, LINE + PAD
+    step = cell + GAP / 2
+    heights = [plate + GAP / 2 + math.ceil(len(some) / columns) * step + GAP / 2 for _, some in sheets.values()]
+    figure, ax = _sheet(WIDTH, sum(heights) - GAP)
+    top = 0.0
+    for (name, (count, some)), height in zip(sheets.items(), heights, strict=True):
+        shown = f"{len(some)} of {count} filters" if len(some) < count else f"{count} filters"
+        _plate(ax, [f"{name}: {shown}"], 0, top, WIDTH)
+        for i, one in enumerate(some):
+            _put(ax, one, i % columns * step, top + plate + GAP / 2 + i // columns * step, cell, cell)
+        top += height
     return figure
 
 

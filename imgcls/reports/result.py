@@ -85,6 +85,15 @@ class Result:
         limits = {s: [v.low, v.high] for s, v in stages.items() if hasattr(v, "low") and math.isfinite(v.low)}
         self._add("claims", {"what": what, **stages, **({"intervals": limits} if limits else {})}, unit)
 
+    def table(self, name: str, frame: Any) -> None:
+        """Put a data frame, such as the trials of a search, into the result file; what is not finite is None there.
+
+        Tables stand under "tables" by their names, for those who read the file: neither page nor index shows them.
+        """
+        rows = frame.to_dict("records")
+        plain = [{key: None if _is_missing(value) else value for key, value in row.items()} for row in rows]
+        self.content.setdefault("tables", {})[name] = _plain(plain, f"table {name!r}")
+
     def answer(self, text: str) -> None:
         """State what was found, in a sentence or two built from results."""
         self.content["answer"] = text
@@ -263,6 +272,14 @@ def _plain(value: Any, where: str = "result") -> Any:
     if hasattr(value, "item"):  # NumPy scalars, one-element arrays and tensors
         return _plain(value.item(), where)
     return str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell of a data frame holds no number that JSON can state: NaN, infinite, pandas' NA."""
+    try:
+        return not math.isfinite(value)
+    except (TypeError, ValueError):
+        return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _variables(case: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
 
-from imgcls.search.answers import best_by_training_loss, best_so_far, importances, recipe_of, table
+from imgcls.search.answers import apart, best_by_training_loss, best_so_far, importances, recipe_of, table
 from imgcls.search.loop import search
 from imgcls.search.sharing import read_study
 from imgcls.search.space import SAMPLERS, Between, Space, Value
@@ -10,6 +10,7 @@ __all__ = [
     "Between",
     "Space",
     "Value",
+    "apart",
     "best_by_training_loss",
     "best_so_far",
     "importances",

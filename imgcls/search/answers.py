@@ -14,6 +14,7 @@ from imgcls.search.space import Value
 from imgcls.training import Recipe
 
 SPENT = ("seconds", "epochs")
+AUGMENT = "augment"  # a switch that a space may have: transforms themselves are nothing that a storage can hold
 
 
 def table(study: optuna.Study) -> pd.DataFrame:
@@ -66,9 +67,11 @@ def recipe_of(trial: FrozenTrial, recipe: Recipe) -> tuple[Recipe, dict[str, Val
 
 
 def apart(drawn: Mapping[str, Value], recipe: Recipe) -> tuple[Recipe, dict[str, Value]]:
-    """What was drawn for the recipe, put into it, and the rest."""
+    """What was drawn for the recipe, put into it, and the rest; `augment` false takes away its augmentation."""
     known = {field.name for field in fields(Recipe)}
-    network = {name: value for name, value in drawn.items() if name not in known}
+    network = {name: value for name, value in drawn.items() if name not in {*known, AUGMENT}}
+    if not drawn.get(AUGMENT, True):
+        recipe = replace(recipe, transforms=(), mix=None)
     return replace(recipe, **{name: value for name, value in drawn.items() if name in known}), network
 
 

@@ -81,7 +81,8 @@ def search(
         train: Split to learn from.
         val: Split to select by.
         recipe: What all trials share.
-        space: Name -> `Between(low, high)` or a tuple of choices.
+        space: Name -> `Between(low, high)` or a tuple of choices; `augment` is a switch, false takes away the
+            recipe's transforms and mix.
         trials: Of the whole study, those already in the storage included; 24 if there is no `max_epochs` either.
         sampler: "random" or "tpe".
         prune: Stop a trial whose best validation accuracy so far is below the median of the others at that epoch.
