@@ -1,0 +1,102 @@
+"""What case 02 decides before it meets an unknown species, decided on known ones that play unknown by turns.
+
+The forty known species are dealt into folds. For each fold a network learns the others as notebook 02 does; then the
+training and validation images of the fold, which it has not seen, are the unknown ones, and the validation images of
+the others the known ones. No test image takes part, and no image of the ten unknown species.
+
+python -m benchmarks.species_folds [--folds N] [--others N …] [--out FILE]     (about seven minutes for 5 × 1,200)
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from imgcls import datasets, evaluation, menagerie, models, openset, reproducibility, transfer
+from imgcls.evaluation import Features, predict
+from imgcls.models import create_model
+from imgcls.training import Recipe, repeat
+from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
+DATA, SIDE, SEED = "menagerie/species", 64, 0
+RECIPE = Recipe(
+    epochs=5, batch_size=64, optimizer="muon", lr=0.005, weight_decay=0.01, ema=0.98,
+    transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
+)  # fmt: skip
+HIDDEN = ("habitat", "group", "size", "spread", "colour_spread")  # not to be seen on the animal itself
+
+
+def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
+    """The names in so many folds, by seed."""
+    order = np.random.default_rng(SEED).permutation(len(names))
+    return [sorted(names[i] for i in part) for part in np.array_split(order, folds)]
+
+
+def choices_of_traits(known: list[str], unknown: list[str]) -> dict[str, pd.DataFrame]:
+    """Tables of traits: all that can be seen, those of them that most body plans have, and all there are."""
+    names = [*known, *unknown]
+    table = pd.DataFrame(menagerie.attributes(names).numpy(), names, menagerie.attribute_names())
+    visible = ~table.columns.str.startswith(HIDDEN)
+    common = ((table.loc[known] != 0).mean() >= 0.8).to_numpy()
+    return {"visible": table.loc[:, visible], "visible and common": table.loc[:, visible & common], "all": table}
+
+
+def one_fold(
+    unknown: list[str], others: int, recipe: Recipe = RECIPE, counts: dict | None = None, side: int = SIDE
+) -> list[dict]:
+    """Rows measure, what, value of one fold: accuracy, AUROC of each score, zero-shot accuracy of each choice."""
+    load = partial(datasets.load, DATA, image_size=side, **(counts or {}))
+    known = [name for name in datasets.load(DATA, image_size=side, **(counts or {})).classes if name not in unknown]
+    splits, strangers = load(classes=known), load(classes=unknown)
+    learn = splits.train
+    if others:
+        kinds = datasets.load(transfer.SOURCE, image_size=side, train_count=others).train
+        learn = datasets.joined(learn, kinds)
+    weights = transfer.pretrained("source", image_size=side)
+    create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=side)
+    run = repeat(create, learn, replace(splits.val, classes=learn.classes), recipe, [SEED])[0]
+    model, body = models.narrowed(run.model, len(known)), models.backbone(run.model)
+    train, val, *rest = (
+        evaluation.features(body, s) for s in (splits.train, splits.val, strangers.train, strangers.val)
+    )
+    away = Features(torch.cat([f.images for f in rest]), torch.cat([f.labels for f in rest]), strangers.classes)
+    detectors = openset.fit_detectors(train, models.head(run.model), known=len(known) if others else None)
+    asked = torch.cat([val.images, away.images])
+    table = openset.detection_table(
+        openset.unknown_scores(detectors, asked), torch.arange(len(asked)) >= len(val.labels)
+    )
+    rows = [{"measure": "accuracy", "what": "known", "value": predict(model, splits.val).accuracy}]
+    rows += [{"measure": "auroc", "what": m, "value": v} for m, v in zip(table["method"], table["auroc"], strict=True)]
+    for name, traits in choices_of_traits(known, unknown).items():
+        guesser = openset.fit_zero_shot(train, traits, seed=SEED)
+        rows.append(
+            {"measure": "zero-shot", "what": name, "value": guesser.answers(away, among="unseen").balanced.value}
+        )
+    return [{"others": others, **row} for row in rows]
+
+
+def main() -> None:
+    """Measure, print means and deviations over the folds, record every fold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--others", type=int, nargs="+", default=[1200], help="images of other kinds learnt beside")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    asked = parser.parse_args()
+    reproducibility.configure_threads()
+    names = datasets.load(DATA, image_size=SIDE).classes
+    rows = []
+    for fold, unknown in enumerate(deal(names, asked.folds)):
+        for others in asked.others:
+            rows += [{"fold": fold, **row} for row in one_fold(unknown, others)]
+            asked.out.write_text(json.dumps(rows, indent=1) + "\n")
+        shown = pd.DataFrame(rows).groupby(["others", "measure", "what"], sort=False)["value"].agg(["mean", "std"])
+        print(f"after fold {fold + 1} of {asked.folds}\n{shown.round(3).to_string()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
