@@ -12,8 +12,9 @@ import torch
 from conftest import colour_split
 from PIL import Image
 
-from benchmarks import chart, loop_overhead, loops, measure, record, tasks
+from benchmarks import chart, loop_overhead, loops, measure, record, species_folds, tasks
 from benchmarks.record import met, report, row, versus
+from imgcls import menagerie
 
 SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}
 PER_CLASS, BATCH = 40, 16
@@ -231,3 +232,18 @@ def test_bars_are_the_ratios_and_a_missed_target_has_its_own_colour():
 def test_results_without_a_ratio_make_no_figure():
     with pytest.raises(ValueError, match="no rows with a ratio"):
         chart.ratios([row("menagerie_64px", "images/s", 300.0, ">= 300", 5)])
+
+
+def test_each_known_species_plays_unknown_once_and_no_unknown_one_ever():
+    species, strangers = (menagerie.subsets()[name].classes for name in ("species", "species_unseen"))
+    dealt = species_folds.deal(species, 5)
+    everyone = [name for fold in dealt for name in fold]
+    assert sorted(everyone) == sorted(species)
+    assert {len(fold) for fold in dealt} == {8}
+    assert not set(everyone) & set(strangers)
+    known = [name for name in species if name not in dealt[0]]
+    tables = species_folds.choices_of_traits(known, dealt[0])
+    assert all(list(table.index) == [*known, *dealt[0]] for table in tables.values())
+    common, visible, everything = (set(tables[name].columns) for name in ("visible and common", "visible", "all"))
+    assert common < visible < everything
+    assert (tables["visible and common"].loc[known] != 0).mean().min() >= 0.8
