@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
+import optuna
 import pytest
 
 from imgcls.models import create_model
@@ -130,3 +131,13 @@ def test_wrong_arguments_are_refused(tiny, arguments, message):
         search(CREATE, *tiny, RECIPE, **{"space": SPACE} | arguments)
     with pytest.raises(ValueError, match="low < high"):
         Between(1, 1)
+
+
+def test_importances_of_trials_that_do_not_differ_are_unknown():
+    study = optuna.create_study(direction="maximize")
+    space = {"lr": optuna.distributions.FloatDistribution(0, 1), "depth": optuna.distributions.IntDistribution(1, 3)}
+    for lr, depth in ((0.1, 1), (0.9, 3)):
+        study.add_trial(optuna.trial.create_trial(params={"lr": lr, "depth": depth}, distributions=space, value=0.5))
+    found = importances(study)
+    assert set(found.index) == set(space)
+    assert found.isna().all()

@@ -76,9 +76,18 @@ def apart(drawn: Mapping[str, Value], recipe: Recipe) -> tuple[Recipe, dict[str,
 
 
 def importances(study: optuna.Study, seed: int = 0) -> pd.Series:
-    """Share of the value's variance that each hyperparameter explains, largest first (fANOVA, Hutter et al. 2014)."""
+    """Share of the value's variance that each hyperparameter explains, largest first (fANOVA, Hutter et al. 2014).
+
+    NaN for all of them where the finished trials differ too little to tell, as two equal ones do.
+    """
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=derive_seed(seed, "importances") % 2**32)
-    return pd.Series(optuna.importance.get_param_importances(study, evaluator=evaluator), name="importance")
+    try:
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    except RuntimeError as error:
+        if "zero total variance" not in str(error):
+            raise
+        shares = dict.fromkeys(study.best_trial.params, float("nan"))
+    return pd.Series(shares, name="importance", dtype=float)
 
 
 def _attributes(trial: FrozenTrial) -> dict[str, Value]:
