@@ -4,7 +4,7 @@ The forty known species are dealt into folds. For each fold a network learns the
 training and validation images of the fold, which it has not seen, are the unknown ones, and the validation images of
 the others the known ones. No test image takes part, and no image of the ten unknown species.
 
-python -m benchmarks.species_folds [--folds N] [--others N …] [--out FILE]     (about seven minutes for 5 × 1,200)
+python -m benchmarks.species_folds [--folds N] [--others N …] [--out FILE]
 """
 
 import argparse
