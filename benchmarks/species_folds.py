@@ -25,7 +25,7 @@ from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 DATA, SIDE, SEED = "menagerie/species", 64, 0
 RECIPE = Recipe(
-    epochs=5, batch_size=64, optimizer="muon", lr=0.005, weight_decay=0.01, ema=0.98,
+    epochs=5, batch_size=64, optimizer="adamw", lr=1e-3, weight_decay=0.05, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 HIDDEN = ("habitat", "group", "size", "spread", "colour_spread")  # not to be seen on the animal itself
@@ -46,20 +46,18 @@ def choices_of_traits(known: list[str], unknown: list[str]) -> dict[str, pd.Data
     return {"visible": table.loc[:, visible], "visible and common": table.loc[:, visible & common], "all": table}
 
 
-def one_fold(
-    unknown: list[str], others: int, recipe: Recipe = RECIPE, counts: dict | None = None, side: int = SIDE
-) -> list[dict]:
+def one_fold(unknown: list[str], others: int) -> list[dict]:
     """Rows measure, what, value of one fold: accuracy, AUROC of each score, zero-shot accuracy of each choice."""
-    load = partial(datasets.load, DATA, image_size=side, **(counts or {}))
-    known = [name for name in datasets.load(DATA, image_size=side, **(counts or {})).classes if name not in unknown]
+    load = partial(datasets.load, DATA, image_size=SIDE)
+    known = [name for name in load().classes if name not in unknown]
     splits, strangers = load(classes=known), load(classes=unknown)
     learn = splits.train
     if others:
-        kinds = datasets.load(transfer.SOURCE, image_size=side, train_count=others).train
+        kinds = datasets.load(transfer.SOURCE, image_size=SIDE, train_count=others).train
         learn = datasets.joined(learn, kinds)
-    weights = transfer.pretrained("source", image_size=side)
-    create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=side)
-    run = repeat(create, learn, replace(splits.val, classes=learn.classes), recipe, [SEED])[0]
+    weights = transfer.pretrained("source", image_size=SIDE)
+    create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=SIDE)
+    run = repeat(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]
     model, body = models.narrowed(run.model, len(known)), models.backbone(run.model)
     train, val, *rest = (
         evaluation.features(body, s) for s in (splits.train, splits.val, strangers.train, strangers.val)
