@@ -2,6 +2,7 @@
 
 import copy
 import math
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 from torch import Tensor, nn
 
 from imgcls.batches import ImageSet, batches
@@ -89,7 +89,7 @@ class Predictions:
 
     def confusion(self, normalize: bool = False) -> np.ndarray:
         """Confusion matrix (K, K): row = true class, column = predicted; `normalize` divides each row by its sum."""
-        return confusion_matrix(
+        return _metrics().confusion_matrix(
             self.labels,
             self.predicted,
             labels=range(len(self.classes)),
@@ -98,7 +98,7 @@ class Predictions:
 
     def per_class(self) -> pd.DataFrame:
         """Precision, recall, F1 and support of each class, one row a class; an undefined ratio counts as 0."""
-        columns = precision_recall_fscore_support(
+        columns = _metrics().precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )
         return pd.DataFrame(
@@ -188,7 +188,7 @@ def fit_threshold(predictions: Predictions) -> float:
     probabilities that it parts.
     """
     score = predictions.probabilities[:, 1].double().numpy()
-    false, true, cuts = roc_curve(predictions.labels.numpy(), score, drop_intermediate=False)
+    false, true, cuts = _metrics().roc_curve(predictions.labels.numpy(), score, drop_intermediate=False)
     best = int(np.argmax(true - false))
     below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
     return float(np.clip((min(cuts[best], 1.0) + below) / 2, 1e-6, 1 - 1e-6))
@@ -248,6 +248,12 @@ def predict_checked(model: nn.Module, *splits: ImageSet) -> Predictions:
         )
     labels, names = torch.cat([part.labels for part in parts]), sum((part.names for part in parts), ())
     return Predictions(logits, labels, parts[0].classes, names)
+
+
+def _metrics() -> types.ModuleType:
+    from sklearn import metrics  # slow to import, and answering needs none of it
+
+    return metrics
 
 
 def _answers(

@@ -23,8 +23,8 @@ from imgcls.models import networks
 OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "simple_cnn", "configurable_cnn", "zfnet")
 TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
 # One of every family and all that are cheap run for real; the larger ones as shapes on the meta device.
-FAMILIES = ("alexnet", "vgg11_bn", "vgg16", "vit_b_32", "wide_resnet50_2")
-LARGEST = 100e6  # parameters; a larger sibling is built without memory for its weights, for shapes and gradients
+FAMILIES = ("alexnet", "vgg11_bn", "vit_b_32", "wide_resnet50_2")  # no member of theirs is small
+LARGEST = 30e6  # parameters; a larger sibling is built without memory for its weights, for shapes and gradients
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,7 +121,7 @@ def test_every_large_model_has_the_right_shapes_and_gradients(name):
 
 def test_every_torchvision_name_is_one_of_the_two():
     assert set(OWN) | set(TORCHVISION) == set(models.list_models())
-    assert sum(map(is_real, TORCHVISION)) > 45
+    assert sum(map(is_real, TORCHVISION)) > 30
 
 
 @pytest.mark.parametrize(

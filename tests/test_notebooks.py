@@ -75,17 +75,22 @@ def test_every_figure_goes_through_show_with_words_for_those_who_cannot_see_it(n
                 assert {"alt", "caption"} <= keywords, ast.unparse(node)
 
 
+@pytest.fixture(scope="session")
+def copied_tree(tmp_path_factory, worker_id):
+    """A copy of the notebooks, the same for all workers: what one draws or pretrains the others find."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "smoke"
+    shutil.copytree(paths.NOTEBOOKS, root / "notebooks", dirs_exist_ok=True)
+    return root
+
+
 @pytest.fixture
-def smoke(notebook, tmp_path):
-    """The notebook run under the smoke profile and rendered, in a copy of the tree; last process, folder of reports."""
-    shutil.copytree(paths.NOTEBOOKS, tmp_path / "notebooks")
-    environment = {**os.environ, "IMGCLS_ROOT": str(tmp_path)}
-    for action in ("run", "render"):
-        command = [sys.executable, "-m", "imgcls.reports", action, notebook.stem, "--profile", "smoke"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            break
-    return done, tmp_path / "reports" / "smoke"
+def smoke(notebook, copied_tree):
+    """The notebook run under the smoke profile and rendered; the process, and the folder of its report."""
+    command = [sys.executable, "-m", "imgcls.reports", "run", notebook.stem, "--profile", "smoke"]
+    environment = {**os.environ, "IMGCLS_ROOT": str(copied_tree)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return done, copied_tree / "reports" / "smoke"
 
 
 def test_the_smoke_profile_makes_a_report_and_a_result(notebook, smoke):

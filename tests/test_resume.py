@@ -1,9 +1,8 @@
 """Stopped anywhere, killed at random, torn on disk: a run goes on to the same bits, or says why it cannot."""
 
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import training_process
 from test_training import RECIPE, same, small_net, weights
 
 from imgcls.models import create_model
@@ -143,19 +143,21 @@ def test_a_run_killed_between_its_log_and_its_checkpoint_loses_no_row(tiny, tmp_
 
 def killed_and_resumed(kind: str, folder: Path, kills: int, seed: int) -> None:
     """Start the training, send it SIGKILL at random steps and moments, start it again; let the last one end."""
+    server = multiprocessing.get_context("forkserver")  # imports once, and forks a fresh process for each start
+    server.set_forkserver_preload(["imgcls.models", "imgcls.training", "timm.utils", "torch._dynamo", "accelerate"])
     draws = random.Random(seed)
     moments = sorted(draws.sample(range(1, 110), kills))  # of 120 steps
     for step in [*moments, None]:
-        command = [sys.executable, str(Path(__file__).with_name("training_process.py")), kind, str(folder)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and (step is None or newest(folder) < step):
+        process = server.Process(target=training_process.run, args=(kind, folder))
+        process.start()
+        while process.is_alive() and (step is None or newest(folder) < step):
             time.sleep(0.002)
         if step is not None:
-            assert process.poll() is None, f"the training ended before step {step}: {process.stderr.read()[-2000:]}"
+            assert process.is_alive(), f"the training ended before step {step}"
             time.sleep(draws.uniform(0, 0.03))
-            process.send_signal(signal.SIGKILL)
-        process.wait(timeout=120)
-        assert process.returncode == (0 if step is None else -signal.SIGKILL), process.stderr.read()[-2000:]
+            process.kill()
+        process.join(timeout=120)
+        assert process.exitcode == (0 if step is None else -signal.SIGKILL)
 
 
 def newest(folder: Path) -> int:

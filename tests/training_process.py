@@ -111,6 +111,10 @@ def run_share(file: Path) -> None:
     leave()
 
 
-if __name__ == "__main__":
+def run(kind: str, folder: Path) -> None:
     torch.set_num_threads(1)
-    {"fit": run_fit, "accelerate": run_accelerate, "share": run_share}[sys.argv[1]](Path(sys.argv[2]))
+    {"fit": run_fit, "accelerate": run_accelerate, "share": run_share}[kind](folder)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], Path(sys.argv[2]))

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 STACKS = ("features", "layers", "blocks", "stages", "encoder", "trunk_output")
 """Children of a backbone that stand for the sequence inside them (resnet's layer1 … layer4 do not)."""
@@ -284,6 +283,8 @@ def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.Dat
         that no layer's own call reads (class tokens, position tables) have a row without an output. The
         column sums are the model's totals; attention's functional products are counted where they run.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import, needed only here
+
     size = input_size[-2:] if isinstance(input_size, tuple) else input_size
     names = {module: path for path, module in model.named_modules()}
     rows: dict[str, dict] = {}

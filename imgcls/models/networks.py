@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import SqueezeExcitation
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": functools.partial(nn.ReLU, inplace=True),
@@ -80,7 +79,7 @@ def simple_cnn(
     channels = in_channels
     for i in range(1, blocks + 1):
         conv = _conv(channels, filters, kernel_size, batch_norm=batch_norm)
-        weigh = [SqueezeExcitation(filters, max(4, filters // 8))] if attention else []
+        weigh = [_attention(filters)] if attention else []
         stack[f"block{i}"] = nn.Sequential(*conv, *weigh, nn.MaxPool2d(2))
         channels = filters
     side = _side(image_size, blocks)
@@ -229,6 +228,12 @@ class AdaptivePool(nn.AdaptiveAvgPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, side, side)."""
         return x if x.shape[-2:] == (self.output_size,) * 2 else super().forward(x)
+
+
+def _attention(channels: int) -> nn.Module:
+    from torchvision.ops import SqueezeExcitation  # slow to import, needed only here
+
+    return SqueezeExcitation(channels, max(4, channels // 8))
 
 
 def _dropout(p: float) -> list[nn.Module]:

@@ -15,15 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.vision_transformer import interpolate_embeddings
 
 from imgcls.models.anatomy import classifiers
 from imgcls.models.networks import CHOICES, NETWORKS
 from imgcls.models.normalize import Normalize
-
-TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
 
 MINIMUM_SIZE = {
     "cifar": 8,
@@ -54,7 +50,7 @@ class MissingWeights(FileNotFoundError):
 
 def list_models(timm_too: bool = False) -> tuple[str, ...]:
     """Every name that `create_model` takes; timm's thousand and more only when asked for."""
-    names = (*NETWORKS, *TORCHVISION)
+    names = (*NETWORKS, *_torchvision_names())
     return (*names, *(f"timm:{name}" for name in _library().list_models())) if timm_too else names
 
 
@@ -153,9 +149,9 @@ def default_size(name: str, weights: str | None = None) -> int:
         return inspect.signature(NETWORKS[name]).parameters["image_size"].default
     if name.startswith("timm:"):
         return _library().get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
-    if weights is None and _torchvision_class(name) is torchvision.models.VisionTransformer:
+    if weights is None and _torchvision_class(name) is _vision().VisionTransformer:
         return 224  # vit_h_14's weights take 518
-    return torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    return _vision().get_model_weights(name).DEFAULT.transforms().crop_size[0]
 
 
 def did_you_mean(value: str, choices: Iterable[str]) -> str:
@@ -171,7 +167,7 @@ def _check_name(name: str) -> None:
     if name.startswith("timm:"):
         if not _library().is_model(name.removeprefix("timm:")):
             raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
-    elif name not in NETWORKS and name not in TORCHVISION:
+    elif name not in NETWORKS and name not in _torchvision_names():
         raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
 
 
@@ -224,6 +220,17 @@ def _own(
 
 
 # ------------------------------------------------------------------ torchvision
+def _vision() -> types.ModuleType:
+    import torchvision  # slow: PyTorch's compiler comes with it, and our own networks need neither
+
+    return torchvision.models
+
+
+@functools.cache
+def _torchvision_names() -> tuple[str, ...]:
+    return tuple(_vision().list_models(module=_vision()))
+
+
 def _torchvision(
     name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int | None, options: dict
 ) -> nn.Module:
@@ -231,22 +238,22 @@ def _torchvision(
     parameters = inspect.signature(constructor).parameters.values()
     fixed = {"num_classes", "init_weights", "aux_logits", "transform_input"}
     allowed = [p.name for p in parameters if p.default is not p.empty and p.name not in fixed]
-    resnet = constructor is torchvision.models.ResNet
+    resnet = constructor is _vision().ResNet
     _check_options(name, options, [*allowed, *(["small_stem"] if resnet else [])])
     options = dict(options)
     small_stem = options.pop("small_stem", False)
     if small_stem and pretrained:
         raise ValueError("small_stem=True would discard the pretrained stem; choose weights=None or leave it out")
 
-    source = torchvision.models.get_model_weights(name).DEFAULT if pretrained else None
-    builder = torchvision.models.get_model_builder(name)
+    source = _vision().get_model_weights(name).DEFAULT if pretrained else None
+    builder = _vision().get_model_builder(name)
     kwargs = dict(options)
     if source is None:
         kwargs["num_classes"] = num_classes
-        if constructor in (torchvision.models.GoogLeNet, torchvision.models.Inception3):
+        if constructor in (_vision().GoogLeNet, _vision().Inception3):
             kwargs |= {"aux_logits": False, "init_weights": True}
     size = _torchvision_size(name, constructor, image_size)
-    if source is None or constructor is torchvision.models.MaxVit:
+    if source is None or constructor is _vision().MaxVit:
         kwargs |= size
     try:
         network = builder(weights=source, progress=False, **kwargs)
@@ -256,7 +263,7 @@ def _torchvision(
         raise ValueError(f"{name!r} cannot be built with {options}: {error}") from error
 
     if source is not None:
-        if size and constructor is torchvision.models.VisionTransformer:
+        if size and constructor is _vision().VisionTransformer:
             network = _resize_vit(network, builder, size["image_size"], options)
         preset = source.transforms()
         _adopt_statistics(normalize, preset.mean, preset.std)
@@ -280,7 +287,7 @@ def _torchvision(
 
 @functools.cache
 def _torchvision_class(name: str) -> type[nn.Module]:
-    module = sys.modules[torchvision.models.get_model_builder(name).__module__]
+    module = sys.modules[_vision().get_model_builder(name).__module__]
     members = (getattr(module, member) for member in module.__all__)
     return next(m for m in members if isinstance(m, type) and issubclass(m, nn.Module))
 
@@ -289,7 +296,7 @@ def _torchvision_size(name: str, constructor: type[nn.Module], image_size: int |
     """The constructor's own argument for the image size, where it has one."""
     if image_size is None:
         return {}
-    if constructor is torchvision.models.VisionTransformer:
+    if constructor is _vision().VisionTransformer:
         patch = int(name.rsplit("_", 1)[-1])
         if image_size % patch:
             raise ValueError(
@@ -297,7 +304,7 @@ def _torchvision_size(name: str, constructor: type[nn.Module], image_size: int |
                 f"choose image_size={max(patch, image_size // patch * patch)}"
             )
         return {"image_size": image_size}
-    if constructor is torchvision.models.MaxVit:
+    if constructor is _vision().MaxVit:
         if image_size % 224:
             raise ValueError(f"{name!r} takes multiples of 224 px, not {image_size}; choose image_size=224")
         return {"input_size": (image_size, image_size)}
@@ -309,7 +316,8 @@ def _resize_vit(network: nn.Module, builder: Callable, image_size: int, options:
     if image_size == network.image_size:
         return network
     resized = builder(weights=None, image_size=image_size, num_classes=network.num_classes, **options)
-    resized.load_state_dict(interpolate_embeddings(image_size, network.patch_size, network.state_dict()))
+    interpolate = _vision().vision_transformer.interpolate_embeddings
+    resized.load_state_dict(interpolate(image_size, network.patch_size, network.state_dict()))
     return resized
 
 
