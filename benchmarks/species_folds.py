@@ -28,7 +28,7 @@ RECIPE = Recipe(
     epochs=5, batch_size=64, optimizer="adamw", lr=1e-3, weight_decay=0.05, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
-HIDDEN = ("habitat", "group", "size", "spread", "colour_spread")  # not to be seen on the animal itself
+TOLD = (0.0, 0.2, 0.4)  # of the variance of a trait, that pictures of other classes have to tell for it to be taken
 
 
 def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
@@ -37,13 +37,12 @@ def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
     return [sorted(names[i] for i in part) for part in np.array_split(order, folds)]
 
 
-def choices_of_traits(known: list[str], unknown: list[str]) -> dict[str, pd.DataFrame]:
-    """Tables of traits: all that can be seen, those of them that most body plans have, and all there are."""
-    names = [*known, *unknown]
+def choices_of_traits(learnt: Features, known: list[str], unknown: list[str]) -> dict[str, pd.DataFrame]:
+    """Tables of traits: all there are, and those that pictures tell well enough."""
+    names = [*learnt.classes, *unknown]
     table = pd.DataFrame(menagerie.attributes(names).numpy(), names, menagerie.attribute_names())
-    visible = ~table.columns.str.startswith(HIDDEN)
-    common = ((table.loc[known] != 0).mean() >= 0.8).to_numpy()
-    return {"visible": table.loc[:, visible], "visible and common": table.loc[:, visible & common], "all": table}
+    told, table = openset.predictability(learnt, table), table.loc[[*known, *unknown]]
+    return {"all": table} | {f"told by {least:.0%}": table.loc[:, told >= least] for least in TOLD}
 
 
 def one_fold(unknown: list[str], others: int) -> list[dict]:
@@ -64,13 +63,15 @@ def one_fold(unknown: list[str], others: int) -> list[dict]:
     )
     away = Features(torch.cat([f.images for f in rest]), torch.cat([f.labels for f in rest]), strangers.classes)
     detectors = openset.fit_detectors(train, models.head(run.model), known=len(known) if others else None)
+    for second in ("ViM", "Mahalanobis", "KNN") if others else ():
+        detectors[f"known odds + {second}"] = openset.together(detectors, ["known odds", second], val.images)
     asked = torch.cat([val.images, away.images])
     table = openset.detection_table(
         openset.unknown_scores(detectors, asked), torch.arange(len(asked)) >= len(val.labels)
     )
     rows = [{"measure": "accuracy", "what": "known", "value": predict(model, splits.val).accuracy}]
     rows += [{"measure": "auroc", "what": m, "value": v} for m, v in zip(table["method"], table["auroc"], strict=True)]
-    for name, traits in choices_of_traits(known, unknown).items():
+    for name, traits in choices_of_traits(evaluation.features(body, learn), known, unknown).items():
         guesser = openset.fit_zero_shot(train, traits, seed=SEED)
         rows.append(
             {"measure": "zero-shot", "what": name, "value": guesser.answers(away, among="unseen").balanced.value}

@@ -172,6 +172,21 @@ def test_classes_learnt_beside_the_known_ones_make_known_odds_and_change_no_othe
     assert torch.allclose(beside["known odds"](x), openset.known_odds(wide(x), SEEN), atol=1e-4)
 
 
+def test_scores_put_together_count_in_deviations_over_known_images(trained):
+    train, classifier, known, unknown = trained
+    detectors = openset.fit_detectors(train, classifier)
+    half, rest = known.images[::2], torch.cat([known.images[1::2], unknown.images])
+    both = openset.together(detectors, ["KNN", "energy"], half)
+    parts = [(detectors[n](rest) - detectors[n](half).mean()) / detectors[n](half).std(correction=0) for n in detectors]
+    assert torch.allclose(both(rest), parts[3] + parts[2], rtol=1e-12)
+    steep = detectors | {"energy": lambda x: 1e6 * detectors["energy"](x) + 5}  # another unit changes nothing
+    assert torch.allclose(openset.together(steep, ["KNN", "energy"], half)(rest), both(rest), rtol=1e-9)
+    with pytest.raises(ValueError, match="no score 'knn'; choose among max softmax"):
+        openset.together(detectors, ["knn"], half)
+    with pytest.raises(ValueError, match="'flat' is the same for all"):
+        openset.together(detectors | {"flat": lambda x: torch.zeros(len(x))}, ["KNN", "flat"], half)
+
+
 def test_an_image_is_scored_alone_so_that_unknown_ones_change_nothing(trained):
     train, classifier, known, unknown = trained
     detectors = openset.fit_detectors(train, classifier)
@@ -387,6 +402,26 @@ def test_traits_that_predict_the_classes_exactly_find_every_unseen_image():
     assert table["all classes, calibrated", "harmonic mean"] > 0.95
     lies = frame.iloc[[*range(40), *range(41, len(traits)), 40]].set_axis(names)  # each unseen class gets another's
     assert openset.fit_zero_shot(split(0, 40, 1), lies).answers(unseen, among="unseen").accuracy == 0.0
+
+
+def test_pictures_tell_the_traits_that_are_in_them_and_no_others():
+    """Ten classes' worth of noise cannot be learnt from others; a linear trait can, and a shared one says nothing."""
+    rng = draws()
+    shown, hidden = torch.randn(2, 60, 3, generator=rng)
+    names = [f"kind {i}" for i in range(60)]
+    labels = torch.arange(60).repeat_interleave(4)
+    x = (shown @ torch.randn(3, DIM, generator=rng))[labels] + 0.1 * torch.randn(240, DIM, generator=rng)
+    frame = pd.DataFrame(torch.cat([shown, hidden, torch.ones(60, 1)], dim=1).numpy(), names, list("abcdefg"))
+    order = torch.randperm(240, generator=rng)
+    train = Features(x[order], labels[order], tuple(names))
+    told = openset.predictability(train, pd.concat([frame, frame.iloc[:3].set_axis(["x", "y", "z"])]))
+    assert told[["a", "b", "c"]].min() > 0.6
+    assert told[["d", "e", "f"]].max() < 0.1
+    assert told["g"] == -np.inf
+    mixed = Features(x[order], labels[order], tuple(names[i] for i in torch.randperm(60, generator=rng)))
+    assert openset.predictability(mixed, frame)[["a", "b", "c"]].max() < 0.1  # another class's traits
+    with pytest.raises(ValueError, match="60 classes in 40 folds; take at most 30"):
+        openset.predictability(train, frame, folds=40)
 
 
 def test_answers_and_weights_are_those_of_the_closed_form(world):

@@ -1,6 +1,6 @@
 """Scores that tell unknown classes, higher for what looks more like something known, fitted on training features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -183,6 +183,28 @@ def fit_detectors(
     if known is not None:
         detectors["known odds"] = on_logits(partial(known_odds, known=known), weights, biases)
     return detectors
+
+
+def together(detectors: Mapping[str, Detector], names: Sequence[str], known: Tensor) -> Detector:
+    """The sum of several scores, each in deviations from its mean over known images, so that all weigh the same.
+
+    Args:
+        detectors: from `fit_detectors`.
+        names: which of them.
+        known: features (N, D) of known images that the scores were not fitted on, such as the validation images.
+
+    Raises:
+        ValueError: a name that no detector has, or a score that is the same for all known images.
+    """
+    if missing := [name for name in names if name not in detectors]:
+        raise ValueError(f"no score {missing[0]!r}; choose among {', '.join(detectors)}")
+    measured = {}
+    for name in names:
+        found = detectors[name](known)
+        if not found.std(correction=0) > 0:
+            raise ValueError(f"{name!r} is the same for all {len(found)} known images, so it cannot be weighed")
+        measured[name] = found.mean(), found.std(correction=0)
+    return lambda features: sum((detectors[name](features) - mean) / std for name, (mean, std) in measured.items())
 
 
 def unknown_scores(detectors: Mapping[str, Detector], features: Tensor) -> dict[str, Tensor]:

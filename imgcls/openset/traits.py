@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, cross_val_predict
 from torch import Tensor
 
 from imgcls.evaluation import Features, Predictions
@@ -17,6 +19,7 @@ from imgcls.reproducibility import generator
 from imgcls.statistics import Interval
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # of ESZSL's penalties, for each image and each class
+PENALTIES = tuple(10.0**power for power in (1, 1.5, 2, 2.5, 3, 3.5))  # of a ridge regression on standardised features
 MATRIX = "predicate-matrix-continuous.txt"
 KEPT_ASIDE = 0.2  # of the images of each class: the calibration is chosen on them
 
@@ -134,6 +137,37 @@ def fit_zero_shot(train: Features, traits: pd.DataFrame, seed: int = 0) -> ZeroS
     return ZeroShot(
         (*seen, *unseen), len(seen), weights, t, centre, scale, gamma, lam, choose_calibration(chosen), trials
     )
+
+
+def predictability(train: Features, traits: pd.DataFrame, folds: int = 10, seed: int = 0) -> pd.Series:
+    """How well pictures tell each trait of a class that took no part in learning it: R², 1 at best.
+
+    A ridge regression from the mean feature of a class to its standardised traits is asked about classes held out by
+    turns. Its penalty is the one that tells most. A trait that no picture shows comes out at 0 or below.
+
+    Args:
+        train: features of classes, each with some images; at least twice as many classes as folds.
+        traits: (K, A), with a row for each of these classes; other rows are not looked at.
+        folds: into which the classes are dealt.
+        seed: of the dealing.
+
+    Returns:
+        R² by trait, in the order of the columns; minus infinity where the classes do not differ.
+    """
+    if len(train.classes) < 2 * folds:
+        raise ValueError(f"{len(train.classes)} classes in {folds} folds; take at most {len(train.classes) // 2} folds")
+    x = F.normalize(as_matrix(train.images, "features"), dim=1)
+    labels = train.labels.cpu()
+    means = torch.stack([x[labels == c].mean(dim=0) for c in range(len(train.classes))])
+    means = ((means - means.mean(dim=0)) / _scale(means)).numpy()
+    table = traits.loc[list(train.classes)]
+    deviation = table.std(ddof=0)
+    differs = deviation > 1e-9 * table.abs().max()
+    wanted = ((table - table.mean()) / deviation).loc[:, differs].to_numpy()
+    parts = KFold(folds, shuffle=True, random_state=seed)
+    guesses = (cross_val_predict(Ridge(penalty), means, wanted, cv=parts) for penalty in PENALTIES)
+    best = max((1 - np.square(g - wanted).mean(axis=0) for g in guesses), key=lambda r2: r2.clip(min=0).mean())
+    return pd.Series(best, table.columns[differs]).reindex(table.columns, fill_value=-math.inf)
 
 
 Fold = tuple[Tensor, Tensor]  # classes that play unseen; images kept aside from training, bool (N,)
