@@ -9,6 +9,7 @@ PYTHON  ?= $(shell for p in python3 python python3.13 python3.12 python3.11; do 
              $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PROFILE ?= default
 DATA    ?=
+WORKERS ?= 3
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
@@ -44,8 +45,9 @@ lock:  ## resolve the pins again (needs uv)
 lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
+# Three workers keep two cores busy: many tests wait for a process of their own.
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
-	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 clean:  ## remove what was made, but not .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info
