@@ -112,11 +112,14 @@ $(VENV)/.bench-ready: requirements-bench.txt $(READY)
 bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty beside its peers (about 45 minutes)
 	@$(RUN) -m benchmarks
 
-lab: $(READY)  ## open the notebooks in JupyterLab
-	@$(RUN) -m jupyterlab notebooks
+lab: $(READY)  ## open the notebooks in JupyterLab, at the start
+	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
+
+exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
+	@$(REPORTS) exercises
 
 app: $(READY)  ## open the page that asks trained models about a picture
 	@$(RUN) -m imgcls.app $(ARGS)
 
 FORCE:
-.PHONY: reports figures bench lab app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports figures bench lab exercises app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

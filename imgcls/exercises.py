@@ -7,12 +7,16 @@ can begin anywhere and a test can try every solution in seconds.
 
 import ast
 import copy
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from imgcls import paths
 
 PARTS = ("task", "given", "solution", "check")
 TURN = "# Your turn: write what belongs in place of the dots, then run the next cell."
@@ -59,7 +63,9 @@ def complaint(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
     if isinstance(expected, Mapping):
         return _complaint_of_dict(answer, expected, within)
     try:
-        given, wanted = np.asarray(answer), np.asarray(expected)
+        given, wanted = (
+            np.asarray(one.detach().cpu() if hasattr(one, "detach") else one) for one in (answer, expected)
+        )
     except (TypeError, ValueError, RuntimeError):
         return f"is a {type(answer).__name__}, from which no numbers can be read"
     if given.shape != wanted.shape:
@@ -72,6 +78,10 @@ def complaint(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
     if not off.any():
         return None
     return f"is not {_short(answer)}" if off.ndim == 0 else f"is wrong in {off.sum():,} of {off.size:,} places"
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def _complaint_of_dict(answer: Any, expected: Mapping, within: float) -> str | None:
@@ -182,6 +192,19 @@ def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:
         tags = cell["metadata"]["tags"]
         cell["metadata"]["tags"] = ["exercise-answer" if tag == "exercise-solution" else tag for tag in tags]
     return edition
+
+
+def write_editions(folder: Path | None = None) -> list[Path]:
+    """Write the student edition of every notebook, by default to `build/exercises/`; returns what was written."""
+    folder = folder or paths.BUILD / "exercises"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        edition = student_edition(json.loads(path.read_text(encoding="utf-8")))
+        target = folder / path.name
+        target.write_text(json.dumps(edition, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        written.append(target)
+    return written
 
 
 def _source(cell: Mapping[str, Any]) -> str:

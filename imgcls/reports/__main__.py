@@ -97,6 +97,15 @@ def figures(profile: Profile = "default") -> None:
         print(path)
 
 
+@app.command()
+def exercises() -> None:
+    """Write the notebooks with dots instead of solutions to build/exercises/."""
+    from imgcls.exercises import write_editions
+
+    for path in write_editions():
+        print(path)
+
+
 def main() -> None:
     """Run one command; exit 2 if it was refused, 1 if it failed, 130 if it was interrupted."""
     try:
