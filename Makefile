@@ -101,7 +101,7 @@ $(CASES:%=$(EXECUTED)/%.ipynb): $(EXECUTED)/%.ipynb: notebooks/%.ipynb $(EXECUTE
 $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
 	+@$(REPORTS) check $* $(ASKED) --stamp
 
-figures: $(READY)  ## copy the cover of each finished report (PROFILE=real) to figures/
+figures: $(READY)  ## pictures and numbers of the finished reports (PROFILE=real) for the README
 	@$(REPORTS) figures --profile '$(PROFILE)'
 
 # The peers come on demand: nothing else needs them.
