@@ -27,7 +27,7 @@ class WrongSolution(AssertionError):
     """A notebook that the report runner executes carries a solution that its own check refuses."""
 
 
-def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> bool:
+def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
     """Show whether an answer is right, and if not, what may be wrong with it; never the solution itself.
 
     A wrong answer raises nothing, so that the notebook goes on below an exercise that is still open.
@@ -51,7 +51,6 @@ def check(name: str, answer: Any, expected: Any, hint: str = "", within: float =
         display(Markdown(f"✗ `{name}` {problem}. {hint}".strip()))
         if "IMGCLS_REPORT" in os.environ:
             raise WrongSolution(f"the solution of an exercise is wrong: {name} {problem}")
-    return problem is None
 
 
 def complaint(answer: Any, expected: Any, within: float = 1e-6) -> str | None:

@@ -68,7 +68,6 @@ def attempt(monkeypatch):
 
         def judge(name, given, expected, hint="", within=1e-6):
             verdicts[name] = complaint(given, expected, within)
-            return verdicts[name] is None
 
         monkeypatch.setattr(exercises, "check", judge)
         exercise = exercises.find(cells)[number - 1]
@@ -164,12 +163,17 @@ def test_a_check_knows_right_from_wrong(answer, expected, words):
 
 
 def test_a_wrong_solution_stops_a_report_but_not_a_student(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda markdown: shown.append(markdown.data))
     monkeypatch.delenv("IMGCLS_REPORT", raising=False)
-    assert exercises.check("answer", 41, 42) is False
+    exercises.check("answer", 41, 42, "Look again.")
+    exercises.check("answer", ..., 42)
+    assert shown == ["✗ `answer` is not `41`. Look again.", "✗ `answer` is not written yet."]
     monkeypatch.setenv("IMGCLS_REPORT", "{}")
-    assert exercises.check("answer", 42, 42) is True
+    exercises.check("answer", 42, 42)
     with pytest.raises(exercises.WrongSolution, match="answer is not `41`"):
         exercises.check("answer", 41, 42)
+    assert shown[2] == "✓ `answer` is right."
 
 
 def test_a_blank_keeps_imports_names_and_comments_and_gives_nothing_away():

@@ -73,8 +73,9 @@ def machine(environment: Mapping[str, Any]) -> str:
 
 def computer(environment: Mapping[str, Any]) -> str:
     """`cpu, 2 threads, float32; torch 2.12.1, Python 3.11.7`."""
+    threads = environment["threads"]
     return (
-        f"{environment['device']}, {environment['threads']} threads, {environment['precision']}; "
+        f"{environment['device']}, {threads} thread{'' if threads == 1 else 's'}, {environment['precision']}; "
         f"torch {environment['torch']}, Python {environment['python']}"
     )
 
