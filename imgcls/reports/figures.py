@@ -10,7 +10,7 @@ from typing import Any
 from imgcls import paths
 from imgcls.reports import index
 from imgcls.reports.files import Files, write
-from imgcls.reports.parameters import notebooks
+from imgcls.reports.parameters import Refused, notebooks
 
 RESULTS = "results.json"
 MORE = {  # beside the cover of each report: file name, and the report and the first words of the caption to find it by
@@ -21,10 +21,6 @@ MORE = {  # beside the cover of each report: file name, and the report and the f
 }
 
 
-class NoSuchFigure(ValueError):
-    """A finished report lacks a figure that the README shows."""
-
-
 def write_figures(profile: str) -> list[Path]:
     """Copy the pictures of every finished report to `figures/`, and note its numbers in `figures/results.json`.
 
@@ -32,7 +28,7 @@ def write_figures(profile: str) -> list[Path]:
     the latter with their name. What an unfinished report or another profile left there stays.
 
     Raises:
-        NoSuchFigure: a finished report has no figure with the caption that `MORE` asks for.
+        Refused: a finished report has no figure with the caption that `MORE` asks for.
     """
     finished = {}
     for name in notebooks():
@@ -79,6 +75,4 @@ def _figure(files: Files, result: Mapping[str, Any], words: str) -> Path:
     for relative in result["figures"]:
         if re.fullmatch(rf"{re.escape(files.name)}-\d+-{slug}(-.*)?", Path(relative).stem):
             return files.folder / relative
-    raise NoSuchFigure(
-        f"{files.name} has no figure whose caption begins with {words!r}; mend MORE in {Path(__file__).name}"
-    )
+    raise Refused(f"{files.name} has no figure whose caption begins with {words!r}; mend MORE in {Path(__file__).name}")

@@ -18,7 +18,7 @@ from imgcls.reports.result import validate
 
 UNFINISHED = "the run has not finished: it still goes on, or its process was ended from outside"
 MAX_BYTES = 300_000
-QUALITIES = (82, 70, 60, 50, 40, 30)
+QUALITIES = (82, 70, 60, 50, 40, 30, 20)
 _REASON = re.compile(r'<meta name="failure" content="([^"]*)">')
 
 
@@ -139,5 +139,5 @@ def _thumbnail(path: Path, quality: int) -> tuple[str, tuple[int, int]]:
     with Image.open(path) as picture:
         small = picture.convert("RGBA")
     small.thumbnail((608, 456), Image.Resampling.LANCZOS)  # twice what the page shows, for dense screens
-    small.save(buffer, "WEBP", quality=quality, method=6)
+    small.save(buffer, "WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), small.size
