@@ -14,18 +14,16 @@ from imgcls.reports.parameters import Refused, notebooks
 
 RESULTS = "results.json"
 MORE = {  # beside the cover of each report: file name, and the report and the first words of the caption to find it by
-    "confusion": ("02_forty_species", "Confusion of"),
+    "confusion": ("04_inaturalist_ten", "Confusion of"),
     "grad_cam": ("01_arctic_fox_vs_elephant", "Why: places swapped"),
-    "search": ("04_inaturalist_ten", "Every trial as a line"),
-    "unknown": ("02_forty_species", "Telling unknown species"),
 }
 
 
 def write_figures(profile: str) -> list[Path]:
     """Copy the pictures of every finished report to `figures/`, and note its numbers in `figures/results.json`.
 
-    A picture is `figures/NAME.png` for the cover of a report, or named in `MORE`; other profiles than default prefix
-    the latter with their name. What an unfinished report or another profile left there stays.
+    A picture is `figures/NAME.png` for the cover of a report, or named in `MORE`; other profiles than default put
+    their name before it, as in `real_NAME.png`. What an unfinished report or another profile left there stays.
 
     Raises:
         Refused: a finished report has no figure with the caption that `MORE` asks for.
@@ -36,10 +34,10 @@ def write_figures(profile: str) -> list[Path]:
         if found["state"] in ("done", "stale"):
             finished[name] = found["result"]
     pictures = {}
+    prefix = "" if profile == "default" else f"{profile}_"
     for name, result in finished.items():
         if picture := index.cover(Files(name, profile), result):
-            pictures[name] = picture[0]
-    prefix = "" if profile == "default" else f"{profile}_"
+            pictures[prefix + name] = picture[0]
     for short, (name, words) in MORE.items():
         if name in finished:
             pictures[prefix + short] = _figure(Files(name, profile), finished[name], words)
@@ -58,6 +56,7 @@ def extract(result: Mapping[str, Any]) -> dict[str, Any]:
     quoted = {key: result[key] for key in ("question", "answer", "seeds", "headline", "claims")}
     tables = {"tables": result["tables"]} if "tables" in result else {}
     about |= {"classes": len(data["classes"]), "left_out": len(data["left_out"])}
+    about["images"] = about["train"] + about["val"] + about["test"]
     return {"seconds": result["seconds"], "environment": environment, "data": about, **quoted, **tables}
 
 
