@@ -10,6 +10,7 @@ import torch
 
 from imgcls import exercises, paths
 from imgcls.exercises import complaint
+from imgcls.reports.markup import Slugs, markdown
 
 CASES = sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 TYPICAL = {  # mistakes that a check has to notice
@@ -89,6 +90,7 @@ def test_a_notebook_has_three_to_five_exercises_and_says_what_for(case):
     assert 3 <= len(found) <= 5
     for exercise in found:
         assert source(cells[exercise.task]).startswith("### Try it: ")
+        markdown(source(cells[exercise.task]), Slugs())  # raises for a formula that a report could not draw
     about = next(source(cell) for cell in cells if cell.get("id") == "about")
     assert [line.split(":**")[0] for line in about.splitlines()] == ["- **Before", "- **Afterwards", "- **Time"]
 
