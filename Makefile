@@ -61,7 +61,7 @@ CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9
 EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
-LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py)
+LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py) imgcls/exercises.py
 TIMEOUT  ?= 3600
 ASKED     = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
 REPORTS  := $(RUN) -m imgcls.reports

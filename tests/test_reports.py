@@ -722,7 +722,7 @@ def project(tmp_path_factory):
     """A copy of the project with three notebooks, made once with `make -j2 reports`."""
     root = tmp_path_factory.mktemp("project")
     (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py"):
+    for file in ("__init__.py", "paths.py", "exercises.py"):
         shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
     shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
     shutil.copy(REPOSITORY / "Makefile", root)
