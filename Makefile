@@ -63,7 +63,7 @@ CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9
 EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
-LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py)
+LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py) imgcls/exercises.py
 TIMEOUT  ?= 3600
 ASKED     = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
 REPORTS  := $(RUN) -m imgcls.reports
@@ -103,7 +103,7 @@ $(CASES:%=$(EXECUTED)/%.ipynb): $(EXECUTED)/%.ipynb: notebooks/%.ipynb $(EXECUTE
 $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
 	+@$(REPORTS) check $* $(ASKED) --stamp
 
-figures: $(READY)  ## copy the cover of each finished report (PROFILE=real) to figures/
+figures: $(READY)  ## pictures and numbers of the finished reports (PROFILE=real) for the README
 	@$(REPORTS) figures --profile '$(PROFILE)'
 
 # The peers come on demand: nothing else needs them.
@@ -114,11 +114,14 @@ $(VENV)/.bench-ready: requirements-bench.txt $(READY)
 bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty beside its peers (about 45 minutes)
 	@$(RUN) -m benchmarks
 
-lab: $(READY)  ## open the notebooks in JupyterLab
-	@$(RUN) -m jupyterlab notebooks
+lab: $(READY)  ## open the notebooks in JupyterLab, at the start
+	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
+
+exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
+	@$(REPORTS) exercises
 
 app: $(READY)  ## open the page that asks trained models about a picture
 	@$(RUN) -m imgcls.app $(ARGS)
 
 FORCE:
-.PHONY: reports figures bench lab app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports figures bench lab exercises app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

@@ -30,7 +30,8 @@ ALLOWED = {
     "explain": {"models", "statistics"},
     "baselines": {"batches", "evaluation"},
     "plots": set(),
-    "reports": {"plots", "tracking"},
+    "exercises": set(),
+    "reports": {"exercises", "plots", "tracking"},
 }
 
 

@@ -93,6 +93,13 @@ def test_nothing_that_is_made_is_committed():
         assert (paths.ROOT / name).stat().st_size < 2_000_000, f"{name} is large for a repository"
 
 
+def test_make_lab_opens_the_start_notebook():
+    planned = subprocess.run(["make", "-n", "lab"], cwd=paths.ROOT, capture_output=True, text=True).stdout
+    opened = planned.split("jupyterlab ")[-1].split()[0]
+    assert (paths.ROOT / opened) == paths.NOTEBOOKS / "00_start_here.ipynb"
+    assert (paths.ROOT / opened).exists()
+
+
 @pytest.mark.skipif(not tracked(), reason="not a git checkout")
 def test_no_index_address_is_committed():
     address = re.compile(r"(?<!no-emit-)index[-]url|find[-]links|https?://[^ ]*/simple[/\s]")

@@ -421,22 +421,27 @@ def assert_self_contained(source):
     return page
 
 
-def executed(tree, *cells, **content):
+def executed(tree, *cells, name=NAME, **content):
     """An executed notebook with its result, as the runner leaves them."""
-    files = Files(NAME)
-    write_notebook(tree, NAME, cells)
+    files = Files(name)
+    write_notebook(tree, name, cells)
     files.executed.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(files.notebook, files.executed)
-    result = make_result().content | {"answer": "Yes.", "finished": "2025-05-03T14:05:00+02:00", **content}
+    result = make_result().content | {
+        "answer": "Yes.",
+        "finished": "2025-05-03T14:05:00+02:00",
+        "case": name,
+        **content,
+    }
     files.result.write_text(json.dumps(result | {"token": "t"}))
     return files
 
 
-def render(tree, *cells, **content):
+def render(tree, *cells, name=NAME, **content):
     from imgcls.reports import export
 
-    executed(tree, *cells, **content)
-    return export.render(NAME).read_text()
+    executed(tree, *cells, name=name, **content)
+    return export.render(name).read_text()
 
 
 def test_every_kind_of_output_is_shown(tree):
@@ -717,7 +722,7 @@ def project(tmp_path_factory):
     """A copy of the project with three notebooks, made once with `make -j2 reports`."""
     root = tmp_path_factory.mktemp("project")
     (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py"):
+    for file in ("__init__.py", "paths.py", "exercises.py"):
         shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
     shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
     shutil.copy(REPOSITORY / "Makefile", root)

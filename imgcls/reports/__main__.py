@@ -87,13 +87,22 @@ def index(profile: Profile = "default", quiet: Annotated[bool, typer.Option("--q
 
 @app.command()
 def figures(profile: Profile = "default") -> None:
-    """Copy the cover of every finished report to figures/, for the README."""
-    from imgcls.reports.index import copy_covers
+    """Copy pictures and numbers of the finished reports to figures/, for the README."""
+    from imgcls.reports.figures import write_figures
 
-    written = copy_covers(profile)
+    written = write_figures(profile)
     if not written:
         raise Refused(f"no finished report in profile {profile!r}; run make reports PROFILE={profile} first")
     for path in written:
+        print(path)
+
+
+@app.command()
+def exercises() -> None:
+    """Write the notebooks with dots instead of solutions to build/exercises/."""
+    from imgcls.exercises import write_editions
+
+    for path in write_editions():
         print(path)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 from nbconvert.exporters.templateexporter import TemplateExporter
 
-from imgcls import paths
+from imgcls import exercises, paths
 from imgcls.reports import index, pages
 from imgcls.reports.files import Files, write
 from imgcls.reports.markup import Heading, Slugs, Unexportable, highlighted, inline, markdown, plain, sanitize
@@ -40,11 +40,7 @@ class Figure:
     caption: str
     cover: bool
     cell: str
-
-    @property
-    def embedded(self) -> int:
-        """Bytes that both versions take in the page."""
-        return (len(self.content) + len(self.dark or b"")) * 4 // 3
+    embedded: int = 0  # bytes that both versions take in the page
 
     @property
     def file(self) -> str:
@@ -114,6 +110,10 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
         FormulaError: a formula that cannot be drawn; the message names formula and cell.
     """
     notebook, report = copy.deepcopy(notebook), Report()
+    try:
+        exercises.find(notebook.cells)
+    except ValueError as error:
+        raise Unexportable(str(error)) from None
     number = 0
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", ())
@@ -139,14 +139,18 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
             report.title = headings.pop(0).plain
             text = re.sub(r"<h1[^>]*>.*?</h1>", "", text, count=1, flags=re.S)
         report.contents += headings
-        return {"html": text}
+        opens = exercises.part_of(cell) == "task"
+        return {"html": text, "exercise": headings[0].id if opens and headings else None}
     if cell.cell_type != "code":
         return None
     outputs = "\n".join(filter(None, (_output(output, report, name) for output in _merged(cell.outputs))))
+    part = exercises.part_of(cell)
     if "parameters" in cell.metadata.get("tags", ()):
         return {"label": "Parameters of this run", "lines": 0, "code": _parameters(result), "outputs": outputs}
     code = f'<pre class="code">{highlighted(cell.source)}</pre>' if cell.source.strip() else ""
-    return {"label": "Code", "lines": len(cell.source.strip().splitlines()), "code": code, "outputs": outputs}
+    lines = len(cell.source.strip().splitlines())
+    label = {"given": "Given", "solution": "Solution", "check": "Check"}.get(part, "Code")
+    return {"label": label, "lines": lines, "code": code, "outputs": outputs, "folded": part, "last": part == "check"}
 
 
 def _parameters(result: dict[str, Any]) -> str:
@@ -240,17 +244,15 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
     report.figures.append(figure)
     width, height = _size(content, kind, meta.get("width"))
     size = f' width="{width}" height="{height}"' if width else ""
-    source = (
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_uri(figure.dark, "image/png")}">'
-        if figure.dark
-        else ""
-    )
+    light, twin = _uri(content, kind), _uri(figure.dark, "image/png") if figure.dark else ""
+    figure.embedded = len(light) + len(twin)
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{twin}">' if twin else ""
     # A picture without a dark twin gets a light plate in the dark, unless it was drawn to sit on any paper.
     plate = ' class="plate"' if not figure.dark and meta.get("opaque", True) else ""
     caption = f" {inline(figure.caption)}" if figure.caption else ""
     return (
         f'<figure id="figure-{figure.number}"{plate}><picture>{source}'
-        f'<img src="{_uri(content, kind)}" alt="{html.escape(alt, quote=True)}"{size}></picture>'
+        f'<img src="{light}" alt="{html.escape(alt, quote=True)}"{size}></picture>'
         f"<figcaption><b>Figure {figure.number}.</b>{caption}</figcaption></figure>"
     )
 
@@ -261,6 +263,17 @@ def _bytes(content: Any, kind: str) -> bytes:
 
 
 def _uri(content: bytes, kind: str) -> str:
+    """The picture as a data URI; a PNG as lossless WebP where that is smaller, as it mostly is by a quarter."""
+    if kind == "image/png":
+        from PIL import Image
+
+        smaller = io.BytesIO()
+        with Image.open(io.BytesIO(content)) as picture:
+            if "A" in picture.getbands() or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+            picture.save(smaller, "WEBP", lossless=True, quality=75, method=3)  # more effort takes long for one in 50
+        if smaller.tell() < len(content):
+            content, kind = smaller.getvalue(), "image/webp"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

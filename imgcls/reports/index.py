@@ -5,7 +5,6 @@ import html
 import io
 import json
 import re
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from imgcls.reports.parameters import notebooks
 from imgcls.reports.result import validate
 
 UNFINISHED = "the run has not finished: it still goes on, or its process was ended from outside"
+MAX_BYTES = 300_000
+QUALITIES = (82, 70, 60, 50, 40, 30, 20)
 _REASON = re.compile(r'<meta name="failure" content="([^"]*)">')
 
 
@@ -48,17 +49,34 @@ def write_failure(
     write(files.failed, content)
 
 
-def write_index(profile: str = "default") -> Any:
-    """Write `index.html` over every notebook of the project, whatever its state, and return the path."""
+def write_index(profile: str = "default") -> Path:
+    """Write `index.html` over every notebook of the project, whatever its state, and return the path.
+
+    Its pictures lose quality, never size, until the page is at most 300 kB.
+    """
     target = Files("index", profile).html
     with lock(paths.BUILD / "executed" / ".index"):
         entries = [entry(Files(name, profile)) for name in notebooks()]
-        write(target, pages.page("index.html.j2", profile=profile, entries=entries))
+        results = [entry["result"] for entry in entries if "result" in entry]
+        about = {
+            "seconds": sum(result["seconds"] for result in results),
+            "machines": sorted({pages.computer(result["environment"]) for result in results}),
+            "commits": sorted({pages.commit(result["environment"]) for result in results}),
+        }
+        for quality in QUALITIES:
+            for one in entries:
+                one["picture"] = (
+                    _picture(Files(one["name"], profile), one["result"], quality) if "result" in one else None
+                )
+            content = pages.page("index.html.j2", profile=profile, entries=entries, about=about)
+            if len(content.encode()) <= MAX_BYTES:
+                break
+        write(target, content)
     return target
 
 
 def entry(files: Files) -> dict[str, Any]:
-    """What the index says about one notebook: its state, its result, one picture."""
+    """What the index says about one notebook: its state, why it failed, its result where there is one."""
     found: dict[str, Any] = {"name": files.name, "title": _title(files), "state": "not built", "reason": ""}
     if files.failed.exists():
         match = _REASON.search(files.failed.read_text(encoding="utf-8"))
@@ -75,7 +93,7 @@ def entry(files: Files) -> dict[str, Any]:
         return found | {"state": "failed", "reason": f"{files.json.name} is not valid: {problems[0]}"}
     made = (files.executed if files.executed.exists() else files.json).stat().st_mtime
     stale = files.notebook.stat().st_mtime > made
-    return found | {"state": "stale" if stale else "done", "result": result, "picture": _picture(files, result)}
+    return found | {"state": "stale" if stale else "done", "result": result}
 
 
 def _title(files: Files) -> str:
@@ -101,36 +119,25 @@ def cover(files: Files, result: dict[str, Any]) -> tuple[Path, str] | None:
     return min(candidates, key=lambda candidate: candidate[0])[1:] if candidates else None
 
 
-def copy_covers(profile: str) -> list[Path]:
-    """Copy the cover of every finished report to `figures/NAME.png` for the README; returns what was written."""
-    written = []
-    for name in notebooks():
-        files = Files(name, profile)
-        found = entry(files)
-        if found["state"] in ("done", "stale") and (picture := cover(files, found["result"])):
-            paths.FIGURES.mkdir(exist_ok=True)
-            written.append(Path(shutil.copyfile(picture[0], paths.FIGURES / f"{name}.png")))
-    return written
-
-
-def _picture(files: Files, result: dict[str, Any]) -> dict[str, Any] | None:
+def _picture(files: Files, result: dict[str, Any], quality: int) -> dict[str, Any] | None:
     """The cover made small enough for the index, with its dark twin."""
     found = cover(files, result)
     if found is None:
         return None
     path, alt = found
-    source, size = _thumbnail(path)
+    source, size = _thumbnail(path, quality)
     dark = path.with_suffix(".dark.png")
-    return {"source": source, "size": size, "alt": alt, "dark": _thumbnail(dark)[0] if dark.exists() else ""}
+    twin = _thumbnail(dark, quality)[0] if dark.exists() else ""
+    return {"source": source, "size": size, "alt": alt, "dark": twin}
 
 
-def _thumbnail(path: Path) -> tuple[str, tuple[int, int]]:
+def _thumbnail(path: Path, quality: int) -> tuple[str, tuple[int, int]]:
     """A picture as a small data URI, and its size."""
     from PIL import Image
 
     buffer = io.BytesIO()
     with Image.open(path) as picture:
         small = picture.convert("RGBA")
-    small.thumbnail((640, 480), Image.Resampling.LANCZOS)
-    small.save(buffer, "WEBP", quality=82, method=6)
+    small.thumbnail((608, 456), Image.Resampling.LANCZOS)  # twice what the page shows, for dense screens
+    small.save(buffer, "WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), small.size

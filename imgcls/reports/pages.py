@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from imgcls.reports.markup import inline
-from imgcls.reports.result import STAGES, show
+from imgcls.reports.result import STAGES, limits, show
 
 TEMPLATE = Path(__file__).parent / "template"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -40,6 +40,7 @@ def filters() -> dict[str, Callable]:
         "number": number,
         "doubt": doubt,
         "interval": interval,
+        "limits": limits,
         "inline": inline,
     }
 
@@ -67,12 +68,21 @@ def moment(text: str) -> str:
 
 def machine(environment: Mapping[str, Any]) -> str:
     """`cpu, 2 threads, float32; torch 2.12.1, Python 3.11.7; commit 1a2b3c4, changed since`."""
-    commit = environment["commit"] or "unknown"
-    changed = ", changed since" if environment["dirty"] else ""
+    return f"{computer(environment)}; commit {commit(environment)}"
+
+
+def computer(environment: Mapping[str, Any]) -> str:
+    """`cpu, 2 threads, float32; torch 2.12.1, Python 3.11.7`."""
+    threads = environment["threads"]
     return (
-        f"{environment['device']}, {environment['threads']} threads, {environment['precision']}; "
-        f"torch {environment['torch']}, Python {environment['python']}; commit {commit}{changed}"
+        f"{environment['device']}, {threads} thread{'' if threads == 1 else 's'}, {environment['precision']}; "
+        f"torch {environment['torch']}, Python {environment['python']}"
     )
+
+
+def commit(environment: Mapping[str, Any]) -> str:
+    """`1a2b3c4, changed since`."""
+    return f"{environment['commit'] or 'unknown'}{', changed since' if environment['dirty'] else ''}"
 
 
 def number(row: Mapping[str, Any]) -> str:

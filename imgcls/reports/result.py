@@ -185,15 +185,20 @@ def show(value: Any, unit: str | None = None) -> str:
     return f"{text} {unit}".strip() if unit else text
 
 
+def limits(claim: Mapping[str, Any], stage: str, between: str = " to ") -> str:
+    """The interval behind a number of the claims, `76.6 to 78.2`, or nothing where there is none."""
+    found, unit = claim.get("intervals", {}).get(stage), claim.get("unit")
+    if found is None:
+        return ""
+    if unit is None and 0 <= claim[stage] <= 1:  # an interval over seeds may reach beyond what a share can be
+        found = [min(max(limit, 0.0), 1.0) for limit in found]
+    return between.join(show(float(limit), unit).removesuffix(" %") for limit in found)
+
+
 def _with_limits(claim: Mapping[str, Any], stage: str) -> str:
     """A cell of the claims table: the number, and its interval where it has one."""
-    unit, limits = claim.get("unit"), claim.get("intervals", {}).get(stage)
-    if limits is None:
-        return show(claim[stage], unit)
-    if unit is None and 0 <= claim[stage] <= 1:  # an interval over seeds may reach beyond what a share can be
-        limits = [min(max(limit, 0.0), 1.0) for limit in limits]
-    low, high = (show(limit, unit).removesuffix(" %") for limit in limits)
-    return f"{show(claim[stage], unit)} [{low}, {high}]"
+    interval = limits(claim, stage, ", ")
+    return show(claim[stage], claim.get("unit")) + (f" [{interval}]" if interval else "")
 
 
 def validate(content: Any, case: str | None = None) -> list[str]:

@@ -1,0 +1,210 @@
+"""Exercises inside the notebooks: how an answer is checked, and how the edition without solutions is made.
+
+An exercise is a run of cells with tags: `exercise-task` (text), `exercise-given` (code, may be missing),
+`exercise-solution` and `exercise-check`. None of them needs a cell outside the run but the imports, so that a student
+can begin anywhere and a test can try every solution in seconds.
+"""
+
+import ast
+import copy
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgcls import paths
+
+PARTS = ("task", "given", "solution", "check")
+TURN = "# Your turn: write what belongs in place of the dots, then run the next cell."
+_LENGTH = 60  # characters of a wrong answer that are repeated
+
+
+class WrongSolution(AssertionError):
+    """A notebook that the report runner executes carries a solution that its own check refuses."""
+
+
+def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
+    """Show whether an answer is right, and if not, what may be wrong with it; never the solution itself.
+
+    A wrong answer raises nothing, so that the notebook goes on below an exercise that is still open.
+
+    Args:
+        name: What the student was to write.
+        answer: What they wrote; `...` where they have not yet.
+        expected: A number, a text, or an array, tensor, list or dict of them.
+        hint: Where to look, shown with a wrong answer.
+        within: How far a number may be off, absolutely.
+
+    Raises:
+        WrongSolution: the answer is wrong and the report runner executes the notebook.
+    """
+    from IPython.display import Markdown, display
+
+    problem = complaint(answer, expected, within)
+    if problem is None:
+        display(Markdown(f"✓ `{name}` is right."))
+    else:
+        display(Markdown(f"✗ `{name}` {problem}. {hint}".strip()))
+        if "IMGCLS_REPORT" in os.environ:
+            raise WrongSolution(f"the solution of an exercise is wrong: {name} {problem}")
+
+
+def complaint(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
+    """What is wrong with an answer, in words that end a sentence; None if it is right."""
+    if answer is ...:
+        return "is not written yet"
+    if isinstance(expected, str | bool | None):
+        return None if type(answer) is type(expected) and answer == expected else f"is not {_short(answer)}"
+    if isinstance(expected, Mapping):
+        return _complaint_of_dict(answer, expected, within)
+    try:
+        given, wanted = (
+            np.asarray(one.detach().cpu() if hasattr(one, "detach") else one) for one in (answer, expected)
+        )
+    except (TypeError, ValueError, RuntimeError):
+        return f"is a {type(answer).__name__}, from which no numbers can be read"
+    if given.shape != wanted.shape:
+        return f"has the shape {given.shape} instead of {wanted.shape}"
+    if not np.issubdtype(wanted.dtype, np.number):
+        return None if given.tolist() == wanted.tolist() else f"is not {_short(answer)}"
+    if not (np.issubdtype(given.dtype, np.number) or given.dtype == bool):
+        return f"is a {type(answer).__name__}, where numbers were asked for"
+    off = ~np.isclose(given.astype(float), wanted.astype(float), rtol=0, atol=within, equal_nan=True)
+    if not off.any():
+        return None
+    return f"is not {_short(answer)}" if off.ndim == 0 else f"is wrong in {off.sum():,} of {off.size:,} places"
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+
+
+def _complaint_of_dict(answer: Any, expected: Mapping, within: float) -> str | None:
+    if not isinstance(answer, Mapping) or set(answer) != set(expected):
+        return f"should be a dict with the keys {', '.join(map(repr, expected))}"
+    for key, value in expected.items():
+        if (problem := complaint(answer[key], value, within)) is not None:
+            return f"is wrong at {key!r}, which {problem}"
+    return None
+
+
+def _short(answer: Any) -> str:
+    text = " ".join(repr(answer).split())
+    return f"`{text if len(text) <= _LENGTH else text[: _LENGTH - 1] + '…'}`"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Where the cells of one exercise stand in their notebook; `given` may be missing."""
+
+    number: int
+    task: int
+    given: int | None
+    solution: int
+    check: int
+
+
+def part_of(cell: Mapping[str, Any]) -> str | None:
+    """Which of the PARTS a cell is, or None if it belongs to no exercise."""
+    tags = cell["metadata"].get("tags", ())
+    return next((part for part in PARTS if f"exercise-{part}" in tags), None)
+
+
+def find(cells: Sequence[Mapping[str, Any]]) -> list[Exercise]:
+    """The exercises of a notebook in their order.
+
+    Raises:
+        ValueError: parts are missing or stand in another order.
+    """
+    found: list[Exercise] = []
+    places: dict[str, int] = {}
+    for place, cell in enumerate(cells):
+        part = part_of(cell)
+        if part is None and not places:
+            continue
+        last = max((PARTS.index(known) for known in places), default=-1)
+        if part is None or PARTS.index(part) <= last or (not places and part != "task"):
+            raise ValueError(
+                f"cell {place + 1} ({cell.get('id', 'without id')}) breaks exercise {len(found) + 1}: its cells are "
+                f"{', '.join(PARTS)} in this order with nothing between them; only given may be missing"
+            )
+        places[part] = place
+        if part == "check":
+            if "solution" not in places:
+                raise ValueError(f"exercise {len(found) + 1} has no cell with the tag exercise-solution")
+            found.append(Exercise(len(found) + 1, places["task"], places.get("given"), places["solution"], place))
+            places = {}
+    if places:
+        raise ValueError(f"exercise {len(found) + 1} has no cell with the tag exercise-check")
+    return found
+
+
+def asked(solution: str, check_source: str) -> list[str]:
+    """Names that a solution assigns and its check looks at: what a student has to write."""
+    read = {node.id for node in ast.walk(ast.parse(check_source)) if isinstance(node, ast.Name)}
+    assigned = [target for _, target in _assignments(solution)]
+    return [name for name in dict.fromkeys(assigned) if name in read]
+
+
+def blank(solution: str, check_source: str) -> str:
+    """The solution with dots for each asked name and its comment kept; imports stay, intermediate steps go.
+
+    Raises:
+        ValueError: the check looks at nothing that the solution assigns, or an asked name has no comment.
+    """
+    names, lines = asked(solution, check_source), solution.splitlines()
+    if not names:
+        raise ValueError("the check looks at no name that the solution assigns")
+    left = [ast.unparse(node) for node in ast.parse(solution).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    left.append(TURN)
+    last = {target: statement for statement, target in _assignments(solution)}
+    for name in names:
+        statement = last[name]
+        comment = lines[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode().strip()
+        if not comment.startswith("#"):
+            raise ValueError(f"{name} needs a comment behind it that says what is to be written")
+        left.append(f"{name} = ...  {comment}")
+    return "\n".join(left)
+
+
+def _assignments(source: str) -> list[tuple[ast.stmt, str]]:
+    """Statements of the form `name = …` with their names."""
+    return [
+        (statement, target.id)
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    ]
+
+
+def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook with dots instead of solutions; everything else, the checks too, stays as it is."""
+    edition = copy.deepcopy(notebook)
+    for exercise in find(edition["cells"]):
+        cell, check_source = edition["cells"][exercise.solution], _source(edition["cells"][exercise.check])
+        cell["source"] = blank(_source(cell), check_source).splitlines(keepends=True)
+        tags = cell["metadata"]["tags"]
+        cell["metadata"]["tags"] = ["exercise-answer" if tag == "exercise-solution" else tag for tag in tags]
+    return edition
+
+
+def write_editions(folder: Path | None = None) -> list[Path]:
+    """Write the student edition of every notebook, by default to `build/exercises/`; returns what was written."""
+    folder = folder or paths.BUILD / "exercises"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        edition = student_edition(json.loads(path.read_text(encoding="utf-8")))
+        target = folder / path.name
+        target.write_text(json.dumps(edition, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        written.append(target)
+    return written
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    return "".join(cell["source"])
