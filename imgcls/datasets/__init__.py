@@ -17,6 +17,7 @@ from imgcls.datasets import cache as _cache
 from imgcls.datasets.audit import Audit, Pair, audit
 from imgcls.datasets.checks import generated_checks
 from imgcls.datasets.sources import (
+    DAMAGED,
     EXTENSIONS,
     LAYOUT,
     SPLITS,
@@ -194,12 +195,14 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
         return cache / f"{fingerprint}-{image_size}-{channels}", {**expected, "fingerprint": fingerprint}
 
     if memo.exists():
-        fingerprint = memo.read_text(encoding="utf-8").strip()
+        fingerprint = memo.read_text(encoding="utf-8", errors="replace").strip()
         if stored := _cache.read(*place(fingerprint)):
             return stored, fingerprint, stored.left_out
     source = open_source(path)
     fingerprint = source.fingerprint
     stored = _cache.read(*place(fingerprint))
+    if stored is not None and any(entry.reason.startswith(DAMAGED) for entry in stored.left_out):
+        stored = _cache.forget(stored)  # that copy of the archive was damaged, and this one may be whole
     if stored is None:
         entries, elsewhere = arrange(source, str(path))
 

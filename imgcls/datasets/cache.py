@@ -105,6 +105,11 @@ def write(folder: Path, expected: dict, fill: Callable[[Path], dict]) -> Stored:
     return stored
 
 
+def forget(stored: Stored) -> None:
+    """Remove a cache folder; who has mapped it keeps what is mapped."""
+    shutil.rmtree(stored.folder, ignore_errors=True)
+
+
 def _checksum(images: np.ndarray) -> int:
     """CRC of evenly spaced rows: all of a small file, enough of a large one to notice a torn or foreign one."""
     count = max(1, min(len(images), CHECKED_BYTES // max(1, images[:1].nbytes)))
