@@ -7,7 +7,7 @@ import io
 import pickle
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,15 +36,16 @@ def files() -> list[Hostile]:
     return [*_phones(), *_modes(), *_containers(), *_disguises(), *_names(), *_no_pictures(), *_torn(), *_bombs()]
 
 
-def noise() -> Pixels:
-    """Pixels that no two positions share, for formats without losses."""
-    return np.random.default_rng(7).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+def noise(name: str) -> Pixels:
+    """Pixels of this name alone, no two alike, for formats without losses."""
+    return np.random.default_rng(list(name.encode())).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def smooth() -> Pixels:
-    """Three gradients, which survive a JPEG within a few levels and differ in every orientation."""
+def smooth(name: str) -> Pixels:
+    """Gradients of this name alone, which survive a JPEG within a few levels and differ in every orientation."""
+    across, down, start = np.random.default_rng(list(name.encode())).integers(2, 9, (3, 3))
     x, y = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
-    return np.stack([40 + 10 * x, 30 + 12 * y, 200 - 5 * x - 3 * y], axis=-1).astype(np.uint8)
+    return np.stack([start[c] + across[c] * x + down[c] * y for c in range(3)], axis=-1).astype(np.uint8)
 
 
 def encode(pixels: Pixels | Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -75,52 +76,66 @@ def _phones() -> Iterator[Hostile]:
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
         lossy = orientation in (3, 6, 8)  # what phones write
-        pixels = smooth() if lossy else noise()
+        name = f"turned-{orientation}.{'jpg' if lossy else 'png'}"
+        pixels = smooth(name) if lossy else noise(name)
         data = jpeg(pixels, exif=exif) if lossy else encode(pixels, exif=exif)
-        end = "jpg" if lossy else "png"
-        yield Hostile(f"turned-{orientation}.{end}", data, np.ascontiguousarray(turn(pixels)), tolerance=6 * lossy)
+        yield Hostile(name, data, np.ascontiguousarray(turn(pixels)), tolerance=6 * lossy)
     exif[ORIENTATION] = 6
-    broken = jpeg(smooth(), exif=exif).replace(b"Exif\x00\x00MM", b"Exif\x00\x00??")
-    yield Hostile("damaged-exif.jpg", broken, smooth(), tolerance=6)
+    pixels = smooth("damaged-exif.jpg")
+    broken = jpeg(pixels, exif=exif).replace(b"Exif\x00\x00MM", b"Exif\x00\x00??")
+    yield Hostile("damaged-exif.jpg", broken, pixels, tolerance=6)
 
 
 def _modes() -> Iterator[Hostile]:
-    pixels, grey = noise(), noise()[..., 0]
-    as_rgb = np.repeat(grey[..., None], 3, axis=2)
-    yield Hostile("grey.png", encode(grey), as_rgb)
-    yield Hostile("bilevel.png", encode(Image.fromarray(grey > 127)), np.where(as_rgb > 127, 255, 0).astype(np.uint8))
-    ink = 255 - smooth()
-    cmyk = Image.fromarray(np.dstack([ink, np.zeros_like(grey)]), "CMYK")
-    yield Hostile("cmyk.jpg", encode(cmyk, "JPEG", quality=98), smooth(), tolerance=10)
-    yield Hostile("cmyk.tif", encode(cmyk, "TIFF"), smooth())
+    def grey(name: str) -> np.ndarray:
+        return noise(name)[..., 0]
 
-    palette = Image.fromarray((grey >> 4), "P")
-    colours = np.random.default_rng(3).integers(0, 256, (16, 3), dtype=np.uint8)
-    palette.putpalette(colours.tobytes())
-    yield Hostile("palette.png", encode(palette), colours[grey >> 4])
-    seen = colours.copy()
-    seen[5] = 255
-    yield Hostile("palette-transparent.png", encode(palette, transparency=5), seen[grey >> 4])
-    yield Hostile("palette.gif", encode(palette, "GIF"), colours[grey >> 4])
-    yield Hostile("rgba.png", encode(np.dstack([pixels, grey])), _on_white(pixels, grey), tolerance=1)
-    yield Hostile("rgba.webp", encode(np.dstack([pixels, grey | 1]), "WEBP", lossless=True, exact=True),
-                  _on_white(pixels, grey | 1), tolerance=1)  # fmt: skip
-    half = Image.merge("LA", [Image.fromarray(grey), Image.fromarray(grey[::-1].copy())])
-    yield Hostile("grey-alpha.png", encode(half), _on_white(as_rgb, grey[::-1]), tolerance=1)
-    key = tuple(pixels[4, 4].tolist())
-    masked = pixels.copy()
-    masked[(pixels == pixels[4, 4]).all(axis=-1)] = 255
-    yield Hostile("colour-key.png", encode(pixels, transparency=key), masked)
+    def colours(name: str) -> np.ndarray:
+        return np.repeat(grey(name)[..., None], 3, axis=2)
 
-    deep = np.linspace(0, 65535, SIDE * SIDE).astype(np.uint16).reshape(SIDE, SIDE)
-    scaled = np.repeat(np.round(deep / 257).astype(np.uint8)[..., None], 3, axis=2)
-    yield Hostile("sixteen-bit.png", encode(deep), scaled)
-    yield Hostile("sixteen-bit.tif", encode(deep, "TIFF"), scaled)
-    yield Hostile("sixteen-bit-colour.png", _deep_colour(np.repeat(deep[..., None], 3, axis=2)), scaled, tolerance=1)
-    unit = (grey / 255).astype(np.float32)
-    yield Hostile("float.tif", encode(unit, "TIFF"), as_rgb)
+    yield Hostile("grey.png", encode(grey("grey.png")), colours("grey.png"))
+    black = np.where(colours("bilevel.png") > 127, 255, 0).astype(np.uint8)
+    yield Hostile("bilevel.png", encode(Image.fromarray(grey("bilevel.png") > 127)), black)
+    for name, kind in (("cmyk.jpg", "JPEG"), ("cmyk.tif", "TIFF")):
+        ink = np.dstack([255 - smooth(name), np.zeros((SIDE, SIDE), np.uint8)])
+        options = {"quality": 98} if kind == "JPEG" else {}
+        data = encode(Image.fromarray(ink, "CMYK"), kind, **options)
+        yield Hostile(name, data, smooth(name), tolerance=10 if kind == "JPEG" else 0)
+    yield from _palettes(grey)
+
+    for name in ("rgba.png", "rgba.webp"):
+        opacity = grey(name)[::-1] | 1  # WebP may change what cannot be seen
+        options = {"lossless": True, "exact": True} if "webp" in name else {}
+        data = encode(np.dstack([noise(name), opacity]), name[5:].upper(), **options)
+        yield Hostile(name, data, _on_white(noise(name), opacity), tolerance=1)
+    name, opacity = "grey-alpha.png", grey("alpha")
+    half = Image.merge("LA", [Image.fromarray(grey(name)), Image.fromarray(opacity)])
+    yield Hostile(name, encode(half), _on_white(colours(name), opacity), tolerance=1)
+    pixels = noise("colour-key.png")
+    masked = np.where((pixels == pixels[4, 4]).all(axis=-1, keepdims=True), 255, pixels).astype(np.uint8)
+    yield Hostile("colour-key.png", encode(pixels, transparency=tuple(pixels[4, 4].tolist())), masked)
+
+    for name, kind in (("sixteen-bit.png", "PNG"), ("sixteen-bit.tif", "TIFF"), ("sixteen-bit-colour.png", "")):
+        deep = np.random.default_rng(list(name.encode())).integers(0, 65536, (SIDE, SIDE, 1), dtype=np.uint16)
+        scaled = np.repeat(np.round(deep / 257).astype(np.uint8), 3, axis=2)
+        data = encode(deep[..., 0], kind) if kind else _deep_colour(np.repeat(deep, 3, axis=2))
+        yield Hostile(name, data, scaled, tolerance=0 if kind else 1)
+    unit = (grey("float.tif") / 255).astype(np.float32)
+    yield Hostile("float.tif", encode(unit, "TIFF"), colours("float.tif"))
     yield Hostile("float-in-kelvin.tif", encode(unit * 300 + 1, "TIFF"), reason="have no known scale")
     yield Hostile("float-nan.tif", encode(unit * np.nan, "TIFF"), reason="have no known scale")
+
+
+def _palettes(grey: Callable[[str], np.ndarray]) -> Iterator[Hostile]:
+    for name, kind, clear in (("palette.png", "PNG", None), ("palette.gif", "GIF", None),
+                              ("palette-transparent.png", "PNG", 5)):  # fmt: skip
+        index, colours = grey(name) >> 4, noise(name)[0]  # 16 colours
+        image = Image.fromarray(index, "P")
+        image.putpalette(colours.tobytes())
+        seen = colours.copy()
+        if clear is not None:
+            seen[clear] = 255
+        yield Hostile(name, encode(image, kind, **({} if clear is None else {"transparency": clear})), seen[index])
 
 
 def _on_white(pixels: Pixels, alpha: np.ndarray) -> Pixels:
@@ -129,45 +144,47 @@ def _on_white(pixels: Pixels, alpha: np.ndarray) -> Pixels:
 
 
 def _containers() -> Iterator[Hostile]:
-    pixels, other = noise(), Image.new("RGB", (SIDE, SIDE), "blue")
+    other = Image.new("RGB", (SIDE, SIDE), "blue")
     for kind, options in (("GIF", {}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
-        first = Image.new("RGB", (SIDE, SIDE), "red") if kind == "GIF" else Image.fromarray(pixels)
+        name = f"animated.{kind.lower()}"
+        first = Image.new("RGB", (SIDE, SIDE), "red") if kind == "GIF" else Image.fromarray(noise(name))
         data = encode(first, kind, save_all=True, append_images=[other], **options)
-        yield Hostile(f"animated.{kind.lower()}", data, np.asarray(first))
-    yield Hostile("progressive.jpg", jpeg(smooth(), progressive=True), smooth(), tolerance=6)
-    yield Hostile("multi-picture.jpg", encode(smooth(), "MPO", quality=98, save_all=True, append_images=[other]),
-                  smooth(), tolerance=12)  # fmt: skip
-    yield Hostile("packed.tif", encode(pixels, "TIFF", compression="tiff_lzw"), pixels)
-    yield Hostile("plain.bmp", encode(pixels, "BMP"), pixels)
-    loop = bytearray(encode(pixels, "TIFF"))
+        yield Hostile(name, data, np.asarray(first))
+    name = "progressive.jpg"
+    yield Hostile(name, jpeg(smooth(name), progressive=True), smooth(name), tolerance=6)
+    name = "multi-picture.jpg"
+    data = encode(smooth(name), "MPO", quality=98, save_all=True, append_images=[other])
+    yield Hostile(name, data, smooth(name), tolerance=12)
+    yield Hostile("packed.tif", encode(noise("packed.tif"), "TIFF", compression="tiff_lzw"), noise("packed.tif"))
+    yield Hostile("plain.bmp", encode(noise("plain.bmp"), "BMP"), noise("plain.bmp"))
+    name = "endless-directories.tif"
+    loop = bytearray(encode(noise(name), "TIFF"))
     directory = struct.unpack("<I", loop[4:8])[0]
     entries = struct.unpack("<H", loop[directory : directory + 2])[0]
     struct.pack_into("<I", loop, directory + 2 + 12 * entries, directory)
-    yield Hostile("endless-directories.tif", bytes(loop), pixels)
+    yield Hostile(name, bytes(loop), noise(name))
 
 
 def _disguises() -> Iterator[Hostile]:
-    pixels = noise()
-    yield Hostile("really-a-png.jpg", encode(pixels), pixels)
-    yield Hostile("really-a-jpeg.png", jpeg(smooth()), smooth(), tolerance=6)
-    yield Hostile("really-a-webp.gif", encode(pixels, "WEBP", lossless=True), pixels)
-    yield Hostile("no-extension", encode(pixels), pixels)
-    yield Hostile("SHOUTED.PNG", encode(pixels), pixels)
-    yield Hostile("followed-by-a-script.jpg", jpeg(smooth()) + b"<script>alert(1)</script>", smooth(), tolerance=6)
-    yield Hostile("followed-by-a-zip.png", encode(pixels) + b"PK\x03\x04" + bytes(40), pixels)
-    profile = b"not a colour profile" * 40
-    yield Hostile("bad-profile.png", encode(pixels, icc_profile=profile), pixels)
+    plain = ("really-a-png.jpg", "no-extension", "SHOUTED.PNG")
+    encoded = {name: encode(noise(name)) for name in plain}
+    encoded["really-a-webp.gif"] = encode(noise("really-a-webp.gif"), "WEBP", lossless=True)
+    encoded["followed-by-a-zip.png"] = encode(noise("followed-by-a-zip.png")) + b"PK\x03\x04" + bytes(40)
+    encoded["bad-profile.png"] = encode(noise("bad-profile.png"), icc_profile=b"not a colour profile" * 40)
+    for name, data in encoded.items():
+        yield Hostile(name, data, noise(name))
+    lossy = {"really-a-jpeg.png": b"", "followed-by-a-script.jpg": b"<script>alert(1)</script>"}
+    for name, end in lossy.items():
+        yield Hostile(name, jpeg(smooth(name)) + end, smooth(name), tolerance=6)
 
 
 def _names() -> Iterator[Hostile]:
-    pixels = noise()
     names = ("a" * 250 + ".png", "-rf.png", "$(reboot).png", "a b.png", "<img src=x onerror=alert(1)>.png", "CON.png",
              "日本 🦊.png", "%2e%2e%2fetc.png", "back\\slash.png", "'; drop table.png", "dots...png")  # fmt: skip
     escaped = {"caf\udce9.png": r"caf\xe9.png", "tab\t.png": r"tab\t.png", "new\nline.png": r"new\nline.png",
                "\x1b[31mred.png": r"\x1b[31mred.png", "gpj.\u202eexe.png": r"gpj.\u202eexe.png"}  # fmt: skip
-    for k, (name, shown) in enumerate((dict.fromkeys(names, "") | escaped).items()):
-        turned = np.roll(pixels, k + 1, axis=0)
-        yield Hostile(name, encode(turned), turned, shown_name=shown)
+    for name, shown in (dict.fromkeys(names, "") | escaped).items():
+        yield Hostile(name, encode(noise(ascii(name))), noise(ascii(name)), shown_name=shown)
 
 
 # ------------------------------------------------------------------ left out, and why
@@ -194,8 +211,11 @@ def _no_pictures() -> Iterator[Hostile]:
         "photo.heic": (b"\0\0\0\x1cftypheic\0\0\0\0" + bytes(16), "type heic"),
         "photo.avif": (b"\0\0\0\x1cftypavif\0\0\0\0" + bytes(16), "type avif"),
         "film.jpg": (b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(16), "type mp42"),
-        "favicon.png": (encode(noise(), "ICO", sizes=[(SIDE, SIDE)]), "a Windows icon"),
-        "portable.jpg": (encode(noise(), "PPM"), "not an image"),  # a picture, but its format is not on the list
+        "favicon.png": (encode(noise("favicon.png"), "ICO", sizes=[(SIDE, SIDE)]), "a Windows icon"),
+        "portable.jpg": (
+            encode(noise("portable.jpg"), "PPM"),
+            "not an image",
+        ),  # a picture, but its format is not on the list
         "program.jpg": (b"\x7fELF\x02\x01\x01" + bytes(60), "a program"),
         "pickle.jpg": (pickle.dumps({"weights": [1.0]}), "not an image in a known format"),
         "random.jpg": (np.random.default_rng(1).bytes(500), "not an image in a known format"),
@@ -231,13 +251,13 @@ def _bombs() -> Iterator[Hostile]:
     yield Hostile("flat.png", _png(0, 5), reason="PNG")
     yield Hostile("bomb.bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 1, 1,
                                                  0, 0), reason=limit)  # fmt: skip
-    gif = bytearray(encode(noise(), "GIF"))
+    gif = bytearray(encode(noise("bomb"), "GIF"))
     gif[6:10] = struct.pack("<HH", 65535, 65535)
     yield Hostile("bomb.gif", bytes(gif), reason=limit)
     frame = b"VP8X" + struct.pack("<IB3x", 10, 0) + (16382).to_bytes(3, "little") * 2
-    body = b"WEBP" + frame + encode(noise(), "WEBP", lossless=True)[12:]
+    body = b"WEBP" + frame + encode(noise("bomb"), "WEBP", lossless=True)[12:]
     yield Hostile("bomb.webp", b"RIFF" + struct.pack("<I", len(body)) + body, reason=limit)
-    wide = bytearray(jpeg(noise()))
+    wide = bytearray(jpeg(noise("bomb")))
     start = wide.index(b"\xff\xc0")
     wide[start + 5 : start + 9] = struct.pack(">HH", 65000, 65000)
     yield Hostile("bomb.jpg", bytes(wide), reason=limit)

@@ -135,7 +135,7 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
         raise Undecodable(f"{size[0]:,} × {size[1]:,} pixels are more than the limit of {MAX_PIXELS:,}")
     kind = image.format
     # Marks of scans cannot occur within their data; those of embedded previews are counted too, and do not matter.
-    scans = data.count(b"\xff\xda") if kind in ("JPEG", "MPO") else 1
+    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 1
     if scans * size[0] * size[1] > MAX_SCANNED:
         raise Undecodable(f"{scans:,} scans of {size[0]:,} × {size[1]:,} pixels would take too long to decode")
     try:
