@@ -97,6 +97,17 @@ def decode_square(path_or_bytes: str | Path | bytes, size: int, channels: int = 
     return (image if channels == 3 else image.convert("L")).tobytes(), original
 
 
+def kind(data: bytes) -> str | None:
+    """Format and mode that the header of a picture states, such as JPEG CMYK; None if it is no picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Exception:  # a decoder may raise anything at hostile bytes
+            return None
+    return f"{'JPEG' if image.format == 'MPO' else image.format} {image.mode}"
+
+
 def open_rgb(path_or_bytes: str | Path | bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode to an upright RGB Pillow image; with `at_least`, sides may shrink to no less than that many pixels.
 

@@ -13,10 +13,11 @@ EVERYWHERE = {"paths", "reproducibility"}
 DOORS = {"cli", "app"}
 ALLOWED = {
     "paths": set(),
+    "catalogue": set(),
     "reproducibility": set(),
     "decoding": set(),
     "menagerie": set(),
-    "datasets": {"decoding", "menagerie"},
+    "datasets": {"catalogue", "decoding", "menagerie"},
     "transforms": set(),
     "batches": {"transforms"},
     "models": set(),
@@ -30,7 +31,7 @@ ALLOWED = {
     "explain": {"models", "statistics"},
     "baselines": {"batches", "evaluation"},
     "plots": set(),
-    "reports": {"plots", "tracking"},
+    "reports": {"catalogue", "plots", "tracking"},
 }
 
 
