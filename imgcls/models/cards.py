@@ -104,19 +104,23 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     folder.mkdir(parents=True, exist_ok=True)
     # Both are on the disk before either takes its place, so a full disk leaves an older model whole.
     contents = {WEIGHTS: weights, CARD: (json.dumps(card, indent=2) + "\n").encode()}
-    written = [(_write_aside(folder / name, content), folder / name) for name, content in contents.items()]
-    for aside, path in written:
-        aside.replace(path)
+    asides = {folder / name: folder / f".{name}.part" for name in contents}
+    try:
+        for aside, content in zip(asides.values(), contents.values(), strict=True):
+            _write(aside, content)
+        for path, aside in asides.items():
+            aside.replace(path)
+    finally:
+        for aside in asides.values():
+            aside.unlink(missing_ok=True)
     return folder
 
 
-def _write_aside(path: Path, content: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return aside
 
 
 # ------------------------------------------------------------------ reading
