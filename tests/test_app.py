@@ -427,6 +427,7 @@ def test_exchanged_weights_are_refused_when_asked_and_a_run_trained_anew_is_read
     (run / "card.json").write_text(json.dumps(card | {"image_size": 0}))
     assert "must be a positive int, not 0" in upload(app, "p.png", png())
     save(classes=("rot", "gruen", "blau"))
+    app.run()  # without any run that can answer, the page asked for none
     assert '<p class="class">rot' in upload(app, "p.png", png())
 
 
