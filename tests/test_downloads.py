@@ -17,7 +17,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10, OxfordIIITPet
 from typer.testing import CliRunner
 
-from imgcls import catalogue, cli, datasets, paths
+from imgcls import catalogue, datasets, paths
+from imgcls.cli import data_sets
 from imgcls.datasets import DataError, UnknownDataset, download
 from imgcls.datasets.download import fetch
 
@@ -353,7 +354,7 @@ def test_what_a_person_must_bring_comes_with_the_steps(own_folders):
 
 def test_the_command_brings_lists_and_checks_a_set(cifar, server, own_folders):
     def imgcls(*arguments):
-        return CliRunner().invoke(cli.application(), ["data", *arguments])
+        return CliRunner().invoke(data_sets.application(), arguments)
 
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] is None
