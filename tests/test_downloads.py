@@ -76,6 +76,11 @@ def dies_half_way(self, body):
     self.wfile.write(body[start:end])
 
 
+def an_older_file_dies(self, body):
+    self.head(200, len(body), ETag='"v1"')
+    self.wfile.write(body[::-1][:HALF])
+
+
 def stalls(self, body):
     """Sends a half and then nothing, with the line open."""
     self.head(200, len(body), ETag='"v1"')
@@ -152,7 +157,7 @@ def left(folder):
     [dies_half_way, dies_half_way, dies_half_way, honest],
     [stalls, honest],
     [hangs_up, busy, hangs_up, busy, honest],
-    [dies_half_way, partial(honest, tag='"v2"')],  # another file by now: all of it anew
+    [an_older_file_dies, partial(honest, tag='"v2"')],  # halves of two files would make one that nobody has
     [dies_half_way, knows_no_ranges],
     [sends_another_part, sends_another_part, honest],
     [states_nothing],
