@@ -1,6 +1,6 @@
 """Every comparison in one run, then the figure of all.
 
-python -m benchmarks [--out FILE]     (about forty-five minutes on two quiet cores)
+python -m benchmarks [--out FILE]     (about fifty minutes on two quiet cores)
 """
 
 import subprocess
@@ -9,7 +9,18 @@ import time
 
 from benchmarks.measure import arguments
 
-NAMES = ("augment", "loop_overhead", "epoch", "first_epochs", "menagerie", "difficulty", "chart")
+NAMES = (
+    "augment",
+    "loop_overhead",
+    "epoch",
+    "first_epochs",
+    "decode",
+    "readers",
+    "fuzz",
+    "menagerie",
+    "difficulty",
+    "chart",
+)
 
 
 def main() -> int:

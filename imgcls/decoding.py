@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000  # 240 MB of RGB; just under the size at which Pillow itself starts to warn
+MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
+STRIP = 2**20  # pixels made opaque at a time
 ORIENTATION = 0x0112  # EXIF tag
 
 SIGNATURES = (
@@ -34,6 +36,11 @@ SIGNATURES = (
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"8BPS", "a Photoshop document"),
+    (b"%!PS", "a PostScript document"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ\x90", "a program"),
     (b"\x00\x00\x01\x00", "a Windows icon"),
     (b"version https://git-lfs", "a Git LFS pointer (the picture itself was not downloaded)"),
 )
@@ -90,6 +97,17 @@ def decode_square(path_or_bytes: str | Path | bytes, size: int, channels: int = 
     return (image if channels == 3 else image.convert("L")).tobytes(), original
 
 
+def kind(data: bytes) -> str | None:
+    """Format and mode that the header of a picture states, such as JPEG CMYK; None if it is no picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Exception:  # a decoder may raise anything at hostile bytes
+            return None
+    return f"{'JPEG' if image.format == 'MPO' else image.format} {image.mode}"
+
+
 def open_rgb(path_or_bytes: str | Path | bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode to an upright RGB Pillow image; with `at_least`, sides may shrink to no less than that many pixels.
 
@@ -127,6 +145,10 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
     if size[0] * size[1] > MAX_PIXELS:  # only the header was read so far
         raise Undecodable(f"{size[0]:,} × {size[1]:,} pixels are more than the limit of {MAX_PIXELS:,}")
     kind = image.format
+    # Marks of scans cannot occur within their data; those of embedded previews are counted too, and do not matter.
+    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 1
+    if scans * size[0] * size[1] > MAX_SCANNED:
+        raise Undecodable(f"{scans:,} scans of {size[0]:,} × {size[1]:,} pixels would take too long to decode")
     try:
         if at_least and kind in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
@@ -153,10 +175,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _deep_grey(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """What shows through becomes white; in strips, since the whole would be held four times."""
+    opaque = Image.new("RGB", image.size)
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        strip = image.crop(box).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        opaque.paste(Image.alpha_composite(white, strip).convert("RGB"), box)
+    return opaque
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

@@ -13,10 +13,11 @@ EVERYWHERE = {"paths", "reproducibility"}
 DOORS = {"cli", "app"}
 ALLOWED = {
     "paths": set(),
+    "catalogue": set(),
     "reproducibility": set(),
     "decoding": set(),
     "menagerie": set(),
-    "datasets": {"decoding", "menagerie"},
+    "datasets": {"catalogue", "decoding", "menagerie"},
     "transforms": set(),
     "batches": {"transforms"},
     "models": set(),
@@ -31,7 +32,7 @@ ALLOWED = {
     "baselines": {"batches", "evaluation"},
     "plots": set(),
     "exercises": set(),
-    "reports": {"exercises", "plots", "tracking"},
+    "reports": {"catalogue", "exercises", "plots", "tracking"},
 }
 
 

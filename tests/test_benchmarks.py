@@ -3,17 +3,32 @@
 import json
 import math
 import multiprocessing
+import sys
 import zipfile
+import zlib
 from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from conftest import colour_split
 from PIL import Image
 
-from benchmarks import chart, loop_overhead, loops, measure, record, species_folds, tasks
+from benchmarks import (
+    chart,
+    decode,
+    fuzz,
+    hostile,
+    loop_overhead,
+    loops,
+    measure,
+    readers,
+    record,
+    species_folds,
+    tasks,
+)
 from benchmarks.record import met, report, row, versus
 from imgcls import menagerie
 from imgcls.evaluation import Features
@@ -252,3 +267,66 @@ def test_each_known_species_plays_unknown_once_and_no_unknown_one_ever():
     assert all(list(table.index) == [*known, *dealt[0]] for table in tables.values())
     kept = [set(tables[name].columns) for name in ("told by 40%", "told by 20%", "told by 0%", "all")]
     assert all(few < more for few, more in pairwise(kept))
+
+
+# ------------------------------------------------------------------ hostile files
+
+
+def test_a_mutated_file_depends_on_its_draws_alone_and_half_the_pngs_keep_sums_that_hold():
+    data, other = hostile.encode(hostile.noise("a")), hostile.encode(hostile.noise("b"), "WEBP")
+    changed = [fuzz.mutate(data, other, np.random.default_rng(seed)) for seed in range(200)]
+    assert changed == [fuzz.mutate(data, other, np.random.default_rng(seed)) for seed in range(200)]
+    assert len(set(changed)) > 150
+    assert changed.count(data) < 5
+    mended = fuzz._with_checksums(bytearray(data[:20] + b"\x09" + data[21:]))
+    assert zlib.crc32(mended[12:29]) == int.from_bytes(mended[29:33], "big")
+
+
+def test_a_campaign_counts_each_file_once_and_is_the_same_in_pieces():
+    photos, others = fuzz.originals(None)
+    assert photos == []
+    whole = fuzz.campaign(photos, others, 0, 60, seed=1)
+    parts = [fuzz.campaign(photos, others, first, 30, seed=1) for first in (0, 30)]
+    assert whole["read"] + sum(whole["left_out"].values()) == 60
+    assert whole["read"] == sum(part["read"] for part in parts)
+    assert whole["slowest"] > 0
+
+
+@pytest.mark.parametrize("died", ["import os; os._exit(139)", "raise SystemExit('no memory')"])
+def test_a_batch_that_dies_is_a_crash_and_not_a_result(died, tmp_path, monkeypatch):
+    (tmp_path / "python").write_text(f"#!{sys.executable}\n{died}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    found = fuzz.in_batches(tmp_path, 1000, 0, 60)
+    assert (found["files"], found["read"], len(found["crashes"])) == (1000, 0, 2)
+    assert found["crashes"][0].startswith("cases 0 to 499, code ")
+
+
+def test_what_a_reader_gives_is_judged_by_what_the_file_shows():
+    files = {file.name: file for file in hostile.files()}
+    good, damaged, listed = files["palette.png"], files["half.jpg"], files["portable.jpg"]
+    assert readers.judge(good, good.shows, ()) == readers.RIGHT
+    assert readers.judge(good, good.shows[::-1], ()) == readers.OTHER
+    shown = [file for file in files.values() if file.shows is not None]
+    assert readers.judge(good, files["plain.bmp"].shows, shown) == readers.REPLACED
+    assert readers.judge(damaged, good.shows, shown) == readers.REPLACED
+    assert readers.judge(damaged, damaged_pixels := good.shows // 2, shown) == readers.REPLACED  # it cannot be its own
+    assert readers.judge(listed, damaged_pixels, shown) == readers.DAMAGED
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_ours_gives_every_hostile_file_its_outcome_and_a_peer_is_asked_for_each(tmp_path):
+    laid = readers.lay(tmp_path / "files")
+    outcomes, _ = readers.ours(tmp_path / "files")
+    assert len(outcomes) == len(laid)
+    assert set(outcomes.values()) == {readers.RIGHT, readers.NAMED}
+    found = readers.imagefolder(tmp_path / "files")
+    assert {path for path in found if path.endswith("palette.png")}
+    assert not {path for path in found if path.endswith("palette.gif")}  # not on its list
+
+
+def test_decoding_is_timed_on_the_same_pictures(task):
+    assert decode.ours(task.archive) == 3 * PER_CLASS
+    found = decode.image_folder(task.folder, 0)
+    assert found == len(list(task.folder.rglob("*.jpg")))
+    assert decode.rate(lambda n: n, 7) > 7

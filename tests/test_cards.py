@@ -222,6 +222,18 @@ def test_what_is_missing_is_said_with_where_it_comes_from(folder, tmp_path):
         ({"options": {"blocks": 2, "filters": 8, "weights": "imagenet"}}, "multiple values.*'weights'"),
         ({"options": {"blocks": 3, "filters": 8}}, r"missing network\.features\.block3\.0\.bias, .*\(3, 128\) there"),
         ({"options": {"blocks": 1, "filters": 8}}, r"unexpected network\.features\.block2"),
+        ({"classes": ["a", "b"]}, "'classes' names 2, and the weights have 3 outputs"),
+        ({"classes": ["a", "b", "c", "d"]}, "'classes' names 4, and the weights have 3 outputs"),
+        ({"channels": 1}, "'channels' is 1, and the weights take 3"),
+        (
+            {"normalisation": {"mean": [0.5] * 3, "std": [0.5] * 3}},
+            r"'normalisation' is .*0\.5.*, and the weights hold",
+        ),
+        ({"normalisation": {}}, "'normalisation' is {}, and the weights hold"),
+        ({"image_size": 64}, "by 'architecture', 'options' and 'image_size': .* there and .* here"),
+        ({"image_size": 0}, "'image_size' in .* must be a positive int, not 0"),
+        ({"architecture": "resnet18", "options": {}}, "by 'architecture', 'options' and 'image_size': missing"),
+        ({"format": True}, "'format' in .* must be a positive int, not True"),
     ],
 )
 def test_a_card_that_does_not_hold_is_refused_with_the_reason(changes, message, folder):

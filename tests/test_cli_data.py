@@ -14,7 +14,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from imgcls import datasets, menagerie
+from imgcls import catalogue, datasets, menagerie
+from imgcls.cli import data_sets
 from imgcls.cli.data import data, describe
 from imgcls.cli.models import USUAL, build, imagenet_weights, models, options
 from imgcls.models import create_model, list_models
@@ -143,13 +144,14 @@ def test_generated_pictures_that_look_alike_are_no_leak():
 
 
 def test_without_data_the_generated_sets_are_listed():
-    rows = {row["name"]: row for row in json.loads(call(data, "--format", "json").stdout)}
-    assert set(rows) == set(datasets.available())
+    shown = CliRunner().invoke(data_sets.application(), ["--format", "json"])
+    rows = {row["name"]: row for row in json.loads(shown.stdout)}
+    assert set(rows) == set(datasets.available()) | set(catalogue.CATALOGUE)
     for subset, known in menagerie.subsets().items():
         row = rows[f"menagerie/{subset}"]
         assert (row["classes"], row["size"]) == (len(known.classes), known.image_size)
         assert {part: row[part] for part in ("train", "val", "test")} == menagerie.sizes(subset)
-    assert "your own images" in call(data).stdout
+    assert "your own images" in CliRunner().invoke(data_sets.application(), []).stdout
 
 
 @pytest.mark.parametrize(
@@ -157,8 +159,8 @@ def test_without_data_the_generated_sets_are_listed():
     [
         (data, ("menagerie/cat_dogs",), "did you mean 'menagerie/cats_dogs'"),
         (data, ("nowhere.zip",), "no folder or archive at"),
-        (data, ("--format", "jsno"), "did you mean 'json'"),
-        (data, ("--sheet", "sheet.png"), "needs DATA"),
+        (data, ("menagerie/species", "--format", "jsno"), "did you mean 'json'"),
+        (data, ("menagerie/species", "--out", "facts.txt"), "facts.json"),
         (data, ("menagerie/species", "--sheet", "sheet.jpg"), "sheet.png"),
         (models, ("resnt18",), "did you mean 'resnet18'"),
         (models, ("vgg16", "--size", 16), "at least 32 px, not 16"),

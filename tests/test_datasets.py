@@ -261,7 +261,10 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownDataset, match="'menagerie/cifar_tem'; did you mean 'menagerie/cifar_ten'"):
         load("menagerie/cifar_tem")
-    with pytest.raises(UnknownDataset, match=r"unknown data set 'cifra10'\n.*menagerie/cifar_ten,.*\n.*class/image"):
+    with pytest.raises(
+        UnknownDataset,
+        match=r"unknown data set 'cifra10'; did you mean 'cifar10'\?\n.*.*\n.*class/image.*\n.*oxford_pets",
+    ):
         load("cifra10")
     with pytest.raises(UnknownDataset, match=f"no folder or archive at {tmp_path}/pets.zip"):
         load("pets.zip")

@@ -722,7 +722,7 @@ def project(tmp_path_factory):
     """A copy of the project with three notebooks, made once with `make -j2 reports`."""
     root = tmp_path_factory.mktemp("project")
     (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py", "exercises.py"):
+    for file in ("__init__.py", "paths.py", "exercises.py", "catalogue.py"):
         shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
     shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
     shutil.copy(REPOSITORY / "Makefile", root)
@@ -817,15 +817,30 @@ def test_make_runs_again_for_other_data_and_refuses_missing_data(project):
     assert "there are 03_first, 04_bad, 05_good" in make(root, "report-77").stderr
 
 
-def test_make_names_every_notebook_whose_data_is_missing(project):
+def test_make_names_what_is_missing_with_the_way_to_it_and_builds_the_rest(project):
     root, _ = project
-    (root / "notebooks/profiles/real.yaml").write_text(
-        "".join(f"{n}:\n  data: data/{n}.zip\n" for n in ("03_first", NAME, "04_bad"))
-    )
+    data = {"03_first": "data/here", "04_bad": "data/own.zip", NAME: "data/cifar10"}
+    (root / "notebooks/profiles/real.yaml").write_text("".join(f"{n}:\n  data: {p}\n" for n, p in data.items()))
+    (root / "data/here").mkdir(parents=True)
     done = make(root, "reports", "PROFILE=real")
     assert done.returncode != 0
-    assert all(f"data/{name}.zip" in done.stderr for name in ("03_first", "04_bad", NAME))
+    assert "data/own.zip" in done.stderr
+    assert "data = 'data/cifar10': not here yet. To bring it: imgcls data get cifar10 (0.2 GB)" in done.stderr
+    assert (root / "reports/real/03_first.html").exists()
+    assert sorted(path.name for path in (root / "reports/real").glob("0*.html")) == ["03_first.html"]
     assert "not built yet" in (root / "reports/real/index.html").read_text()
+
+
+def test_names_and_archives_of_the_catalogue_are_found(tree, monkeypatch):
+    (tree / "data").mkdir()
+    monkeypatch.setattr(paths, "DATA", tree / "data")
+    for data in ("cifar10", "data/cifar10", "data/Animals_with_Attributes2/JPEGImages"):
+        with pytest.raises(Refused, match=r"not here yet\. To bring it: .*data.*; looked for"):
+            parameters.check(NAME, data=data)
+    (tree / "data/cifar10.zip").write_bytes(b"")
+    monkeypatch.chdir(tree)
+    for data in ("cifar10", "CIFAR10", "data/cifar10"):
+        assert parameters.check(NAME, data=data).overrides["data"] == str((tree / "data/cifar10.zip").resolve())
 
 
 # ------------------------------------------------------------------ commands

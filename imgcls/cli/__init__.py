@@ -13,15 +13,16 @@ def application(doctor_alone: bool = False) -> typer.Typer:
     from imgcls.cli.doctor import doctor
 
     if not doctor_alone:
-        from imgcls.cli.data import data
+        from imgcls.cli import data_sets
         from imgcls.cli.evaluate import evaluate
         from imgcls.cli.models import models
         from imgcls.cli.predict import predict
         from imgcls.cli.search import search
         from imgcls.cli.train import train
 
-        for command in (train, search, evaluate, predict, data, models):
+        for command in (train, search, evaluate, predict, models):
             app.command()(command)
+        app.add_typer(data_sets.application(), name="data")
     app.command()(doctor)
     return app
 
@@ -47,7 +48,8 @@ def _about() -> None:
     """Train image classifiers, ask them about pictures, and find out how good their answers are.
 
     \b
-      imgcls data photos.zip                          what is in it, and what training would get
+      imgcls data get cifar10                         bring a real set; imgcls data list shows all
+      imgcls data check photos.zip                    what is in it, and what training would get
       imgcls train photos.zip --out run               a folder with a model
       imgcls evaluate run photos.zip                  how good it is, on images that it has not seen
       imgcls predict run holiday/*.jpg                what it says about other pictures

@@ -1,4 +1,4 @@
-"""`imgcls data`: what training would get from a folder, an archive or a generated set."""
+"""`imgcls data check`: what training would get from a folder, an archive or a generated set."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 import typer
 
-from imgcls import datasets, menagerie
+from imgcls import datasets
 from imgcls.cli.common import check_choice, say, some
 from imgcls.datasets import Splits
-from imgcls.datasets.sources import LAYOUT, SPLITS
+from imgcls.datasets.sources import SPLITS
 
 FORMATS = ("table", "json")
 SHOWN = 20  # files left out and pairs of duplicates that a table names
@@ -20,31 +20,33 @@ UNEVEN = 1.5  # largest class over smallest from which on something is said abou
 
 def data(
     data: Annotated[
-        str | None, typer.Argument(help="Folder, .zip or .tar of class/image files, or menagerie/<subset>.")
-    ] = None,
+        str, typer.Argument(help="Folder, .zip or .tar of class/image files, menagerie/<subset>, or a name of `list`.")
+    ],
     size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
     grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
     seed: Annotated[int, typer.Option(help="Of the split where none is given, and of generated images.")] = 0,
     format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="Also write all of it to this .json file.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw the first training images of each class, .png.")] = None,
 ) -> None:
-    """Show what training would get: splits, classes, original sizes, what is left out, duplicates, imbalance.
-
-    Without DATA the generated sets are listed.
+    """Show what training would get: splits, classes, sizes, kinds of files, what is left out, duplicates, imbalance.
 
     \b
-      imgcls data photos.zip --size 96 --sheet sheet.png
-      imgcls data menagerie/cats_dogs --format json
+      imgcls data check photos.zip --size 96 --sheet sheet.png --out photos.json
+      imgcls data check menagerie/cats_dogs --format json
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("format", format, FORMATS)
-    if sheet is not None and (data is None or sheet.suffix.lower() != ".png"):
-        raise ValueError(f"--sheet {sheet} needs DATA and a name that ends in .png, such as {sheet.stem}.png")
-    if data is None:
-        _list_generated(format)
-        return
+    for option, path, ending in (("--sheet", sheet, ".png"), ("--out", out, ".json")):
+        if path is not None and path.suffix.lower() != ending:
+            raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
     splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
     facts = describe(splits)
+    facts["kinds"] = datasets.kinds(data) if splits.kind == "real" else None
     typer.echo(json.dumps(facts, indent=2) if format == "json" else _text(facts))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        say(f"all of it in {out}")
     if sheet is not None:
         from imgcls import plots  # matplotlib takes longer to load than a small set
 
@@ -201,6 +203,7 @@ def _text(facts: dict) -> str:
         f"fingerprint {facts['fingerprint']}, here at {facts['image_size']} px in {colour}",
         counts.to_string(index=False),
         *_sizes_text(splits),
+        *_kinds_text(facts.get("kinds")),
         f"train in units of [0, 1]: mean {numbers['mean']}; std {numbers['std']}",
         *_left_out_text(facts["left_out"]),
         *_duplicates_text(facts),
@@ -221,6 +224,12 @@ def _sizes_text(splits: dict) -> list[str]:
         return []
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["width", "height"])
     return [f"original sizes in px, smallest / median / largest\n{frame.to_string()}"]
+
+
+def _kinds_text(kinds: dict[str, int] | None) -> list[str]:
+    if not kinds:
+        return []
+    return ["formats and modes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())]
 
 
 def _left_out_text(left_out: list[dict]) -> list[str]:
@@ -244,23 +253,3 @@ def _duplicates_text(facts: dict) -> list[str]:
         lines.append(f"  … and {len(facts['pairs']) - SHOWN} more (--format json has all)")
     table = pd.DataFrame(rows).to_string(index=False)
     return ["\n".join(["pictures that occur more than once", table, *lines])]
-
-
-def _list_generated(format: str) -> None:
-    rows = [
-        {
-            "name": f"menagerie/{name}",
-            "classes": len(subset.classes),
-            **menagerie.sizes(name),
-            "size": subset.image_size,
-        }
-        for name, subset in menagerie.subsets().items()
-    ]
-    if format == "json":
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    typer.echo(
-        f"generated sets, rendered where they are used (size: px that tell the classes apart with ease)\n\n"
-        f"{pd.DataFrame(rows).to_string(index=False)}\n\n"
-        f"your own images: the path of a folder, .zip or .tar with {LAYOUT}; archives are read in place"
-    )

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from imgcls import decoding, menagerie, paths
+from imgcls import catalogue, decoding, menagerie, paths
 from imgcls.datasets import cache as _cache
 from imgcls.datasets.audit import Audit, Pair, audit
 from imgcls.datasets.checks import generated_checks
+from imgcls.datasets.download import get
 from imgcls.datasets.sources import (
+    DAMAGED,
     EXTENSIONS,
     LAYOUT,
     SPLITS,
@@ -45,9 +47,12 @@ __all__ = [
     "export",
     "generated",
     "generated_checks",
+    "get",
     "imbalanced",
     "joined",
+    "kinds",
     "load",
+    "locate",
     "pictures",
     "prepare",
     "statistics",
@@ -93,7 +98,7 @@ def load(
     no test split either, both are. What is taken is stratified and depends on (seed, file name) alone.
 
     Args:
-        name_or_path: "menagerie/<subset>", or the path of a folder or archive.
+        name_or_path: "menagerie/<subset>", a name of the catalogue, or the path of a folder or archive.
         image_size: height and width in pixels.
         channels: 3 for RGB, 1 for grey.
         classes: the classes to keep, labelled in this order; all of them in alphabetical order if None.
@@ -126,9 +131,7 @@ def load(
     for control, value, plain in (("habitat_bias", habitat_bias, 0.0), ("clutter", clutter, 1.0)):
         if value != plain:
             raise DataError(f"{control}={value} goes with generated sets only, not with {name!r}")
-    path = Path(name_or_path).expanduser()
-    if not path.exists():
-        raise UnknownDataset(_unknown(name, path))
+    path = locate(name_or_path)
     if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
         raise DataError(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must be positive with a sum below 1, "
@@ -140,6 +143,32 @@ def load(
     groups = _divide(stored.names, split_of, class_of, chosen, seed, val_fraction, test_fraction, path)
     splits = {part: _real_split(stored, _cap(groups[part], counts[part], part), chosen, class_of) for part in NAMES}
     return Splits(**splits, classes=chosen, left_out=left_out, fingerprint=fingerprint, name=path.name, kind="real")
+
+
+def locate(name_or_path: str | Path) -> Path:
+    """Folder or archive that a path or a name of the catalogue stands for.
+
+    Raises:
+        UnknownDataset: it is not there; the message says how to bring it, or what there is.
+    """
+    path, known = Path(name_or_path).expanduser(), catalogue.key(str(name_or_path))
+    found = path if path.exists() else known and catalogue.find(known)
+    if not found:
+        raise UnknownDataset(_unknown(str(name_or_path), path))
+    return found
+
+
+def kinds(name_or_path: str | Path) -> dict[str, int]:
+    """How many pictures of a folder or archive are of each format and mode, such as JPEG RGB; headers are read only.
+
+    Returns:
+        {kind: count}, the most frequent first; what is no picture is not counted.
+    """
+    path = locate(name_or_path)
+    source = open_source(path)
+    members = [member for _, member in arrange(source, str(path))[0]]
+    found = (decoding.kind(data) for data in source.read(members) if not isinstance(data, str))
+    return dict(Counter(one for one in found if one).most_common())
 
 
 def prepare(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
@@ -172,13 +201,16 @@ def _check_shape(image_size: int, channels: int) -> None:
 
 def _unknown(name: str, path: Path) -> str:
     looks_like_path = path.suffix or name.startswith((".", "~", os.sep)) or ("/" in name and path.parent.is_dir())
-    close = difflib.get_close_matches(name, available(), n=1, cutoff=0.6)
+    if steps := catalogue.steps_for(name):
+        return f"{name!r} is not there yet: {steps}"
+    close = difflib.get_close_matches(name, [*available(), *catalogue.CATALOGUE], n=1, cutoff=0.6)
     what = f"no folder or archive at {path.absolute()}" if looks_like_path else f"unknown data set {name!r}"
     return (
         f"{what}{f'; did you mean {close[0]!r}?' if close else ''}\n"
         f"  generated here: {', '.join(available())}\n"
         f"  your own images: the path of a folder, .zip or .tar with {LAYOUT}, "
-        f'for example load("data/pets.zip"); archives are read in place'
+        f'for example load("data/pets.zip"); archives are read in place\n'
+        f"  real sets, once they are here: {', '.join(catalogue.CATALOGUE)} (imgcls data list says how)"
     )
 
 
@@ -194,12 +226,14 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
         return cache / f"{fingerprint}-{image_size}-{channels}", {**expected, "fingerprint": fingerprint}
 
     if memo.exists():
-        fingerprint = memo.read_text(encoding="utf-8").strip()
+        fingerprint = memo.read_text(encoding="utf-8", errors="replace").strip()
         if stored := _cache.read(*place(fingerprint)):
             return stored, fingerprint, stored.left_out
     source = open_source(path)
     fingerprint = source.fingerprint
     stored = _cache.read(*place(fingerprint))
+    if stored is not None and any(entry.reason.startswith(DAMAGED) for entry in stored.left_out):
+        stored = _cache.forget(stored)  # that copy of the archive was damaged, and this one may be whole
     if stored is None:
         entries, elsewhere = arrange(source, str(path))
 

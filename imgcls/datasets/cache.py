@@ -1,5 +1,6 @@
 """Pictures decoded once, in parallel, into a file that the next read maps into memory."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +29,7 @@ FORMAT = 1  # raise it whenever the same files would give other pixels or anothe
 CHUNK_FILES, CHUNK_BYTES = 256, 8 * 2**20  # handed to a decoding process at a time
 IN_PROCESS = 256  # so few files are decoded sooner than processes start
 GATHER_IN_MEMORY = 4 * 2**30  # bytes; a larger selection of rows is written to a file and mapped
+ABANDONED = 24 * 3600  # seconds after which nobody still builds in a folder
 CHECKED_BYTES = 32 * 2**20  # of pixels, compared with their checksum on every read
 
 
@@ -86,6 +89,10 @@ def read(folder: Path, expected: dict) -> Stored | None:
 def write(folder: Path, expected: dict, fill: Callable[[Path], dict]) -> Stored:
     """Build a cache folder aside, `fill` writing its arrays and returning its index, and put it in place whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for old in folder.parent.glob(".building-*"):  # of a process that was killed
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > ABANDONED:
+                shutil.rmtree(old)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-", ignore_cleanup_errors=True) as aside:
         building = Path(aside, folder.name)
         building.mkdir()
@@ -105,6 +112,11 @@ def write(folder: Path, expected: dict, fill: Callable[[Path], dict]) -> Stored:
     return stored
 
 
+def forget(stored: Stored) -> None:
+    """Remove a cache folder; who has mapped it keeps what is mapped."""
+    shutil.rmtree(stored.folder, ignore_errors=True)
+
+
 def _checksum(images: np.ndarray) -> int:
     """CRC of evenly spaced rows: all of a small file, enough of a large one to notice a torn or foreign one."""
     count = max(1, min(len(images), CHECKED_BYTES // max(1, images[:1].nbytes)))
@@ -113,10 +125,18 @@ def _checksum(images: np.ndarray) -> int:
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> np.memmap:
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a crash while writing to the map
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a crash while writing to the map
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        raise OSError(
+            error.errno, f"no space for {needed / 2**20:,.0f} MB of decoded images in {path.parents[2]}; make some"
+        ) from error
     return array
 
 

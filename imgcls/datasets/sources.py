@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,8 +31,13 @@ EXTENSIONS = (
     ".heic",
     ".avif",
 )
+ARCHIVES = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
+DAMAGED = "damaged in the archive"
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, other directions
+LINK = "a link or device, not a file"
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MAX_FILE_BYTES = 512 * 2**20  # no picture of decoding.MAX_PIXELS needs more
+EMPTY = "an empty folder"
 LAYOUT = "class/image or split/class/image (split: train, val, valid, validation or test)"
 
 
@@ -89,49 +96,84 @@ def open_source(path: Path) -> Source:
     Raises:
         DataError: for any other file and for an archive that is damaged as a whole.
     """
+    if path.is_dir():
+        return _folder(path)
     try:
-        if path.is_dir():
-            return _folder(path)
         if zipfile.is_zipfile(path):
             return _zip(path)
         if tarfile.is_tarfile(path):
             return _tar(path)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, tarfile and the decompressors raise anything at hostile bytes
         raise DataError(f"{path} cannot be read: {error}; fetch or pack it again") from error
     raise DataError(
-        f"{path} is neither a folder nor a whole zip or tar archive; a download cut short looks like this too: "
-        f"compare its size with the original's, or unpack it and give the folder"
+        f"{path} is neither a folder nor a whole zip or tar archive{_other_kind(path)}; a download cut short looks "
+        f"like this too: compare its size with the original's, or unpack it and give the folder"
     )
+
+
+def _other_kind(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return " but an HTML page, such as a server sends instead of a download"
+    return next((f" but {kind}" for magic, kind in ARCHIVES.items() if head.startswith(magic)), "")
 
 
 # ------------------------------------------------------------------ the three kinds
 
 
 def _folder(path: Path) -> Source:
-    members, left_out = [], []
-    for name, file in sorted(_walk(path)):
-        data = file_bytes(file)
+    members, left_out, closed = [], [], []
+    for name, file in sorted(_walk(path, closed)):
+        data = file_bytes(file) if _is_regular(file) else "a pipe or device, not a file"
         if isinstance(data, str):
-            left_out.append(LeftOut(name, data))
+            left_out.append(LeftOut(as_text(name), data))
         else:
-            members.append(Member(name, len(data), zlib.crc32(data), file))
+            members.append(Member(as_text(name), len(data), zlib.crc32(data), file))
+    left_out += [LeftOut(as_text(f"{name}/"), reason) for name, reason in closed]
     return Source(tuple(members), tuple(left_out), lambda wanted: (file_bytes(m.handle) for m in wanted))
 
 
-def _walk(path: Path) -> Iterator[tuple[str, Path]]:
-    """Files below a folder, junk aside; links are followed, but no folder is entered twice."""
-    seen = set()
-    for folder, subfolders, files in os.walk(path, followlinks=True):
+def as_text(name: str) -> str:
+    r"""A file name as it can be shown and stored: bytes that are no UTF-8, and what moves a cursor, stand as \xe9."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _is_regular(file: Path) -> bool:
+    """False for a pipe, which would be read for ever; what is not there is reported when it is read."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode)
+
+
+def _walk(path: Path, closed: list[tuple[str, str]] | None = None) -> Iterator[tuple[str, Path]]:
+    """Files below a folder, junk aside; links are followed, but no folder is entered twice.
+
+    Folders that are empty or cannot be listed are added to `closed` with the reason.
+    """
+    seen, closed = set(), [] if closed is None else closed
+
+    def refused(error: OSError) -> None:
+        closed.append((Path(error.filename).relative_to(path).as_posix(), f"cannot be listed: {error.strerror}"))
+
+    for folder, subfolders, files in os.walk(path, followlinks=True, onerror=refused):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
+        files = [name for name in files if not _is_junk(name)]
+        if not subfolders and not files and Path(folder) != path:
+            closed.append((Path(folder).relative_to(path).as_posix(), EMPTY))
         for file in files:
-            if not _is_junk(file):
-                full = Path(folder, file)
-                yield full.relative_to(path).as_posix(), full
+            full = Path(folder, file)
+            yield full.relative_to(path).as_posix(), full
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -152,10 +194,13 @@ def file_bytes(file: Path) -> bytes | str:
 def _zip(path: Path) -> Source:
     with zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
+        folders = [info.filename for info in archive.infolist() if info.is_dir()]
     members, left_out = [], []
     for name, info, reason in _checked((info.filename, info) for info in infos):
         if reason is None and info.flag_bits & 1:
             reason = "encrypted"
+        if reason is None and stat.S_ISLNK(info.external_attr >> 16):
+            reason = LINK
         if reason := reason or _too_large(info.file_size):
             left_out.append(LeftOut(name, reason))
         else:
@@ -165,20 +210,23 @@ def _zip(path: Path) -> Source:
         with zipfile.ZipFile(path) as archive:
             for member in wanted:
                 try:
-                    yield archive.read(member.handle)
-                except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-                    yield f"damaged in the archive: {error}"
+                    data = archive.read(member.handle)
+                    lies = f"{DAMAGED}: {len(data):,} bytes instead of {member.size:,}"
+                    yield data if len(data) == member.size else lies
+                except MemoryError:
+                    raise
+                except Exception as error:  # whichever decompressor it is, a member is as hostile as a picture
+                    yield f"{DAMAGED}: {error}"
 
-    return Source(tuple(members), tuple(left_out), read)
+    return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read)
 
 
 def _tar(path: Path) -> Source:
-    members, left_out = [], []
+    members, left_out, folders = [], [], []
     with tarfile.open(path) as archive:
-        infos = ((info.name, info) for info in archive if not info.isdir())
-        for name, info, reason in _checked(infos):
+        for name, info, reason in _checked(_forwards(archive, folders)):
             if reason is None and not info.isfile():
-                reason = "a link or device, not a file"
+                reason = LINK
             if reason := reason or _too_large(info.size):
                 left_out.append(LeftOut(name, reason))
             else:
@@ -190,7 +238,34 @@ def _tar(path: Path) -> Source:
             for member in wanted:  # in storage order, so that a compressed archive is read once and forwards
                 yield archive.extractfile(member.handle).read()
 
-    return Source(tuple(members), tuple(left_out), read)
+    return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read)
+
+
+def _empty(folders: Sequence[str], members: Sequence[Member], left_out: Sequence[LeftOut]) -> Iterator[LeftOut]:
+    """Folders of an archive that hold nothing but junk, as far as the archive names them."""
+    names = [entry.name for entry in (*members, *left_out)]
+    tidy = {name for name, _, reason in _checked((name.rstrip("/\\"), None) for name in folders) if reason is None}
+    used = {parent for name in {*names, *tidy} for parent in accumulate(name.split("/")[:-1], "{}/{}".format)}
+    yield from (LeftOut(f"{name}/", EMPTY) for name in sorted(tidy - used - {""}))
+
+
+def _forwards(archive: tarfile.TarFile, folders: list[str]) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Files of a tar, each behind the one before it: a negative size would lead back, round and round.
+
+    The names of its folders are added to `folders`.
+    """
+    end = -1
+    for info in archive:
+        if info.size < 0 or info.offset <= end:
+            raise tarfile.ReadError(f"the entry {as_text(info.name)!r} states an impossible size")
+        end = info.offset
+        if info.isdir():
+            folders.append(info.name)
+        else:
+            yield info.name, info
+    archive.fileobj.seek(archive.offset)
+    if not archive.fileobj.read(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it ends without the empty block that closes a tar, so it was cut short")
 
 
 def _checked(entries: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any, str | None]]:
@@ -199,7 +274,7 @@ def _checked(entries: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any, str
     for raw, info in entries:
         slashed = raw.replace("\\", "/")
         parts = [part for part in slashed.split("/") if part not in ("", ".")]
-        name = "/".join(parts)
+        name, raw = as_text("/".join(parts)), as_text(raw)
         if slashed.startswith("/") or re.match(r"[A-Za-z]:", slashed):
             yield raw, info, "absolute path in the archive"
         elif ".." in parts:
@@ -236,8 +311,8 @@ def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[
     Raises:
         DataError: if there are no class folders, or pictures lie deeper than that.
     """
-    paths = [PurePosixPath(member.name).parts for member in source.members]
-    pictures = [path for path in paths if PurePosixPath(path[-1]).suffix.lower() in EXTENSIONS] or paths
+    paths = [tuple(member.name.split("/")) for member in source.members]  # pathlib would take a second for 20,000
+    pictures = [path for path in paths if _is_picture(path[-1])] or paths
     wrapper = _wrapper(pictures)
     skip = len(wrapper)
     tops = Counter(path[skip].lower() for path in pictures if len(path) > skip + 1)
@@ -246,7 +321,6 @@ def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[
     kept, left_out = [], []
     for path, member in zip(paths, source.members, strict=True):
         inner = path[skip:]
-        is_picture = PurePosixPath(path[-1]).suffix.lower() in EXTENSIONS
         if path[:skip] != wrapper or (splits and inner[0].lower() not in splits):
             where_to = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
             left_out.append(LeftOut(member.name, f"lies outside {where_to}"))
@@ -254,7 +328,7 @@ def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[
             kept.append(("/".join(inner), member))
         elif len(inner) < depth:
             left_out.append(LeftOut(member.name, "in no class folder, so it has no label"))
-        elif is_picture:
+        elif _is_picture(path[-1]):
             raise DataError(
                 f"{where}: '{member.name}' lies {len(inner) - depth} level(s) deeper than expected; the layout "
                 f"must be {LAYOUT}, below any single wrapper folder. Move the pictures up, or point at the folder "
@@ -264,8 +338,34 @@ def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[
             left_out.append(LeftOut(member.name, "not a picture, and deeper than the class folders"))
     if not kept:
         found = f"found only {', '.join(repr(m.name) for m in source.members[:3])} …" if paths else "found no file"
+        if refused := [f"{entry.name}: {entry.reason}" for entry in source.left_out[:3]]:
+            found += f"; {len(source.left_out)} left out, such as {'; '.join(refused)}"
         raise DataError(f"{where}: no pictures in class folders ({found}); the layout must be {LAYOUT}")
+    known = {name.split("/")[-2] for name, _ in kept}
+    for entry in source.left_out:
+        gone = _class_of(entry, wrapper, splits)
+        if gone is not None and gone not in known:
+            raise DataError(
+                f"{where}: no image of class {gone!r} can be read ({entry.name}: {entry.reason}); repair its files "
+                f"or remove its folder"
+            )
     return kept, left_out
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - see arrange
+
+
+def _class_of(entry: LeftOut, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
+    """The class that a file would have belonged to, or that an empty folder stands for; None if it is neither."""
+    path = PurePosixPath(entry.name).parts
+    inner = path[len(wrapper) :]
+    is_folder = entry.name.endswith("/")
+    if path[: len(wrapper)] != wrapper or ".." in path or len(inner) != (3 if splits else 2) - is_folder:
+        return None
+    if PurePosixPath(entry.name).is_absolute() or (splits and inner[0].lower() not in splits):
+        return None
+    return inner[-1] if is_folder else inner[-2]
 
 
 def _wrapper(pictures: list[tuple[str, ...]]) -> tuple[str, ...]:

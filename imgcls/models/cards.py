@@ -104,19 +104,23 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     folder.mkdir(parents=True, exist_ok=True)
     # Both are on the disk before either takes its place, so a full disk leaves an older model whole.
     contents = {WEIGHTS: weights, CARD: (json.dumps(card, indent=2) + "\n").encode()}
-    written = [(_write_aside(folder / name, content), folder / name) for name, content in contents.items()]
-    for aside, path in written:
-        aside.replace(path)
+    asides = {folder / name: folder / f".{name}.part" for name in contents}
+    try:
+        for aside, content in zip(asides.values(), contents.values(), strict=True):
+            _write(aside, content)
+        for path, aside in asides.items():
+            aside.replace(path)
+    finally:
+        for aside in asides.values():
+            aside.unlink(missing_ok=True)
     return folder
 
 
-def _write_aside(path: Path, content: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return aside
 
 
 # ------------------------------------------------------------------ reading
@@ -148,9 +152,14 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
             )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / CARD} describes a model that cannot be built: {error}; save it anew") from error
+    if contradiction := _contradiction(card, model, state):
+        raise ValueError(f"{folder / CARD} does not match its weights: {contradiction}; save the model anew")
     misfits = _misfits(model.state_dict(), state)
     if misfits:
-        raise ValueError(f"{folder / WEIGHTS} is not of the model that {CARD} describes: {misfits}; save it anew")
+        raise ValueError(
+            f"{folder / WEIGHTS} is not of the model that {CARD} describes by 'architecture', 'options' and "
+            f"'image_size': {misfits}; save it anew"
+        )
     model.load_state_dict(state, assign=True)  # takes over the floating-point type too
     return model.to(memory_format=torch.channels_last).eval(), card
 
@@ -198,8 +207,10 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; save the model anew with models.save")
     for key, kind in KINDS.items():
-        if not isinstance(card[key], kind):
-            raise ValueError(f"{key!r} in {path} must be a {kind.__name__}, not {card[key]!r}; save the model anew")
+        value = card[key]
+        if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
+            must = "positive int" if kind is int else kind.__name__
+            raise ValueError(f"{key!r} in {path} must be a {must}, not {value!r}; save the model anew")
     return card
 
 
@@ -277,6 +288,21 @@ def _missing(folder: Path, name: str) -> Exception:
         f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; such a folder is written by "
         "models.save: `imgcls train` makes one of every run, notebook 00 that of the source backbone (build/backbones/)"
     )
+
+
+def _contradiction(card: Mapping[str, Any], model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
+    """Which field of a card says something else than the weights, where one field alone can tell."""
+    stored = {key: state[f"normalize.{key}"].tolist() for key in ("mean", "std") if f"normalize.{key}" in state}
+    channels = len(stored.get("mean", ())) or card["channels"]
+    if channels != card["channels"]:
+        return f"'channels' is {card['channels']}, and the weights take {channels}"
+    if len(stored) == 2 and card["normalisation"] != stored:
+        return f"'normalisation' is {card['normalisation']}, and the weights hold {stored}"
+    layer = head(model)
+    weight = next((state.get(f"{path}.weight") for path, module in model.named_modules() if module is layer), None)
+    if weight is not None and len(weight) != len(card["classes"]):
+        return f"'classes' names {len(card['classes'])}, and the weights have {len(weight)} outputs"
+    return None
 
 
 def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

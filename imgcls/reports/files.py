@@ -96,10 +96,14 @@ def write(path: Path, text: str) -> Path:
     """Write a text file whole or not at all, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:  # a full disk, Ctrl-C: what stood there before still does
+        Path(temporary).unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from imgcls import paths
+from imgcls import catalogue, paths
 from imgcls.reports.files import Files, write
 
 KINDS = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
@@ -259,11 +259,18 @@ def _split(assignment: str) -> tuple[str, str]:
 
 
 def _locate(data: str, folder: Path) -> str:
-    """Name of a data set as it is, path made absolute; a bare word without a suffix is a name of the catalogue."""
+    """Path made absolute, name of a generated set as it is; a bare word without a suffix is a name of the catalogue."""
     path = Path(data).expanduser()
     is_name = data.startswith("menagerie/") or not (set(data) & {"/", "\\"} or path.suffix)
     if (folder / path).exists() and not data.startswith("menagerie/") and (not is_name or (folder / path).is_dir()):
         return str((folder / path).resolve())
+    known = catalogue.key(data)
+    steps = catalogue.steps_for(data)
+    found = catalogue.find(known) if known else steps and catalogue.existing(folder / path)
+    if found:
+        return str(found.resolve())
+    if steps:
+        raise ValueError(f"data = {data!r}: not here yet. To bring it: {steps}; looked for {(folder / path).resolve()}")
     if is_name and data:
         return data
     raise ValueError(

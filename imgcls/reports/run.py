@@ -38,9 +38,12 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         Failed: an exception, a dead kernel, the time limit, or no valid result file of this very run.
         KeyboardInterrupt: after the failed page was written.
     """
-    files = request.files
+    files, asked = request.files, time.time()
     waiting = f"{files.name}: waiting for another notebook to finish"
     with lock(paths.BUILD / "executed" / ".running", waiting):
+        if _done_since(asked, request):
+            print(f"{files.name}: executed meanwhile by another process", file=sys.stderr)
+            return files.executed
         request.stamp()
         started = time.time()
         _forget(files)
@@ -67,6 +70,16 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         os.utime(files.executed, (started, max(started, files.inputs.stat().st_mtime)))
     print(f"{files.name}: executed in {time.time() - started:.0f} s", file=sys.stderr)
     return files.executed
+
+
+def _done_since(asked: float, request: Request) -> bool:
+    """Whether another process finished this very run while this one waited: a second one would take it away again."""
+    executed, inputs = request.files.executed, request.files.inputs
+    if not executed.exists() or executed.stat().st_ctime < asked or not inputs.exists():
+        return False
+    before = inputs.stat().st_mtime_ns
+    request.stamp()  # rewrites the file only if it asks for something else
+    return inputs.stat().st_mtime_ns == before and executed.stat().st_mtime >= request.files.notebook.stat().st_mtime
 
 
 def fail(files: Files, reason: str, cell: int | None = None, keep_executed: bool = False) -> None:
@@ -263,7 +276,11 @@ def _forget(files: Files) -> None:
 
 def _unfinished(files: Files) -> str | None:
     """Why an execution that raised nothing is no clean exit; papermill calls cells complete that never ran."""
-    for cell in json.loads(files.running.read_text(encoding="utf-8"))["cells"]:
+    try:
+        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError) as error:  # a full disk, most likely
+        return f"the executed notebook was not written whole: {error}"
+    for cell in cells:
         if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
             continue
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
@@ -310,7 +327,10 @@ def _evidence(files: Files, cell: int | None) -> dict[str, Any]:
     evidence: dict[str, Any] = {"log": "\n".join(log.splitlines()[-15:])}
     if cell is None or not files.running.exists():
         return evidence
-    cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+    try:
+        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+    except ValueError:  # torn by a full disk: what the log says must do
+        return evidence
     # papermill puts notes of its own among the cells of a notebook that failed, and a cell with parameters
     cells = [one for one in cells if "papermill-error-cell-tag" not in one["metadata"].get("tags", ())]
     failed = cells[cell]

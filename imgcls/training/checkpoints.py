@@ -68,11 +68,14 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:09d}.pt"
         partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"identity": self.identity, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                torch.save({"identity": self.identity, **content}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)  # of a disk that is full
         for old in self._newest_first()[KEPT:]:
             old.unlink()
 

@@ -1,0 +1,182 @@
+"""What other loaders do with the hostile files that `tests/test_hostile.py` is about, file by file, in one run.
+
+python -m benchmarks.readers [--out FILE]     (about a minute)
+
+Each loader gets the same folder and is asked for one picture after the other as its documentation shows.
+"""
+
+import io
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import hostile
+from benchmarks.measure import arguments, own_process
+from benchmarks.record import report, row, version
+from imgcls import datasets
+
+RIGHT = "read as meant"
+NAMED = "left out, named with the reason"
+OTHER = "other pixels, nothing said"
+REPLACED = "another file's picture in its place"
+DAMAGED = "read although it is damaged, no picture or off the list"
+UNLISTED = "not listed, nothing said"
+ERROR = "an error that ends the epoch"
+OUTCOMES = (RIGHT, NAMED, UNLISTED, OTHER, REPLACED, DAMAGED, ERROR)
+CLASSES = ("ape", "bee")
+SLOW = 1.0  # seconds
+
+Pictures = Mapping[str, Callable[[], np.ndarray]]  # path below the folder -> what reads its picture, uint8 (H, W, 3)
+
+
+def lay(folder: Path) -> dict[str, hostile.Hostile]:
+    """Write the files as two class folders."""
+    laid = {}
+    for k, file in enumerate(hostile.files()):
+        path = folder / CLASSES[k % 2] / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
+        laid[f"{CLASSES[k % 2]}/{file.name}"] = file
+    return laid
+
+
+def ours(folder: Path) -> tuple[dict[str, str], float]:
+    """Outcome of each file in a data set of ours, and the seconds of all of them."""
+    begun = time.perf_counter()
+    splits = datasets.load(folder, image_size=hostile.SIDE, cache=folder.parent / "cache")
+    seconds = time.perf_counter() - begun
+    read = {
+        name: image.permute(1, 2, 0).numpy()
+        for _, split in splits.items()
+        for name, image in zip(split.names, split.images, strict=True)
+    }
+    left_out = {entry.name: entry.reason for entry in splits.left_out}
+    outcomes = {}
+    for k, file in enumerate(hostile.files()):
+        name = f"{CLASSES[k % 2]}/{file.shown_name or file.name}"
+        if name in left_out:
+            outcomes[file.name] = NAMED if file.reason and file.reason in left_out[name] else ERROR
+        else:
+            outcomes[file.name] = judge(file, read[name], ()) if name in read else UNLISTED
+    return outcomes, seconds
+
+
+def imagefolder(folder: Path) -> Pictures:
+    """ImageFolder of torchvision with its loader."""
+    from torchvision.datasets import ImageFolder
+
+    found = ImageFolder(str(folder))
+    return {path: partial(lambda i: np.asarray(found[i][0]), i) for i, (path, _) in enumerate(found.samples)}
+
+
+def timm(folder: Path) -> Pictures:
+    """The dataset of timm over its folder reader."""
+    import logging
+
+    from timm.data import ImageDataset
+
+    logging.getLogger("timm").setLevel(logging.ERROR)
+    found = ImageDataset(str(folder))
+    names = found.filenames(absolute=True)
+    return {path: partial(lambda i: np.asarray(found[i][0]), i) for i, path in enumerate(names)}
+
+
+def fastai(folder: Path) -> Pictures:
+    """The image files and the PILImage that data blocks of fastai use."""
+    from fastai.vision.all import PILImage, get_image_files
+
+    return {str(path): partial(lambda p: np.asarray(PILImage.create(p)), path) for path in get_image_files(folder)}
+
+
+PEERS = {"imagefolder": (imagefolder, "torchvision"), "timm": (timm, "timm"), "fastai": (fastai, "fastai")}
+
+
+def judge(file: hostile.Hostile, got: np.ndarray, others: Iterable[hostile.Hostile]) -> str:
+    """What it means that a reader gave these pixels for this file."""
+    if file.shows is not None and _same(got, file.shows, file.tolerance):
+        return RIGHT
+    if any(one is not file and _same(got, one.shows, one.tolerance) for one in others) or not _is_readable(file.data):
+        return REPLACED
+    return OTHER if file.shows is not None else DAMAGED
+
+
+def _is_readable(data: bytes) -> bool:
+    """Whether Pillow alone gives any pixels; whoever has pixels for the others has them from elsewhere."""
+    try:
+        Image.open(io.BytesIO(data)).convert("RGB")
+    except Exception:  # a decoder may raise anything at hostile bytes
+        return False
+    return True
+
+
+def _same(got: np.ndarray, meant: np.ndarray, tolerance: int) -> bool:
+    return got.shape == meant.shape and bool(np.abs(got.astype(int) - meant).max() <= tolerance)
+
+
+def ask(name: str, folder: Path) -> tuple[dict[str, str], float]:
+    """Outcome of each file with one of PEERS, and the seconds of its slowest one."""
+    warnings.simplefilter("ignore")
+    files = hostile.files()
+    found = PEERS[name][0](folder)
+    below = {str(Path(path).relative_to(folder)): read for path, read in found.items()}
+    shown = [file for file in files if file.shows is not None]
+    outcomes, slowest = {}, 0.0
+    for k, file in enumerate(files):
+        read = below.get(f"{CLASSES[k % 2]}/{file.name}")
+        if read is None:
+            outcomes[file.name] = UNLISTED
+            continue
+        begun = time.perf_counter()
+        try:
+            outcomes[file.name] = judge(file, read(), shown)
+        except Exception:  # whatever it is, it reaches the loop that asked
+            outcomes[file.name] = ERROR
+        slowest = max(slowest, time.perf_counter() - begun)
+    return outcomes, slowest
+
+
+def table(counts: Mapping[str, Counter]) -> str:
+    """Markdown, one column for each loader."""
+    lines = ["| of the same files | " + " | ".join(counts) + " |", "|---|" + "---|" * len(counts)]
+    lines += [f"| {what} | " + " | ".join(str(found[what]) for found in counts.values()) + " |" for what in OUTCOMES]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Ask, print, record."""
+    asked = arguments(__doc__, runs=None)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "files")
+        total = len(lay(folder))
+        mine, seconds = ours(folder)
+        counts = {"imgcls": Counter(mine.values())}
+        rows = [row("hostile_files_ours", "files", counts["imgcls"][RIGHT] + counts["imgcls"][NAMED], "-", 1,
+                    files=total, outcomes=dict(counts["imgcls"]), slowest=round(seconds, 4))]  # fmt: skip
+        for name, (_, package) in PEERS.items():
+            if version(package) is None:
+                print(f"{package} is not here, so it is left out (make bench brings it)", flush=True)
+                continue
+            with own_process() as process:
+                outcomes, slowest = process(ask, name, folder)
+            title = f"{package} {version(package)}"
+            counts[title] = Counter(outcomes.values())
+            rows.append(row(f"hostile_files_{name}", "files", rows[0]["ours"], "-", 1, peer=counts[title][RIGHT],
+                            peer_name=title, outcomes=dict(counts[title]), slowest=round(slowest, 4),
+                            which={what: _named(outcomes, what) for what in OUTCOMES[2:]}))  # fmt: skip
+    print(table(counts), flush=True)
+    report(rows, asked.out)
+
+
+def _named(outcomes: Mapping[str, str], what: str) -> Iterable[str]:
+    return [ascii(name)[1:-1][:40] for name, found in outcomes.items() if found == what]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The real data sets that the cases speak of: where they belong, and what brings them there.
+
+No module of this project is lighter: reports name what is missing before anything runs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgcls import paths
+
+ENDINGS = ("", ".zip", ".tar", ".tar.gz", ".tgz")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set; `place` is below `data/`, where a folder or an archive with one of ENDINGS may lie."""
+
+    title: str
+    case: str  # number of the notebook
+    place: str
+    steps: str  # what a person does to bring it
+    is_fetched: bool = False  # whether `imgcls data get` does them
+
+
+CATALOGUE = {
+    "fox_elephant": Entry(
+        "arctic foxes and elephants of the original report",
+        "01",
+        "arctic-fox-elephant",
+        "put the report's folder, or a zip of it, at data/arctic-fox-elephant or data/arctic-fox-elephant.zip: Train "
+        "and Test, each with the folders 'Arctic Fox' and 'Elephant'; pictures of your own in that layout do as well",
+    ),
+    "awa2": Entry(
+        "Animals with Attributes 2, 50 species",
+        "02",
+        "Animals_with_Attributes2/JPEGImages",
+        "download https://cvml.ista.ac.at/AwA2/AwA2-data.zip (13 GB) and unpack it there: unzip AwA2-data.zip -d data",
+    ),
+    "cats_dogs": Entry(
+        "cats and dogs of Kaggle",
+        "03",
+        "cats-dogs",
+        "download kagglecatsanddogs_5340.zip from https://www.microsoft.com/en-us/download/details.aspx?id=54765 and "
+        "save it as data/cats-dogs.zip (it is read in place); or use the cats and dogs of Oxford: imgcls data get "
+        "oxford_pets, then make report-03 PROFILE=real DATA=oxford_pets",
+    ),
+    "oxford_pets": Entry(
+        "Oxford-IIIT Pet, cats and dogs in its own train and test",
+        "03",
+        "oxford_pets",
+        "imgcls data get oxford_pets (0.8 GB)",
+        is_fetched=True,
+    ),
+    "nature_12k": Entry(
+        "iNaturalist in ten groups, 12,000 photographs",
+        "04",
+        "nature_12K",
+        "imgcls data get nature_12k (3.6 GB); or save https://storage.googleapis.com/wandb_datasets/nature_12K.zip "
+        "as data/nature_12K.zip",
+        is_fetched=True,
+    ),
+    "cifar10": Entry(
+        "CIFAR-10, 60,000 pictures of 32 px",
+        "05",
+        "cifar10",
+        "imgcls data get cifar10 (0.2 GB)",
+        is_fetched=True,
+    ),
+}
+
+
+def key(name: str) -> str | None:
+    """The name as the catalogue has it, in whatever case and with dashes too; None if it has none such."""
+    name = name.lower().replace("-", "_")
+    return name if name in CATALOGUE else None
+
+
+def find(name: str) -> Path | None:
+    """Folder or archive of a data set of the catalogue, None while it is not there."""
+    return existing(paths.DATA / CATALOGUE[name].place)
+
+
+def existing(path: Path) -> Path | None:
+    """The path, or the archive of that name beside it, whichever is there."""
+    found = (path.with_name(path.name + ending) for ending in ENDINGS)
+    return next((one for one in found if one.exists()), None)
+
+
+def steps_for(data: str | Path) -> str | None:
+    """How to bring what a name or a path under `data/` means; None if the catalogue does not know it."""
+    for name, entry in CATALOGUE.items():
+        if key(str(data)) == name or Path(data).as_posix().endswith(f"data/{entry.place}"):
+            return entry.steps
+    return None
