@@ -20,6 +20,13 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the cores, and so
 configure_threads()
 
 
+LONG = {
+    "test_app.py", "test_benchmarks.py", "test_cli.py", "test_exercises.py", "test_interruptions.py",
+    "test_menagerie.py", "test_models.py", "test_pages.py", "test_processes.py", "test_real_folder.py",
+    "test_reports.py", "test_resume.py", "test_tracking.py",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TinySplit:
     images: Tensor
@@ -112,8 +119,11 @@ def check_twin(draw):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The tests of a file belong to one worker, but each run of a notebook is for whoever is free, and comes first."""
-    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+    """The tests of a file belong to one worker, but each run of a notebook is for whoever is free.
+
+    Notebooks come first, then the files that take longest, so that no worker begins one of them when the others end.
+    """
+    items.sort(key=lambda item: ("smoke" not in item.fixturenames, item.path.name not in LONG))
     for item in items:
         own = item.nodeid if "smoke" in item.fixturenames else item.path.name
         item.add_marker(pytest.mark.xdist_group(own))

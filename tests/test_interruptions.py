@@ -31,7 +31,7 @@ def checkout(tmp_path_factory):
     """What `make reports` needs, without a notebook."""
     root = tmp_path_factory.mktemp("checkout")
     (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py", "catalogue.py"):
+    for file in ("__init__.py", "paths.py", "exercises.py", "catalogue.py"):
         shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
     shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
     shutil.copy(REPOSITORY / "Makefile", root)
