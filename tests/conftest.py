@@ -2,8 +2,10 @@
 
 import io
 import os
+import shutil
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the cores, and so
 configure_threads()
 
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 LONG = {
     "test_app.py", "test_benchmarks.py", "test_cli.py", "test_exercises.py", "test_interruptions.py",
     "test_menagerie.py", "test_models.py", "test_pages.py", "test_processes.py", "test_real_folder.py",
@@ -45,6 +48,16 @@ def colour_split(n: int, seed: int, noise: int = 60, size: int = 8) -> TinySplit
     images = torch.randint(0, 256 - noise, (n, 3, size, size), generator=draws, dtype=torch.uint8)
     images[torch.arange(n), labels] += noise
     return TinySplit(images, labels, names=tuple(f"image-{i}" for i in range(n)))
+
+
+def copy_builder(root):
+    """What `make reports` needs of the project, without a notebook, in a folder; returns it."""
+    (root / "imgcls").mkdir()
+    for file in ("__init__.py", "paths.py", "exercises.py", "catalogue.py"):
+        shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
+    shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
+    shutil.copy(REPOSITORY / "Makefile", root)
+    return root
 
 
 def write_photos(folder, split):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from benchmarks.hostile import UPRIGHT
 from imgcls import decoding
 from imgcls.decoding import Undecodable, decode, decode_square, open_rgb, serve
 
@@ -47,16 +48,7 @@ def test_lossless_formats_keep_every_pixel(kind, options, tmp_path):
         assert np.array_equal(image.numpy(), PIXELS)
 
 
-TURNED = {  # EXIF orientation -> how the stored pixels become upright, written with NumPy alone
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda a: np.rot90(a, 1),
-}
+TURNED = {1: lambda a: a} | UPRIGHT  # EXIF orientation -> how the stored pixels become upright, by NumPy alone
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])

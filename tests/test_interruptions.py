@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import colour_split, write_photos
-from test_reports import NAME, REPOSITORY, cell, good, text, write_notebook
+from conftest import REPOSITORY, colour_split, copy_builder, write_photos
+from test_reports import NAME, cell, good, text, write_notebook
 
 from imgcls import datasets, models
 from imgcls.datasets import cache as decoded
@@ -28,14 +28,7 @@ LONG = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(60
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """What `make reports` needs, without a notebook."""
-    root = tmp_path_factory.mktemp("checkout")
-    (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py", "exercises.py", "catalogue.py"):
-        shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
-    shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
-    shutil.copy(REPOSITORY / "Makefile", root)
-    return root
+    return copy_builder(tmp_path_factory.mktemp("checkout"))
 
 
 def start(root, *command):

@@ -12,12 +12,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import REPOSITORY, copy_builder
 from PIL import Image
 
 from imgcls import paths
@@ -27,7 +27,6 @@ from imgcls.reports.math import FormulaError, to_svg
 from imgcls.reports.parameters import Refused
 from imgcls.reports.result import show, validate
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "05_good"
 PARAMETERS = """data: str = "menagerie/cifar_ten"  # a name or a path
 epochs: int = 4  # passes
@@ -720,12 +719,7 @@ def test_no_failure_looks_like_a_report(failures, name):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project with three notebooks, made once with `make -j2 reports`."""
-    root = tmp_path_factory.mktemp("project")
-    (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py", "exercises.py", "catalogue.py"):
-        shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
-    shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
-    shutil.copy(REPOSITORY / "Makefile", root)
+    root = copy_builder(tmp_path_factory.mktemp("project"))
     times = "import time\nwith open('times', 'a') as file: print('{}', time.time(), file=file)\ntime.sleep(.3)"
     show = (
         "from IPython.display import display\n"
