@@ -111,7 +111,7 @@ $(VENV)/.bench-ready: requirements-bench.txt $(READY)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
-bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty beside its peers (about 45 minutes)
+bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty beside its peers
 	@$(RUN) -m benchmarks
 
 lab: $(READY)  ## open the notebooks in JupyterLab, at the start

@@ -24,7 +24,7 @@ from imgcls.training import Recipe, repeat
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 DATA, SIDE, SEED = "menagerie/species", 64, 0
-RECIPE = Recipe(  # the notebook's, with one epoch less
+RECIPE = Recipe(
     epochs=5, batch_size=64, optimizer="adamw", lr=1e-3, weight_decay=0.05, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip

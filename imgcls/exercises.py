@@ -62,9 +62,7 @@ def complaint(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
     if isinstance(expected, Mapping):
         return _complaint_of_dict(answer, expected, within)
     try:
-        given, wanted = (
-            np.asarray(one.detach().cpu() if hasattr(one, "detach") else one) for one in (answer, expected)
-        )
+        given, wanted = _array(answer), _array(expected)
     except (TypeError, ValueError, RuntimeError):
         return f"is a {type(answer).__name__}, from which no numbers can be read"
     if given.shape != wanted.shape:
