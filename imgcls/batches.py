@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imgcls.reproducibility import generator
-from imgcls.transforms import Transform, apply
+from imgcls.transforms import Transform, apply, resize
 
 
 class ImageSet(Protocol):
@@ -54,6 +54,8 @@ def batches(
     device: torch.device | str | None = None,
     weights: Tensor | None = None,
     share: Callable[[int], slice] | None = None,
+    alternating_flip: bool = False,
+    image_size: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of (images, labels int64), moved to `device` first and augmented there.
 
@@ -61,7 +63,10 @@ def batches(
     `weights` (N,), samples are drawn with replacement in proportion to them. Without shuffling, images on
     their own device come as views, so do not write into them. Only the rows of a batch are read from a memory
     map. `share` takes the size of a batch to the rows of it that are wanted, which come out as they would in
-    the whole batch: several processes share one order and one set of draws.
+    the whole batch: several processes share one order and one set of draws. With `alternating_flip` an image is
+    mirrored in every other epoch, which half of them begins with being decided by the seed: two epochs show each
+    image both ways, where chance would show half of them the same way twice (Jordan 2024, arXiv:2404.00498). With
+    `image_size` the augmented images come out with that many pixels a side.
 
     Raises:
         ValueError: an argument is out of range, or a random order or draw is asked for without seed and epoch.
@@ -74,7 +79,7 @@ def batches(
         raise ValueError(f"no batch of {batch_size} can be made of {n} images; lower batch_size or drop_last")
     if not 0 <= start_step <= steps:
         raise ValueError(f"start_step must be between 0 and the epoch's {steps} steps; got {start_step}")
-    if (shuffle or len(transforms)) and (seed is None or epoch is None):
+    if (shuffle or len(transforms) or alternating_flip) and (seed is None or epoch is None):
         raise ValueError(f"shuffled or augmented batches need seed and epoch; got seed={seed!r}, epoch={epoch!r}")
     if weights is not None:
         _check_weights(weights, n, shuffle)
@@ -83,6 +88,7 @@ def batches(
         index = None
         if shuffle:
             index = order(n, seed, epoch) if weights is None else weighted_order(weights, seed, epoch)
+        mirrored = _mirrored(n, seed, epoch) if alternating_flip else None
         target = torch.device(device) if device is not None else split.images.device
         for step in range(start_step, steps):
             first, size = step * batch_size, min(batch_size, n - step * batch_size)
@@ -93,11 +99,22 @@ def batches(
             else:
                 images, labels = (_gather(t, index[rows], target) for t in (split.images, split.labels))
             images, labels = images.to(target, non_blocking=True), labels.to(target, non_blocking=True)
+            if mirrored is not None:
+                turn = mirrored[rows] if index is None else mirrored[index[rows]]
+                images = torch.where(turn.to(target)[:, None, None, None], images.flip(3), images)
             if len(transforms):
                 images = apply(transforms, images, generator(seed, "augment", epoch, step), size, mine)
+            if image_size:
+                images = resize(images, image_size)
             yield images, labels.long()
 
     return iterate()
+
+
+def _mirrored(n: int, seed: int, epoch: int) -> Tensor:
+    """Which images are mirrored in this epoch: half of them, and the other half in the next; bool (n,)."""
+    first = torch.randint(2, (n,), generator=generator(seed, "alternating flip"))
+    return (first + epoch) % 2 == 1
 
 
 def _check_weights(weights: Tensor, n: int, shuffle: bool) -> None:

@@ -5,7 +5,7 @@ import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from imgcls.batches import ImageSet, batches
 from imgcls.reproducibility import autocast, configure_threads
 from imgcls.statistics import Interval, mcnemar, over_seeds, wilson
+from imgcls.transforms import RandomTranslate
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,11 @@ def fit_temperature(predictions: Predictions) -> float:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, images: ImageSet, batch_size: int = 500, transform: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int = 500,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    views: Sequence[Callable[[Tensor], Tensor]] | None = None,
 ) -> Predictions:
     """Run a model over a split once and keep its answers.
 
@@ -216,14 +221,19 @@ def predict(
         images: A split: anything with `.images`, `.labels` and `.classes`.
         batch_size: Images at a time; changes speed only.
         transform: Applied to each uint8 batch before the model; the place for mistakes made on purpose.
+        views: Several such changes of a batch instead; the logits are the mean over what is said about each of them
+            (test-time augmentation), such as `flips_and_shifts()`.
 
     Returns:
         Predictions on the CPU, in the order of the split.
 
     Raises:
-        ValueError: the model has another number of outputs than the split has classes.
+        ValueError: the model has another number of outputs than the split has classes, or both a transform and views
+            are given.
     """
-    answers = _answers(model, images, batch_size, transform)  # (N, K)
+    if transform and views:
+        raise ValueError("predict takes a transform or views, not both: put the transform into each view")
+    answers = _answers(model, images, batch_size, views or [transform or _as_it_is])  # (N, K)
     if answers.shape[1] != len(images.classes):
         raise ValueError(
             f"the model has {answers.shape[1]} outputs and the data {len(images.classes)} classes "
@@ -257,9 +267,9 @@ def _metrics() -> types.ModuleType:
 
 
 def _answers(
-    model: nn.Module, images: ImageSet, batch_size: int, transform: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module, images: ImageSet, batch_size: int, views: Sequence[Callable[[Tensor], Tensor]]
 ) -> Tensor:
-    """What a model says in evaluation mode, float32 (N, …) on the CPU; its mode is put back."""
+    """What a model says in evaluation mode, mean over the views, float32 (N, …) on the CPU; its mode is put back."""
     configure_threads()
     device = next(model.parameters()).device
     was_training = model.training
@@ -267,9 +277,32 @@ def _answers(
     said = []
     with autocast(device):
         for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
-            said.append(model(transform(x) if transform else x).float().cpu())
+            said.append(sum(model(view(x)).float() for view in views).div(len(views)).cpu())
     model.train(was_training)
     return torch.cat(said)
+
+
+def _as_it_is(images: Tensor) -> Tensor:
+    return images
+
+
+def flips_and_shifts(pixels: int = 1) -> list[Callable[[Tensor], Tensor]]:
+    """Six views for `predict`: where it is, and moved towards two corners; each as it is and mirrored.
+
+    Args:
+        pixels: How far to move, down and right, or up and left; what moves in is reflected.
+    """
+    moves = [partial(_moved, pixels=distance) for distance in (pixels, -pixels)] if pixels else []
+    return [view for move in (_as_it_is, *moves) for view in (move, partial(_mirrored, then=move))]
+
+
+def _moved(images: Tensor, pixels: int) -> Tensor:
+    distance = torch.full((len(images),), pixels)
+    return RandomTranslate(pixels=abs(pixels), mode="reflect").apply(images, {"down": distance, "right": distance})
+
+
+def _mirrored(images: Tensor, then: Callable[[Tensor], Tensor]) -> Tensor:
+    return then(images.flip(3))
 
 
 @dataclass(frozen=True)
@@ -294,7 +327,7 @@ def features(backbone: nn.Module, images: ImageSet, batch_size: int = 500) -> Fe
         batch_size: Images at a time; changes speed only.
     """
     return Features(
-        _answers(backbone, images, batch_size), images.labels.clone(), tuple(images.classes),
+        _answers(backbone, images, batch_size, [_as_it_is]), images.labels.clone(), tuple(images.classes),
         tuple(getattr(images, "names", ())),
     )  # fmt: skip
 
@@ -355,8 +388,8 @@ def compare(answers: Mapping[str, Sequence[Predictions]], reference: str | None 
     Returns:
         One row a model: `name`; `value`, `low`, `high`, `n` (first seed, Wilson); `mean` and `spread` (standard
         deviation) over `seeds` runs; `gain` over what it is compared with, with `gain_low`, `gain_high` and `p_value`
-        of the exact McNemar test (first seed), and `seeds_agree`, in how many seeds the gain has the sign of their
-        mean.
+        of the exact McNemar test (first seed), and `seeds_agree`, in how many of the seeds that both have the gain has
+        the sign of its mean.
 
     Raises:
         ValueError: there is no model of the reference's name.
@@ -370,7 +403,8 @@ def compare(answers: Mapping[str, Sequence[Predictions]], reference: str | None 
         row["spread"] = accuracies.std(ddof=1) if len(runs) > 1 else np.nan
         if before is not None and name != reference:
             test = mcnemar(before[0].correct, runs[0].correct)
-            gains = accuracies - np.array([run.accuracy for run in before])
+            both = min(len(runs), len(before))
+            gains = accuracies[:both] - np.array([run.accuracy for run in before[:both]])
             agree = int((np.sign(gains) == np.sign(gains.mean())).sum())
             row |= {"gain": test.difference, "gain_low": test.low, "gain_high": test.high}
             row |= {"p_value": test.p_value, "seeds_agree": agree}

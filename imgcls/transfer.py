@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 SOURCE = "menagerie/source"
 SIDE = 64  # pixels
+CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
+AS_WRITTEN = "write origin/name@pixels, such as 'source/cifar_fast@32'"
 RECIPE = Recipe(
     epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
@@ -50,6 +53,46 @@ def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **sour
             "generated images, without any network (ARGS='-p backbone=source')"
         ) from error
     return origin
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained network that can be had: what to build, the weights to give it, and the images that it takes."""
+
+    origin: str  # as `pretrained` takes it
+    name: str
+    image_size: int  # pixels
+    weights: str | Path
+
+
+def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
+    """The first of several pretrained networks whose weights are here, or can be brought; says which are not.
+
+    Args:
+        choices: "origin/name@pixels" each, such as "imagenet/timm:inception_resnet_v2@96" or "source/cifar_fast@32".
+        source: further arguments of `source_backbone`, for those of origin "source".
+
+    Raises:
+        MissingWeights: none can be had; the message tells why for each.
+        ValueError: a choice is not written so, or there is none.
+    """
+    reasons = []
+    for choice in choices:
+        found = CHOICE.fullmatch(choice)
+        if not found:
+            raise ValueError(f"{choice!r} names no pretrained network; {AS_WRITTEN}")
+        origin, name, size = found["origin"], found["name"], int(found["size"])
+        try:
+            weights = pretrained(origin, name, size, **(source if origin == "source" else {}))
+        except MissingWeights as error:
+            reasons.append(f"{choice}: {error}")
+            continue
+        for reason in reasons:
+            print(f"not to be had, so {choice} takes its place: {reason}")
+        return Pretrained(origin, name, size, weights)
+    if not reasons:
+        raise ValueError(f"no pretrained network is named; {AS_WRITTEN}")
+    raise MissingWeights("; ".join(reasons))
 
 
 def source_backbone(

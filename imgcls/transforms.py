@@ -72,6 +72,14 @@ def preview(transforms: Sequence[Transform], image: Tensor, count: int = 16, see
     return apply(transforms, image.repeat(count, 1, 1, 1), seeded_generator(seed, "preview"))
 
 
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images of another size, bilinear and without aliasing; (N, C, H, W) to (N, C, side, side), dtype kept."""
+    _check_images(images)
+    if images.shape[-2:] == (side, side):
+        return images
+    return _from_levels(F.interpolate(_levels(images), size=(side, side), mode="bilinear", antialias=True), images)
+
+
 # Shared machinery: checks, conversions, drawing, geometry.
 
 

@@ -483,6 +483,17 @@ def test_the_server_listens_here_alone_and_tells_nobody(monkeypatch):
 
 
 # ------------------------------------------------------------------ a real browser
+def sixteen_bit(pixels):
+    """A PNG of uint16 (H, W, 3), which Pillow cannot write."""
+    height, width, _ = pixels.shape
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    )
+
+
 # Every file that the server opens for writing goes into a list.
 WATCHED = """
 import sys
@@ -510,6 +521,11 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
     assert (tmp_path / "red.png").stat().st_size > 2 * 2**20
     for name in ("text.jpg", "huge.png", "cut.jpg"):
         (tmp_path / name).write_bytes(REFUSED[name][0])
+    plain = Image.new("RGB", (40, 30), (220, 30, 30))
+    plain.save(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("RGB", (40, 30), (30, 30, 220))])
+    plain.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    deep = np.full((30, 40, 3), (56_000, 8_000, 8_000), np.uint16)
+    (tmp_path / "deep.png").write_bytes(sixteen_bit(deep))
     monkeypatch.setenv("IMGCLS_ROOT", str(tmp_path))
     command = [sys.executable, "-c", WATCHED, str(tmp_path / "written.txt"), "--headless", "--port", str(port)]
     served = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -532,6 +548,10 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
         assert len(widths) == 3
         assert widths == sorted(widths, reverse=True)
         assert widths[0] > 100
+        for name in ("moving.gif", "cmyk.jpg", "deep.png"):
+            browser.upload(tmp_path / name)
+            text = browser.until(f"{name}, 40 × 30 pixels", "Where “red” comes from")
+            assert re.search(r"Answer\s+red\s+[\d.]+ % probable", text)
         for dark in (False, True):
             browser.look(390, dark)
             paper = "rgb(21, 24, 27)" if dark else "rgb(253, 252, 250)"

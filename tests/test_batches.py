@@ -239,3 +239,30 @@ def test_images_and_labels_of_different_length_are_refused():
     split = SimpleNamespace(images=numbered().images, labels=torch.zeros(49))
     with pytest.raises(ValueError, match="50 images but 49 labels"):
         batches(split, 16, seed=0, epoch=0)
+
+
+def test_alternating_flips_show_every_image_both_ways_in_two_epochs():
+    split = noisy(40)
+
+    def shown(epoch, **options):
+        stream = batches(split, 16, seed=3, epoch=epoch, alternating_flip=True, **options)
+        return {int(label): image for images, labels in stream for image, label in zip(images, labels, strict=True)}
+
+    first, second, third = (shown(epoch) for epoch in range(3))
+    turned = [not torch.equal(first[i], split.images[i]) for i in range(40)]
+    assert 8 < sum(turned) < 32
+    for i in range(40):
+        assert torch.equal(second[i], first[i].flip(2))
+        assert torch.equal(third[i], first[i])
+    in_order = shown(0, shuffle=False)
+    assert all(torch.equal(in_order[i], first[i]) for i in range(40))
+
+
+def test_a_share_is_flipped_and_resized_as_the_whole_batch_is():
+    split, options = noisy(32), {"seed": 0, "epoch": 1, "alternating_flip": True, "image_size": 5}
+    whole = torch.cat([images for images, _ in batches(split, 16, **options)])
+    halves = [batches(split, 16, share=lambda n, part=part: slice(part * n // 2, (part + 1) * n // 2), **options)
+              for part in range(2)]  # fmt: skip
+    shared = torch.cat([torch.cat([a[0], b[0]]) for a, b in zip(*halves, strict=True)])
+    assert whole.shape == (32, 3, 5, 5)
+    assert torch.equal(whole, shared)

@@ -1,5 +1,6 @@
 import copy
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from imgcls.evaluation import (
     features,
     fit_temperature,
     fit_threshold,
+    flips_and_shifts,
     predict,
     swapped_channels,
     tables_with,
@@ -27,6 +29,7 @@ from imgcls.evaluation import (
 )
 from imgcls.models import Normalize, backbone, create_model, head
 from imgcls.statistics import mcnemar
+from imgcls.training import initialized
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -310,3 +313,26 @@ def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):
     assert keep.correct.shape == (2, len(train))
     assert keep.correct[0].all()
     assert torch.equal(keep.correct[1], train.labels == 0)
+
+
+def test_views_are_averaged_logits(tiny):
+    model = initialized(partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2), 0)
+    split = tiny[1]
+    views = flips_and_shifts(2)
+    assert len(views) == 6
+    by_hand = torch.stack([predict(model, split, transform=view).logits for view in views]).mean(0)
+    torch.testing.assert_close(predict(model, split, views=views).logits, by_hand)
+    assert torch.equal(predict(model, split, views=flips_and_shifts(0)[:1]).logits, predict(model, split).logits)
+    with pytest.raises(ValueError, match="not both"):
+        predict(model, split, transform=views[0], views=views)
+
+
+def test_views_mirror_and_move_by_whole_pixels():
+    image = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5)
+    plain, mirrored, down, down_mirrored, up, _ = (view(image) for view in flips_and_shifts(1))
+    assert torch.equal(plain, image)
+    assert torch.equal(mirrored, image.flip(3))
+    assert torch.equal(down[..., 1:, 1:], image[..., :-1, :-1])
+    assert torch.equal(up[..., :-1, :-1], image[..., 1:, 1:])
+    assert down[0, 0, 0, 1] == image[0, 0, 1, 0]  # reflected: the row above the first is the second
+    assert torch.equal(down_mirrored[..., 1:, 1:], image.flip(3)[..., :-1, :-1])

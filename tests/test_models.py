@@ -18,9 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import SqueezeExcitation
 
 from imgcls import explain, models
-from imgcls.models import networks
+from imgcls.models import create_model, networks
+from imgcls.models.normalize import Whitening
+from imgcls.training import measure_normalization
 
-OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "simple_cnn", "configurable_cnn", "zfnet")
+OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "cifar_fast", "simple_cnn", "configurable_cnn", "zfnet")
 TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
 # One of every family and all that are cheap run for real; the larger ones as shapes on the meta device.
 FAMILIES = ("alexnet", "vgg11_bn", "vit_b_32", "wide_resnet50_2")  # no member of theirs is small
@@ -711,3 +713,52 @@ def test_a_narrowed_model_gives_the_first_outputs_and_shares_all_other_weights(n
 def test_what_has_no_single_linear_head_is_not_narrowed():
     with pytest.raises(ValueError, match="only a single linear layer can be narrowed"):
         models.narrowed(models.create_model("squeezenet1_1", 3, image_size=32), 2)
+
+
+def test_whitened_patches_are_uncorrelated():
+    """The oracle is the definition: over the images that it measured, the answers have the identity as covariance."""
+    g = torch.Generator().manual_seed(0)
+    mixing = torch.randn(3, 3, generator=g)
+    smooth = F.avg_pool2d(torch.randn(200, 3, 14, 14, generator=g), 3, 1)
+    images = torch.einsum("dc,nchw->ndhw", mixing, smooth)
+    layer = Whitening(3, 2).measure(images, floor=0.0)
+    answers = layer(images)
+    assert layer.weight.shape == (24, 3, 2, 2)
+    torch.testing.assert_close(answers[:, :12], -answers[:, 12:])
+    rows = answers[:, :12].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(rows @ rows.T / rows.shape[1], torch.eye(12), atol=1e-3, rtol=0)
+    assert [name for name, _ in layer.named_parameters()] == ["bias"]
+    assert layer.measured
+
+
+def test_whitening_travels_with_the_model(tmp_path):
+    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=8)
+    images = torch.randint(0, 256, (30, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    measure_normalization(model, images)
+    first = model.network.features.first[0]
+    expected = model.normalize(images)
+    patches = F.unfold(expected, 2).transpose(1, 2).flatten(0, 1)
+    largest = torch.linalg.eigh(patches.T @ patches / len(patches)).eigenvectors[:, -1]
+    assert abs(F.cosine_similarity(first.weight[0].flatten(), largest, dim=0)) > 0.999
+    kept = first.weight.clone()
+    measure_normalization(model, images.flip(1))  # what is measured stays
+    assert torch.equal(first.weight, kept)
+    models.save(model, tmp_path / "m", ("a", "b", "c"))
+    again, _ = models.load(tmp_path / "m")
+    torch.testing.assert_close(again(images), model.eval()(images))
+
+
+def test_a_residual_block_adds_to_its_input():
+    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=8, residual=True).eval()
+    block = model.network.features.block1
+    inner = block[-1]
+    for parameter in inner.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = torch.randn(2, 24, 7, 7)
+    torch.testing.assert_close(block(x), block[:-1](x))  # nothing is added: silu(0) is 0
+
+
+def test_a_narrowed_head_keeps_its_scale():
+    model = create_model("cifar_fast", 5, widths=(4, 4, 4), image_size=8).eval()
+    x = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(models.narrowed(model, 2)(x), model(x)[:, :2])

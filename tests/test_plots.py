@@ -62,6 +62,18 @@ RUNGS = pd.DataFrame(
     {"rung": ["baseline", "+ batch norm"], "value": [0.4, 0.8], "low": [0.38, 0.78], "high": [0.42, 0.82]}
     | {"claimed": [np.nan, 0.78], "as_published": [0.1, np.nan]}
 )
+ELSEWHERE = pd.DataFrame(
+    {"name": ["time unknown", "a faster one"], "seconds": [math.nan, 40.0], "accuracy": [0.86, 0.91]}
+)
+TRIALS = pd.DataFrame(
+    {
+        "name": ["start", "a good idea", "a doubtful idea", "a bad idea"],
+        "gain": [math.nan, 0.031, 0.004, -0.02],
+        "low": [math.nan, 0.012, -0.009, -0.03],
+        "high": [math.nan, 0.05, 0.017, -0.01],
+        "kept": [True, True, False, False],
+    }
+)
 TIMES = pd.DataFrame(
     {"name": ["a", "b", "c"], "seconds": [30, 200, 90], "accuracy": [0.5, 0.9, 0.4], "low": [0.4, 0.8, 0.3]}
     | {"high": [0.6, 0.95, 0.5]}
@@ -98,6 +110,8 @@ CHARTS = {
     "reliability": lambda: plots.reliability(bins(0.1), bins(), [0.1, 0.0]),
     "ladder": lambda: plots.ladder(RUNGS),
     "accuracy_against_seconds": lambda: plots.accuracy_against_seconds(TIMES),
+    "accuracy_against_published": lambda: plots.accuracy_against_seconds(TIMES, ELSEWHERE),
+    "gains": lambda: plots.gains(TRIALS),
     "mistakes": lambda: plots.mistakes(COSTS),
     "controls": lambda: plots.controls(SCORES_OF_CONTROLS, chance=0.1, xlabel="setting"),
 }
@@ -285,6 +299,7 @@ def test_the_palette_keeps_the_fills_of_a_chart_exact():
         lambda: plots.reliability(bins()[:0]),
         lambda: plots.ladder(RUNGS[:0]),
         lambda: plots.accuracy_against_seconds(TIMES[:0]),
+        lambda: plots.gains(TRIALS[:1]),
         lambda: plots.mistakes(COSTS[:0]),
         lambda: plots.controls(SCORES_OF_CONTROLS[:0]),
         lambda: plots.gallery(pictures(0)),
@@ -691,3 +706,21 @@ def test_duplicates_name_both_and_say_how_alike():
     assert "99.9 % alike" in words  # rounded down: near-duplicates are never called 100 %
     assert "train/cat/1.jpg" in words
     assert len(ax.images) == 4
+
+
+def test_gains_fill_only_what_stays():
+    ax = plots.gains(TRIALS)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a good idea", "a doubtful idea", "a bad idea"]
+    points = {line.get_label(): line for line in ax.lines if line.get_marker() == "o"}
+    assert points["stays"].get_xdata().tolist() == pytest.approx([3.1])
+    assert points["stays"].get_markerfacecolor() != "none"
+    assert points["not told from chance"].get_markerfacecolor() == "none"
+    assert [t.get_text() for t in ax.texts] == ["+3.1  [+1.2, +5.0]", "+0.4  [-0.9, +1.7]", "-2.0  [-3.0, -1.0]"]
+
+
+def test_published_times_are_points_and_unknown_ones_lines():
+    ax = plots.accuracy_against_seconds(TIMES, ELSEWHERE)
+    marks = next(line for line in ax.lines if line.get_marker() == "D")
+    assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([40.0], [0.91])
+    assert any(list(line.get_ydata()) == [0.86, 0.86] for line in ax.lines)
+    assert {"time unknown", "a faster one"} <= {t.get_text() for t in ax.texts}

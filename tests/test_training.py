@@ -523,3 +523,27 @@ def test_hooks_together_share_one_row():
 
     assert together(first, second, lambda model, row: {"b": 2 * row["a"]})(None, {"epoch": 3}) == {"a": 4, "b": 8}
     assert seen == [{"epoch": 3, "a": 4}]
+
+
+def test_small_images_come_first(tiny):
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3, 3)
+
+        def forward(self, x):
+            seen.append((self.training, x.shape[-1]))
+            return self.head(x.float().mean((2, 3)) / 255)
+
+    recipe = Recipe(epochs=3, batch_size=96, image_sizes=((1, 4), (3, 8)))
+    fit(Watched(), *tiny, recipe)
+    assert [side for training, side in seen if training] == [4, 4, 4, 4, 8, 8]
+    assert {side for training, side in seen if not training} == {8}  # validated at full size
+
+
+@pytest.mark.parametrize("sizes", [((2, 8), (1, 4)), ((0, 8),), ((1, 0),)])
+def test_image_sizes_out_of_order_are_refused(sizes):
+    with pytest.raises(ValueError, match="image_sizes lists"):
+        Recipe(image_sizes=sizes)

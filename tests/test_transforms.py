@@ -565,3 +565,15 @@ def test_whole_numbers_other_than_uint8_are_refused():
 def test_all_modes_are_listed_once():
     combinations = itertools.product((T.RandomCrop, T.RandomRotation), ("constant", "reflect", "edge"))
     assert all(make(3, mode=mode).mode == mode for make, mode in combinations)
+
+
+@pytest.mark.parametrize("side", [5, 24, 40])
+def test_resize_agrees_with_torchvision(side):
+    from torchvision.transforms.v2 import functional as peer
+
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    ours, theirs = T.resize(images, side), peer.resize(images.float(), [side, side], antialias=True)
+    assert ours.dtype == torch.uint8
+    assert (ours.float() - theirs).abs().max() <= 0.5 + 1e-3  # rounded once
+    torch.testing.assert_close(T.resize(images.float() / 255, side), theirs / 255)
+    assert T.resize(images, 32) is images

@@ -64,10 +64,11 @@ def narrowed(model: nn.Module, outputs: int) -> nn.Module:
         raise ValueError(f"the head is {layer}; only a single linear layer can be narrowed")
     if not 1 <= outputs <= layer.out_features:
         raise ValueError(f"{outputs} outputs were asked of {layer.out_features}; choose 1 to {layer.out_features}")
-    fewer = nn.Linear(layer.in_features, outputs, bias=layer.bias is not None).to(layer.weight)
-    fewer.weight.data = layer.weight.detach()[:outputs].clone()
+    fewer = copy.deepcopy(layer)
+    fewer.out_features = outputs
+    fewer.weight = nn.Parameter(layer.weight.detach()[:outputs].clone())
     if layer.bias is not None:
-        fewer.bias.data = layer.bias.detach()[:outputs].clone()
+        fewer.bias = nn.Parameter(layer.bias.detach()[:outputs].clone())
     memo = {id(t): t for t in (*model.parameters(), *model.buffers())} | {id(layer): fewer}
     return copy.deepcopy(model, memo).train(model.training)
 

@@ -1,10 +1,11 @@
-"""Normalisation as the model's first module, with statistics that travel in its checkpoint."""
+"""What a model measures instead of learning it, normalisation and whitening, kept in its checkpoint."""
 
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK_BYTES = 1 << 22  # bytes of one channel read at once while measuring
@@ -82,6 +83,41 @@ class Normalize(nn.Module):
         if self.mean.is_meta or not self.measured:
             return f"channels={len(self.mean)}, not measured"
         return ", ".join(f"{k}={[round(v, 4) for v in getattr(self, k).tolist()]}" for k in ("mean", "std"))
+
+
+class Whitening(nn.Conv2d):
+    """A first convolution whose filters are measured: the principal components of small patches, and their negatives.
+
+    Each is scaled so that its answers have a variance of one, those to noise less; behind a rectifier, a component and
+    its negative together lose nothing. The filters are a buffer and never train, the bias does. Until `measure` is
+    called they are random. Used by Page (2018, "How to Train Your ResNet") and by Jordan (2024, arXiv:2404.00498).
+
+    Shapes: (N, C, H, W) to (N, 2 C k², H - k + 1, W - k + 1).
+    Buffers: `weight`; `measured` (bool) says whether it was.
+    """
+
+    def __init__(self, channels: int = 3, kernel_size: int = 2) -> None:
+        super().__init__(channels, 2 * channels * kernel_size**2, kernel_size)
+        filters = self.weight.detach()
+        del self.weight
+        self.register_buffer("weight", filters)
+        self.register_buffer("measured", torch.tensor(False))
+        nn.init.zeros_(self.bias)
+
+    @torch.no_grad()
+    def measure(self, images: Tensor, floor: float = 5e-4) -> Self:
+        """Set the filters from the patches of some images.
+
+        Args:
+            images: (N, C, H, W) as they come out of normalisation; a few thousand do.
+            floor: Added to the variance of each component before it is divided by its root.
+        """
+        patches = F.unfold(images.float(), self.kernel_size).transpose(1, 2).flatten(0, 1)  # (patches, C k²)
+        variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))  # smallest first
+        filters = (components / (variances.clamp(min=0) + floor).sqrt()).T.flip(0).reshape(-1, *self.weight.shape[1:])
+        self.weight.copy_(torch.cat([filters, -filters]))
+        self.measured.fill_(True)
+        return self
 
 
 def _histogram(images: Tensor) -> np.ndarray:

@@ -44,6 +44,7 @@ from imgcls.plots.searches import (
     search_history,
 )
 from imgcls.plots.theme import DARK, LIGHT, SERIES, WIDTH
+from imgcls.plots.trials import gains
 
 __all__ = [
     "DARK",
@@ -64,6 +65,7 @@ __all__ = [
     "feature_sheets",
     "filter_sheets",
     "filters",
+    "gains",
     "gallery",
     "gradient_norms",
     "gradient_rows",

@@ -33,6 +33,7 @@ from imgcls.plots.theme import (
     need,
     need_columns,
     percent_axis,
+    right_text,
     rows_axis,
     series,
     text_width,
@@ -369,21 +370,13 @@ def per_class(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot(scores[column], rows, marker, color=edge, markerfacecolor=face, markersize=size, label=name)
     rows_axis(ax, scores["class"])
     for row, support in zip(rows, scores["support"], strict=True):
-        _right_text(ax, row, f"{support:,.0f}")
-    _right_text(ax, -0.95, "images")
+        right_text(ax, row, f"{support:,.0f}")
+    right_text(ax, -0.95, "images")
     ax.set_xlim(min(0.9, np.nanmin(scores[["precision", "recall", "f1"]]) - 0.05), 1.03)
     ax.set_xticks([tick for tick in ax.get_xticks() if ax.get_xlim()[0] <= tick <= 1])
     percent_axis(ax.xaxis)
     legend_above(ax)
     return ax
-
-
-def _right_text(ax: Axes, row: float, text: str, colour: str = MUTED) -> None:
-    """Write in a column of its own right of the panel."""
-    ax.annotate(
-        text, (1.02, row), xycoords=("axes fraction", "data"), va="center", size=SMALL, color=colour,
-        annotation_clip=False,
-    )  # fmt: skip
 
 
 @themed
@@ -447,7 +440,7 @@ def ladder(rungs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for row, (value, low, high) in enumerate(rungs[["value", "low", "high"]].to_numpy(float)):
         if np.isfinite(value):
             interval = f"  [{low * 100:.1f}, {high * 100:.1f}]" if np.isfinite([low, high]).all() else ""
-            _right_text(ax, row, f"{value * 100:.1f} %{interval}", INK)
+            right_text(ax, row, f"{value * 100:.1f} %{interval}", INK)
     ax.margins(x=0.06)
     percent_axis(ax.xaxis)
     ax.set_xlabel("accuracy")
@@ -502,11 +495,15 @@ def controls(scores: pd.DataFrame, chance: float | None = None, xlabel: str = ""
 
 
 @themed
-def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def accuracy_against_seconds(
+    models: pd.DataFrame, published: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
     """Accuracy with its interval against training time on a log scale; the line joins the best for the time spent.
 
     Args:
         models: columns name, seconds, accuracy (or value), low, high.
+        published: columns name, seconds, accuracy of what others report; nan for unknown seconds, which makes a line
+            across.
         ax: where to draw; a new figure without it.
     """
     if "accuracy" not in models:
@@ -519,7 +516,11 @@ def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Ax
     ax.vlines(models["seconds"], models["low"], models["high"], color=ACCENT, linewidth=3.5, alpha=0.45)
     ax.plot(models["seconds"], models["accuracy"], "o", color=ACCENT, markersize=9, mec=SURFACE)
     ax.set_xscale("log")
-    first, last = models["seconds"].min(), models["seconds"].max()
+    others = pd.DataFrame(columns=["name", "seconds", "accuracy"]) if published is None else published
+    timed = others[others["seconds"].notna()]
+    ax.plot(timed["seconds"], timed["accuracy"], "D", color=ORANGE, markerfacecolor="none", markersize=8, mew=1.7)
+    drawn = pd.concat([models[["name", "seconds", "accuracy"]], timed]).astype({"seconds": float, "accuracy": float})
+    first, last = drawn["seconds"].min(), drawn["seconds"].max()
     spread = max(last / first, 4) ** 0.12
     first, last = first / spread, last * spread
     ticks = [tick for tick in DURATIONS if first <= tick <= last]
@@ -531,7 +532,8 @@ def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Ax
     ax.margins(y=0.14)
     percent_axis(ax.yaxis)
     ax.set(xlabel="training time", ylabel="accuracy")
-    _label_points(ax, models["seconds"], models["accuracy"], models["name"])
+    _level_lines(ax, dict(others[others["seconds"].isna()][["name", "accuracy"]].to_numpy()))
+    _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"])
     return ax
 
 
@@ -592,7 +594,7 @@ def mistakes(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows_axis(ax, costs["what"], width=24)
     for row, lost in enumerate(costs["value"] - costs["reference"]):
         text = "no change" if abs(lost) < 0.0005 else f"{lost * 100:+.1f} points".replace("-", "−")
-        _right_text(ax, row, text, INK)
+        right_text(ax, row, text, INK)
     ax.margins(x=0.06)
     percent_axis(ax.xaxis)
     ax.set_xlabel("accuracy")

@@ -240,3 +240,11 @@ def wrap(text: str, width: float, size: float = SMALL) -> list[str]:
         else:
             lines[-1] = longer
     return lines
+
+
+def right_text(ax: Axes, row: float, text: str, colour: str = MUTED) -> None:
+    """Write in a column of its own right of the panel."""
+    ax.annotate(
+        text, (1.02, row), xycoords=("axes fraction", "data"), va="center", size=SMALL, color=colour,
+        annotation_clip=False,
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from imgcls.batches import ImageSet, balanced_weights, batches, steps_per_epoch
 from imgcls.evaluation import Predictions, predict
 from imgcls.models import freeze
+from imgcls.models.normalize import Whitening
 from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, seed_device
 from imgcls.tracking import Progress, Tracker, clock
 from imgcls.training.checkpoints import Checkpoints, State, StepResult, identity
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images, labels int64, and targets: the labels, or mixed ones
+WHITENED = 5000  # images at most whose patches decide the filters of a `Whitening`
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits float32 (N, K) and targets to the sum over the batch
 
 
@@ -260,10 +262,18 @@ def together(*hooks: Callable[[nn.Module, dict], dict | None]) -> Callable[[nn.M
 
 
 def measure_normalization(model: nn.Module, images: Tensor) -> None:
-    """Set the statistics of the model's first module from the training images, unless it has some already."""
+    """Set the statistics of the model's first module from the training images, unless it has some already.
+
+    And the filters of a `Whitening` behind it, from images taken at even distances.
+    """
     normalize = getattr(model, "normalize", None)
-    if normalize is not None and not normalize.measured:
+    if normalize is None:
+        return
+    if not normalize.measured:
         normalize.measure(images)
+    for module in model.modules():
+        if isinstance(module, Whitening) and not module.measured:
+            module.measure(normalize(images[:: -(-len(images) // WHITENED)]))
 
 
 # ------------------------------------------------------------------ data
@@ -285,7 +295,8 @@ def shares(train: ImageSet, recipe: Recipe, seed: int, epoch: int, start: int, t
     """This process's share of each batch of the epoch; the batches themselves do not depend on the team."""
     stream = batches(
         train, recipe.batch_size, seed=seed, epoch=epoch, transforms=recipe.transforms,
-        start_step=start, drop_last=recipe.drop_last, device=team.device,
+        start_step=start, drop_last=recipe.drop_last, device=team.device, alternating_flip=recipe.alternating_flip,
+        image_size=recipe.image_size_in(epoch + 1),
         weights=balanced_weights(train.labels) if recipe.balanced_sampling else None,
         share=None if recipe.mix else team.rows,
     )  # fmt: skip

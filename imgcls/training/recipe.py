@@ -37,6 +37,8 @@ class Recipe:
     class_weights: tuple[float, ...] | str | None = None  # factors of the loss; "balanced": inverse to the frequency
     balanced_sampling: bool = False  # images drawn with replacement, every class equally often
     transforms: tuple = ()  # augmentation, applied to each batch in this order
+    alternating_flip: bool = False  # each image is mirrored in every other epoch, instead of by chance
+    image_sizes: tuple[tuple[int, int], ...] = ()  # (first epoch, side in px from then on): small images first
     mix: Any = None  # MixUp or CutMix
     drop_last: bool = True  # every step sees a full batch
     micro_batch: int | None = None  # images at a time on one device; the gradients of the parts add up to the batch's
@@ -58,6 +60,7 @@ class Recipe:
                 raise ValueError(f"{name} lies between 0 and 1, 1 excluded, got {getattr(self, name)!r}")
         self._check_class_weights()
         self._check_unfreezing()
+        self._check_image_sizes()
 
     def _check_class_weights(self) -> None:
         if isinstance(self.class_weights, str) and self.class_weights != "balanced":
@@ -76,6 +79,15 @@ class Recipe:
             raise ValueError(
                 f"unfreeze lists (first epoch, what trains from then on), epochs counted from 1 and rising, "
                 f"such as ((1, 'head'), (3, 'all')); got {self.unfreeze!r}"
+            )
+
+    def _check_image_sizes(self) -> None:
+        object.__setattr__(self, "image_sizes", tuple((epoch, side) for epoch, side in self.image_sizes))
+        firsts = [epoch for epoch, _ in self.image_sizes]
+        if firsts != sorted(set(firsts)) or any(number < 1 for pair in self.image_sizes for number in pair):
+            raise ValueError(
+                f"image_sizes lists (first epoch, side in px from then on), epochs counted from 1 and rising, "
+                f"such as ((1, 24), (5, 32)); got {self.image_sizes!r}"
             )
 
     def lr_at(self, progress: float) -> float:
@@ -97,6 +109,10 @@ class Recipe:
     def trainable_in(self, epoch: int) -> str | int | None:
         """What `unfreeze` says of an epoch counted from 1, for `models.freeze`; None leaves the model as it is."""
         return next((what for first, what in reversed(self.unfreeze) if first <= epoch), None)
+
+    def image_size_in(self, epoch: int) -> int | None:
+        """Side in pixels to which images are resized in an epoch counted from 1; None leaves them as they are."""
+        return next((side for first, side in reversed(self.image_sizes) if first <= epoch), None)
 
     def loss_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         """One factor of the loss for each class, float32 (K,); "balanced" ones average 1 over the images.

@@ -1,0 +1,18 @@
+"""Recipes that earned a name."""
+
+from imgcls.training import Recipe
+from imgcls.transforms import RandomCrop
+
+FAST = Recipe(
+    epochs=13,
+    batch_size=500,
+    lr=0.02,
+    optimizer="muon",
+    momentum=0.6,
+    weight_decay=0.02,
+    label_smoothing=0.2,
+    transforms=(RandomCrop(padding=2),),
+    alternating_flip=True,
+    image_sizes=((1, 24), (6, 32)),
+)
+"""The fast recipe of case 05, for `cifar_fast` on pictures of 32 px, after Jordan 2024, arXiv:2404.00498."""

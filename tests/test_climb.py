@@ -1,0 +1,73 @@
+"""Ideas on trial, on a task where it is known which of them helps."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from imgcls import recipes
+from imgcls.evaluation import predict
+from imgcls.models import create_model
+from imgcls.search import alternating_flips, climb, more_transforms
+from imgcls.training import Recipe, fit, initialized
+from imgcls.transforms import Cutout, RandomCrop, RandomHorizontalFlip
+
+CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2, filters=4)
+SLOW = Recipe(epochs=2, batch_size=16, lr=1e-4)  # learns next to nothing
+IDEAS = {
+    "no lesson": {"label_smoothing": 1e-6},
+    "a learning rate that learns": {"lr": 0.1},
+    "wide, for nothing": {"filters": 5, "lr": 1e-6},
+}
+
+
+@pytest.fixture
+def climbed(tiny):
+    return climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
+
+
+def test_only_the_idea_that_helps_stays(climbed):
+    assert climbed.kept == ["a learning rate that learns"]
+    assert climbed.recipe == Recipe(epochs=2, batch_size=16, lr=0.1)
+    assert climbed.options == {}
+    table = climbed.table.set_index("name")
+    assert table.loc["a learning rate that learns", "low"] > 0
+    assert table.loc["no lesson", "low"] <= 0
+    assert table.loc["wide, for nothing", "gain"] < 0  # measured against the best so far, not against the start
+
+
+def test_the_runs_are_those_of_the_best(climbed, tiny):
+    assert [run.seed for run in climbed.runs] == [0, 1, 2]
+    mean = sum(predict(run.model, tiny[1]).accuracy for run in climbed.runs) / 3
+    assert mean == pytest.approx(climbed.table["accuracy"].max())
+
+
+def test_an_option_of_the_network_reaches_it(tiny):
+    found = climb(CREATE, SLOW, {"wider": {"filters": 6, "lr": 0.1}}, *tiny, seeds=(0, 1), options={"batch_norm": True})
+    assert found.options == {"batch_norm": True, "filters": 6}
+    assert found.runs[0].model.built_from["options"]["filters"] == 6
+
+
+def test_one_seed_decides_nothing(tiny):
+    with pytest.raises(ValueError, match="at least two"):
+        climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0,))
+
+
+def test_ideas_change_the_recipe_that_stands():
+    recipe = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip()))
+    grown = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip(), Cutout(3)))
+    assert more_transforms(recipe, [Cutout(3)])["transforms"] == grown.transforms
+    assert alternating_flips(grown) == {"alternating_flip": True, "transforms": (RandomCrop(2), Cutout(3))}
+
+
+def test_the_fast_recipe_runs_on_its_network(tiny):
+    train, val = tiny
+    short = replace(recipes.FAST, epochs=2, batch_size=16, image_sizes=((1, 8), (2, 10)))
+    model = initialized(partial(create_model, "cifar_fast", num_classes=3, image_size=8, widths=(8, 8, 8)), 0)
+    before = model.network.features.first[0].weight.clone()
+    history = fit(model, train, val, short)
+    first = model.network.features.first[0]
+    assert first.measured
+    assert not torch.equal(first.weight, before)
+    assert history.rows[-1]["train_loss"] < history.rows[0]["train_loss"]
