@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from conftest import colour_split
 
 from imgcls import recipes
 from imgcls.evaluation import predict
@@ -12,6 +13,8 @@ from imgcls.models import create_model
 from imgcls.search import alternating_flips, climb, more_transforms
 from imgcls.training import Recipe, fit, initialized
 from imgcls.transforms import Cutout, RandomCrop, RandomHorizontalFlip
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2, filters=4)
 SLOW = Recipe(epochs=2, batch_size=16, lr=1e-4)  # learns next to nothing
@@ -22,12 +25,8 @@ IDEAS = {
 }
 
 
-@pytest.fixture
-def climbed(tiny):
-    return climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
-
-
-def test_only_the_idea_that_helps_stays(climbed):
+def test_only_the_idea_that_helps_stays(tiny):
+    climbed = climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
     assert climbed.kept == ["a learning rate that learns"]
     assert climbed.recipe == Recipe(epochs=2, batch_size=16, lr=0.1)
     assert climbed.options == {}
@@ -35,9 +34,6 @@ def test_only_the_idea_that_helps_stays(climbed):
     assert table.loc["a learning rate that learns", "low"] > 0
     assert table.loc["no lesson", "low"] <= 0
     assert table.loc["wide, for nothing", "gain"] < 0  # measured against the best so far, not against the start
-
-
-def test_the_runs_are_those_of_the_best(climbed, tiny):
     assert [run.seed for run in climbed.runs] == [0, 1, 2]
     mean = sum(predict(run.model, tiny[1]).accuracy for run in climbed.runs) / 3
     assert mean == pytest.approx(climbed.table["accuracy"].max())
@@ -61,10 +57,10 @@ def test_ideas_change_the_recipe_that_stands():
     assert alternating_flips(grown) == {"alternating_flip": True, "transforms": (RandomCrop(2), Cutout(3))}
 
 
-def test_the_fast_recipe_runs_on_its_network(tiny):
-    train, val = tiny
-    short = replace(recipes.FAST, epochs=2, batch_size=16, image_sizes=((1, 8), (2, 10)))
-    model = initialized(partial(create_model, "cifar_fast", num_classes=3, image_size=8, widths=(8, 8, 8)), 0)
+def test_the_fast_recipe_runs_on_its_network():
+    train, val = colour_split(64, seed=1, size=12), colour_split(32, seed=2, size=12)
+    short = replace(recipes.FAST, epochs=2, batch_size=16, image_sizes=((1, 9), (2, 12)))
+    model = initialized(partial(create_model, "cifar_fast", num_classes=3, image_size=9, widths=(8, 8, 8)), 0)
     before = model.network.features.first[0].weight.clone()
     history = fit(model, train, val, short)
     first = model.network.features.first[0]

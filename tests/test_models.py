@@ -732,8 +732,8 @@ def test_whitened_patches_are_uncorrelated():
 
 
 def test_whitening_travels_with_the_model(tmp_path):
-    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=8)
-    images = torch.randint(0, 256, (30, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=10)
+    images = torch.randint(0, 256, (30, 3, 10, 10), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     measure_normalization(model, images)
     first = model.network.features.first[0]
     expected = model.normalize(images)
@@ -749,16 +749,16 @@ def test_whitening_travels_with_the_model(tmp_path):
 
 
 def test_a_residual_block_adds_to_its_input():
-    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=8, residual=True).eval()
+    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=10, residual=True).eval()
     block = model.network.features.block1
     inner = block[-1]
     for parameter in inner.parameters():
         torch.nn.init.zeros_(parameter)
-    x = torch.randn(2, 24, 7, 7)
+    x = torch.randn(2, 24, 9, 9)
     torch.testing.assert_close(block(x), block[:-1](x))  # nothing is added: silu(0) is 0
 
 
 def test_a_narrowed_head_keeps_its_scale():
-    model = create_model("cifar_fast", 5, widths=(4, 4, 4), image_size=8).eval()
-    x = torch.rand(2, 3, 8, 8)
+    model = create_model("cifar_fast", 5, widths=(4, 4, 4), image_size=10).eval()
+    x = torch.rand(2, 3, 10, 10)
     torch.testing.assert_close(models.narrowed(model, 2)(x), model(x)[:, :2])

@@ -86,7 +86,7 @@ def cifar_fast(
         activation: relu, gelu, silu or mish.
         logit_scale: factor of the outputs, which keeps the steps of the last layer small.
     """
-    _side(image_size, len(widths))
+    _side(image_size - 1, len(widths))  # the first convolution takes a pixel
     first = Whitening(in_channels) if whitening else nn.Conv2d(in_channels, 8 * in_channels, 2)
     stack = OrderedDict(first=nn.Sequential(first, ACTIVATIONS[activation]()))
     channels = first.out_channels

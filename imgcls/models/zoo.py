@@ -22,6 +22,7 @@ from imgcls.models.networks import CHOICES, NETWORKS
 from imgcls.models.normalize import Normalize
 
 MINIMUM_SIZE = {
+    "cifar_fast": 9,
     "cifar": 8,
     "zfnet": 37,
     "alexnet": 63,
