@@ -4,13 +4,15 @@ import difflib
 import functools
 import inspect
 import json
+import logging
 import math
 import os
 import sys
 import types
 import urllib.error
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -354,14 +356,15 @@ def _timm(
         raise MissingWeights(f"timm has no pretrained weights for {name!r}; {INSTEAD}")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
-        network = _library().create_model(
-            timm_name,
-            pretrained=pretrained,
-            num_classes=num_classes,
-            in_chans=len(normalize.mean),
-            **size,
-            **options,
-        )
+        with _silent("huggingface_hub"):  # it tells of every retry; what came of them is in the error
+            network = _library().create_model(
+                timm_name,
+                pretrained=pretrained,
+                num_classes=num_classes,
+                in_chans=len(normalize.mean),
+                **size,
+                **options,
+            )
     except TypeError as error:
         raise ValueError(f"{name!r} cannot be built with {options | size}: {error}") from error
     except (OSError, RuntimeError) as error:
@@ -371,6 +374,17 @@ def _timm(
     if pretrained:
         _adopt_statistics(normalize, config.mean, config.std)
     return network
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    spoken = logging.getLogger(logger)
+    level = spoken.level
+    spoken.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        spoken.setLevel(level)
 
 
 def _missing_timm(name: str, config: Any, error: Exception) -> MissingWeights:
