@@ -12,7 +12,7 @@ from conftest import colour_split, write_photos
 from typer.testing import CliRunner
 
 from benchmarks import hostile, hostile_archives
-from imgcls import paths
+from imgcls import datasets, paths
 from imgcls.cli import data_sets
 from imgcls.datasets import DataError, Splits, load
 from imgcls.datasets import cache as decoded
@@ -158,15 +158,57 @@ def test_an_archive_gives_its_sound_pictures_and_a_reason_for_each_other(archive
             assert name in left_out
 
 
-def test_a_whole_copy_replaces_what_was_cached_of_a_damaged_one(tmp_path):
-    """Both state the same names, sizes and checksums, so they share a fingerprint."""
+def test_a_damaged_and_a_whole_copy_are_kept_apart_in_either_order(tmp_path):
+    """Both state the same names, sizes and checksums."""
     damaged = next(one for one in ARCHIVES if one.name == "wrong-checksum.zip")
     damaged.write(tmp_path / "a.zip")
-    assert len(load(tmp_path / "a.zip", image_size=8).left_out) == 1
     hostile_archives.zipped({})(tmp_path / "b.zip")
-    whole = load(tmp_path / "b.zip", image_size=8)
-    assert whole.left_out == ()
-    assert len(by_name(whole)) == 2 * hostile_archives.PER_CLASS
+    found = [load(tmp_path / name, image_size=8) for name in ("a.zip", "b.zip", "a.zip", "b.zip")]
+    assert [len(splits.left_out) for splits in found] == [1, 0, 1, 0]
+    assert [len(by_name(splits)) for splits in found] == [2 * hostile_archives.PER_CLASS - k for k in (1, 0, 1, 0)]
+    assert len({splits.fingerprint for splits in found}) == 2
+
+
+def write_at(path, at, content):
+    """Change bytes where they are, and set the time of the last change back as a copying program would."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_zip_that_is_damaged_after_it_was_read_is_looked_at_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    hostile_archives.zipped({})(path)
+    before = load(path, image_size=8)
+    at = path.read_bytes().index(b"IDAT") + 9
+    sound = path.read_bytes()[at : at + 1]
+    write_at(path, at, bytes([sound[0] ^ 1]))
+    damaged = load(path, image_size=8)
+    assert [entry.name for entry in damaged.left_out] == ["cat/0.png"]
+    assert "damaged in the archive" in damaged.left_out[0].reason
+    assert by_name(damaged).keys() == by_name(before).keys() - {"cat/0.png"}
+    assert damaged.fingerprint != before.fingerprint
+    write_at(path, at, sound)
+    monkeypatch.setattr(decoded, "decode_into", None)  # what was decoded at first still counts
+    again = load(path, image_size=8)
+    assert (again.left_out, again.fingerprint) == ((), before.fingerprint)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match="neither a folder nor a whole zip or tar archive"):
+        load(path, image_size=8)
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(FILES[0].data), Path.unlink], ids=["other", "gone"])
+def test_a_file_that_changes_between_two_looks_is_never_cached_as_what_it_was(change, photos, monkeypatch):
+    """Else its new pixels would lie under the fingerprint of the old ones, and be found when these come back."""
+    listed, file = datasets.open_source, min(photos.rglob("*.png"))
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "open_source", lambda path: (listed(path), change(file))[0])
+        with pytest.raises(DataError, match=rf"{file.name} changed while it was read; try again"):
+            load(photos, image_size=8)
+    assert list(paths.CACHE.iterdir()) == []
+    assert len(by_name(load(photos, image_size=8))) == sum(1 for _ in photos.rglob("*.png"))
 
 
 # ------------------------------------------------------------------ what only a folder can hold

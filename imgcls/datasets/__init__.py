@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from imgcls.datasets.audit import Audit, Pair, audit
 from imgcls.datasets.checks import generated_checks
 from imgcls.datasets.download import get
 from imgcls.datasets.sources import (
+    CHANGED,
     DAMAGED,
     EXTENSIONS,
     LAYOUT,
     SPLITS,
     DataError,
     LeftOut,
+    Source,
     arrange,
     file_bytes,
     open_source,
@@ -230,24 +232,45 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
         if stored := _cache.read(*place(fingerprint)):
             return stored, fingerprint, stored.left_out
     source = open_source(path)
-    fingerprint = source.fingerprint
-    stored = _cache.read(*place(fingerprint))
-    if stored is not None and any(entry.reason.startswith(DAMAGED) for entry in stored.left_out):
-        stored = _cache.forget(stored)  # that copy of the archive was damaged, and this one may be whole
-    if stored is None:
-        entries, elsewhere = arrange(source, str(path))
-
-        def fill(folder: Path) -> dict:
-            index = _cache.decode_into(folder, source, entries, image_size, channels)
-            others = [[entry.name, entry.reason] for entry in (*source.left_out, *elsewhere)]
-            index["left_out"] = sorted(index["left_out"] + others)
-            _all_classes_left(entries, index, path)
-            return index
-
-        stored = _cache.write(*place(fingerprint), fill)
+    if source.is_stated and _cache.read(*place(source.fingerprint)):
+        source = source.verified()  # that was decoded from another copy, or from this one before it was damaged
+    try:
+        stored = _build(source, path, image_size, channels, place)
+    except _NotAsListed:
+        source = source.verified()
+        stored = _build(source, path, image_size, channels, place)
     memo.parent.mkdir(parents=True, exist_ok=True)
-    memo.write_text(fingerprint, encoding="utf-8")
-    return stored, fingerprint, stored.left_out
+    memo.write_text(source.fingerprint, encoding="utf-8")
+    return stored, source.fingerprint, stored.left_out
+
+
+class _NotAsListed(DataError):
+    """Files have another content than their source states, so they cannot be cached under its fingerprint."""
+
+
+def _build(
+    source: Source, path: Path, image_size: int, channels: int, place: Callable[[str], tuple[Path, dict]]
+) -> _cache.Stored:
+    """What is cached of just these files, else they are decoded.
+
+    Raises:
+        _NotAsListed: some are damaged, or changed meanwhile; nothing is cached.
+    """
+    if stored := _cache.read(*place(source.fingerprint)):
+        return stored
+    entries, elsewhere = arrange(source, str(path))
+
+    def fill(folder: Path) -> dict:
+        index = _cache.decode_into(folder, source, entries, image_size, channels)
+        for name, reason in index["left_out"]:
+            if reason.startswith((DAMAGED, CHANGED)):
+                raise _NotAsListed(f"{path}: {name} changed while it was read; try again when nobody writes to it")
+        others = [[entry.name, entry.reason] for entry in (*source.left_out, *elsewhere)]
+        index["left_out"] = sorted(index["left_out"] + others)
+        _all_classes_left(entries, index, path)
+        return index
+
+    return _cache.write(*place(source.fingerprint), fill)
 
 
 def _all_classes_left(entries: Sequence[tuple[str, object]], index: dict, path: Path) -> None:
