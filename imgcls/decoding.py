@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
-MAX_MEMORY = 480_000_000  # bytes that a picture may take while it is decoded, beside its file; see _memory
+MAX_MEMORY = 490_000_000  # bytes that a picture may take while it is decoded, beside its file; see _memory
 MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
 STRIP = 2**18  # pixels converted at a time
 ORIENTATION = 0x0112  # EXIF tag
