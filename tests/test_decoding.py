@@ -235,8 +235,22 @@ def costly(side: int) -> dict[str, bytes]:
     }
 
 
-def memory(folder: Path, files: dict[str, bytes]) -> dict[str, dict[str, list[float]]]:
-    """MB that each file took, whole and as a square, and MB that were reckoned with."""
+def large() -> bytes:
+    """A black PNG, turned, just below the limit."""
+    side = 7820
+    exif = block(b"eXIf", b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06" + bytes(6))
+    packer = zlib.compressobj(1)
+    rows = b"".join(packer.compress(bytes(1 + 3 * side)) for _ in range(side)) + packer.flush()
+    return png(side, side, more=exif, packed=rows)
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    """File -> way of decoding -> MB that it took at its peak, MB that were reckoned with."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("a fork's own peak is known on Linux only")
+    folder = tmp_path_factory.mktemp("memory")
+    files = costly(1600) | {"large.png": large()}
     for name, data in files.items():
         (folder / name).write_bytes(data)
     command = [sys.executable, Path(__file__).with_name("decoding_process.py"), *files]
@@ -246,25 +260,17 @@ def memory(folder: Path, files: dict[str, bytes]) -> dict[str, dict[str, list[fl
     return json.loads(done.stdout)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a fork's own peak is known on Linux only")
-def test_no_picture_takes_more_memory_than_was_reckoned_with(tmp_path):
-    found = memory(tmp_path, costly(2000))
-    shown = json.dumps(found, indent=1)
-    for name, ways in found.items():
+def test_no_picture_takes_more_memory_than_was_reckoned_with(memory):
+    assert len(memory) == 16
+    for name, ways in memory.items():
         for how, (taken, reckoned) in ways.items():
-            assert taken <= reckoned + 3, (name, how, shown)
+            assert taken <= reckoned + 3, (name, how, memory)
     for name in ("turned.png", "transparent.png"):  # the bound is not idle
-        assert found[name]["square"][0] > 0.8 * found[name]["square"][1], shown
+        assert memory[name]["square"][0] > 0.8 * memory[name]["square"][1], memory
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a fork's own peak is known on Linux only")
-def test_a_picture_just_below_the_limit_takes_less_than_half_a_gigabyte(tmp_path):
-    side = 7820
-    exif = block(b"eXIf", b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06" + bytes(6))
-    packer = zlib.compressobj(1)
-    rows = b"".join(packer.compress(bytes(1 + 3 * side)) for _ in range(side)) + packer.flush()
-    (ways,) = memory(tmp_path, {"large.png": png(side, side, more=exif, packed=rows)}).values()
-    for taken, reckoned in ways.values():
+def test_a_picture_just_below_the_limit_takes_less_than_half_a_gigabyte(memory):
+    for taken, reckoned in memory["large.png"].values():
         assert reckoned <= decoding.MAX_MEMORY / 1e6 < 1.01 * reckoned
         assert 400 < taken < 500
 
