@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from imgcls import catalogue, decoding, menagerie, paths
@@ -32,7 +31,7 @@ from imgcls.datasets.sources import (
     pictures,
     stamp,
 )
-from imgcls.datasets.splits import NAMES, SIZE_COLUMNS, Split, Splits, export, joined, size_summary
+from imgcls.datasets.splits import NAMES, Split, Splits, class_counts, export, joined, statistics
 
 __all__ = [
     "EXTENSIONS",
@@ -468,36 +467,7 @@ def _indices(subset: str, split: str, wanted: torch.Tensor, size: int, count: in
     return among(torch.arange(once * rounds))[:count]
 
 
-# ------------------------------------------------------------------ questions to the data
-
-
-def statistics(split: Split) -> dict:
-    """Mean and standard deviation (of all pixels, biased) of each channel, counts and original sizes.
-
-    Returns:
-        count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1]; sizes {width_min: …} in
-        pixels, or None for generated images.
-    """
-    channels = split.images.shape[1]
-    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
-    for batch in split.images.split(1024):
-        values = batch.int()
-        total += values.sum(dim=(0, 2, 3))
-        squares += (values * values).sum(dim=(0, 2, 3))
-    pixels = len(split) * split.images[0, 0].numel()
-    mean = total.double() / pixels
-    std = (squares.double() / pixels - mean**2).clamp_min(0).sqrt()
-    per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
-    sizes = None
-    if split.sizes is not None:
-        sizes = dict(zip(SIZE_COLUMNS, size_summary(split.sizes), strict=True))
-    return {
-        "count": len(split),
-        "per_class": dict(zip(split.classes, per_class, strict=True)),
-        "mean": mean / 255,
-        "std": std / 255,
-        "sizes": sizes,
-    }
+# ------------------------------------------------------------------ an imbalance on purpose
 
 
 def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Split:
@@ -520,11 +490,3 @@ def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Spli
         drawn = sorted(mine, key=lambda i: _lot(seed, split.names[i]))
         keep[drawn[max(1, round(share * len(mine))) :]] = False
     return split.subset(keep)
-
-
-def class_counts(splits: Splits) -> pd.DataFrame:
-    """Number of images of each class (rows) in each split (columns)."""
-    counts = {
-        name: torch.bincount(split.labels, minlength=len(splits.classes)).tolist() for name, split in splits.items()
-    }
-    return pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
