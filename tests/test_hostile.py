@@ -42,9 +42,11 @@ def _on_event(event, arguments):
             return
     elif event not in WRITING:
         return
+    inside = arguments[-1] if event in ("os.remove", "os.rmdir") else -1  # a folder that is open, as rmtree has it
+    base = Path(f"/proc/self/fd/{inside}").readlink() if inside >= 0 else Path.cwd()
     for path in arguments[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
         if isinstance(path, str | bytes | os.PathLike):
-            _watchers[-1].append(Path(os.fsdecode(path)).absolute())
+            _watchers[-1].append(Path(base, os.fsdecode(path)))
 
 
 sys.addaudithook(_on_event)
