@@ -275,11 +275,9 @@ def block(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(
-    width: int, height: int, more: bytes = b"", depth: int = 8, colours: int = 2, packed: bytes = zlib.compress(b"")
-) -> bytes:
-    """A PNG whatever it states: `more` chunks, then compressed rows; of colour type 2 (RGB), 0 (grey) or 6 (RGBA)."""
-    header = block(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0))
+def png(width: int, height: int, more: bytes = b"", depth: int = 8, packed: bytes = zlib.compress(b"")) -> bytes:
+    """An RGB PNG, whatever it states: its header, `more` chunks, then compressed rows."""
+    header = block(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + more + block(b"IDAT", packed) + block(b"IEND", b"")
 
 

@@ -178,12 +178,12 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
 def _memory(image: Image.Image, original: tuple[int, int], in_scans: bool) -> int:
     """Bytes that are held at once, at most, to decode, turn and convert a picture of which only the header is read.
 
-    Pillow keeps pixels of several channels in four bytes each, and makes a copy to turn or convert them.
+    Pillow keeps a pixel of several channels in four bytes, and makes a copy to turn or convert them.
     """
     pixels = image.width * image.height  # of a JPEG, at the scale at which it will be decoded
-    held, copy = (1 if image.mode in ("1", "L", "P") else 4) * pixels, 4 * pixels
-    if image.format == "WEBP":  # two canvases and a frame, as long as the file is open
-        return held + copy + 12 * pixels
+    held = copy = 4 * pixels
+    if image.format == "WEBP":  # two canvases, as long as the file is open
+        return held + copy + 8 * pixels
     if image.format in ("JPEG", "MPO") and in_scans:  # coefficients of two bytes, at full scale
         shares = [across * down for _, across, down, _ in image.layer]
         most = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)

@@ -40,6 +40,10 @@ def in_a_fork(work: Callable[[], list[float]]) -> list[float]:
 
 def taken(data: bytes, decode: Callable[[bytes], object]) -> list[float]:
     """MB that decoding took at its peak, and the MB that it was reckoned with beforehand."""
+    for kind in decoding.FORMATS:  # libraries load, and their pages are touched, with the first picture
+        file = io.BytesIO()
+        Image.new("RGBA" if kind == "PNG" else "RGB", (8, 8)).save(file, kind)
+        decode(file.getvalue())
     reckon, reckoned = decoding._memory, []
 
     def note(*header: object) -> int:
@@ -57,10 +61,6 @@ def main() -> None:
     torch.set_num_threads(1)
     decoding.STRIP = 2**14  # what a strip takes is the same for every size, so it need not be counted at this one
     found: dict[str, dict[str, list[float]]] = {}
-    for kind in decoding.FORMATS:  # plugins load with the first picture
-        file = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(file, kind)
-        decoding.decode(file.getvalue())
     for file in sys.argv[1:]:
         data = Path(file).read_bytes()
         found[file] = {name: in_a_fork(lambda decode=decode, data=data: taken(data, decode))
