@@ -60,6 +60,7 @@ def main() -> None:
     asked = arguments(__doc__, archive="cats-dogs.zip")
     with tempfile.TemporaryDirectory() as folder:
         found = datasets.load(asked.data, image_size=SIZE, cache=Path(folder, "cache"))
+        images = sum(len(split) for _, split in found.items())
         for name, split in found.items():
             unpack(asked.data, split.names, Path(folder, "files", name))
         with own_process() as mine, own_process() as theirs:
@@ -80,9 +81,9 @@ def main() -> None:
                 times["imagefolder"],
                 f"torchvision {version('torchvision')}, Pillow {version('pillow')}",
                 ">= 2",
-                what=f"{sum(len(split) for _, split in found.items()):,} photographs to {SIZE} px",
+                what=f"{images:,} photographs to {SIZE} px",
                 settings=f"{best} loader workers",
-                images=sum(len(split) for _, split in found.items()),
+                images=images,
             )
         ],
         asked.out,

@@ -246,9 +246,9 @@ def _torn() -> Iterator[Hostile]:
 
 def _bombs() -> Iterator[Hostile]:
     limit = "more than the limit"
-    yield Hostile("bomb.png", _png(9000, 9000), reason=limit)
-    yield Hostile("large-bomb.png", _png(2**31 - 1, 2**31 - 1), reason=limit)
-    yield Hostile("flat.png", _png(0, 5), reason="PNG")
+    yield Hostile("bomb.png", png(9000, 9000), reason=limit)
+    yield Hostile("large-bomb.png", png(2**31 - 1, 2**31 - 1), reason=limit)
+    yield Hostile("flat.png", png(0, 5), reason="PNG")
     yield Hostile("bomb.bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 1, 1,
                                                  0, 0), reason=limit)  # fmt: skip
     gif = bytearray(encode(noise("bomb"), "GIF"))
@@ -263,26 +263,28 @@ def _bombs() -> Iterator[Hostile]:
     yield Hostile("bomb.jpg", bytes(wide), reason=limit)
     yield Hostile("bomb.tif", _tiff(60000, 60000), reason=limit)
     text = b"zTXt" + b"comment\0\0" + zlib.compress(bytes(4_000_000), 9)
-    yield Hostile("comment-bomb.png", _png(SIDE, SIDE, _block(text[:4], text[4:])), reason="damaged PNG")
+    yield Hostile("comment-bomb.png", png(SIDE, SIDE, block(text[:4], text[4:])), reason="damaged PNG")
     yield Hostile("scan-bomb.jpg", _many_scans(2000, 600), reason="scans of 2,000 × 2,000 pixels would take too long")
 
 
 # ------------------------------------------------------------------ by hand, since no encoder writes them
 
 
-def _block(kind: bytes, body: bytes) -> bytes:
+def block(kind: bytes, body: bytes) -> bytes:
+    """One chunk of a PNG, with its length and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _png(width: int, height: int, more: bytes = b"", depth: int = 8, rows: bytes = b"") -> bytes:
-    header = _block(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + more + _block(b"IDAT", zlib.compress(rows)) + _block(b"IEND", b"")
+def png(width: int, height: int, more: bytes = b"", depth: int = 8, packed: bytes = zlib.compress(b"")) -> bytes:
+    """An RGB PNG, whatever it states: its header, `more` chunks, then compressed rows."""
+    header = block(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + more + block(b"IDAT", packed) + block(b"IEND", b"")
 
 
 def _deep_colour(values: np.ndarray) -> bytes:
     """uint16 (H, W, 3) as a PNG, which Pillow reads and does not write."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    return _png(values.shape[1], values.shape[0], depth=16, rows=rows)
+    return png(values.shape[1], values.shape[0], depth=16, packed=zlib.compress(rows))
 
 
 def _tiff(width: int, height: int) -> bytes:

@@ -18,9 +18,13 @@ SHARED = paths.ROOT.parent / "shared" / "data"  # where the archives of real ima
 
 
 def arguments(
-    description: str | None, archive: str | None = None, images: int | None = None, runs: int | None = 5
+    description: str | None,
+    archive: str | None = None,
+    images: int | None = None,
+    runs: int | None = 5,
+    table: bool = False,
 ) -> argparse.Namespace:
-    """Command line of a benchmark: `--out`, and `--runs`, `--images`, `--data` where it has them.
+    """Command line of a benchmark: `--out`, and `--runs`, `--images`, `--data`, `--table` where it has them.
 
     Raises:
         SystemExit: the archive is not there, or a count is not positive.
@@ -33,6 +37,8 @@ def arguments(
         parser.add_argument("--images", type=int, default=images, help="images of a run (%(default)s)")
     if archive:
         parser.add_argument("--data", type=Path, default=SHARED, help=f"{archive}, or its folder (%(default)s)")
+    if table:
+        parser.add_argument("--table", action="store_true", help="print the table of --out for README, measure nothing")
     asked = parser.parse_args()
     for name in ("runs", "images"):
         if getattr(asked, name, 1) < 1:

@@ -1,16 +1,18 @@
 """What other loaders do with the hostile files that `tests/test_hostile.py` is about, file by file, in one run.
 
 python -m benchmarks.readers [--out FILE]     (about a minute)
+python -m benchmarks.readers --table          (the table of README, from the results)
 
 Each loader gets the same folder and is asked for one picture after the other as its documentation shows.
 """
 
 import io
+import json
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +21,8 @@ from PIL import Image
 
 from benchmarks import hostile
 from benchmarks.measure import arguments, own_process
-from benchmarks.record import report, row, version
-from imgcls import datasets
+from benchmarks.record import Row, report, row, version
+from imgcls import datasets, decoding
 
 RIGHT = "read as meant"
 NAMED = "left out, named with the reason"
@@ -31,7 +33,7 @@ UNLISTED = "not listed, nothing said"
 ERROR = "an error that ends the epoch"
 OUTCOMES = (RIGHT, NAMED, UNLISTED, OTHER, REPLACED, DAMAGED, ERROR)
 CLASSES = ("ape", "bee")
-SLOW = 1.0  # seconds
+PREFIX = "hostile_files_"  # of the names of the rows
 
 Pictures = Mapping[str, Callable[[], np.ndarray]]  # path below the folder -> what reads its picture, uint8 (H, W, 3)
 
@@ -48,24 +50,27 @@ def lay(folder: Path) -> dict[str, hostile.Hostile]:
 
 
 def ours(folder: Path) -> tuple[dict[str, str], float]:
-    """Outcome of each file in a data set of ours, and the seconds of all of them."""
-    begun = time.perf_counter()
+    """Outcome of each file in a data set of ours, and the seconds of its slowest one."""
     splits = datasets.load(folder, image_size=hostile.SIDE, cache=folder.parent / "cache")
-    seconds = time.perf_counter() - begun
     read = {
         name: image.permute(1, 2, 0).numpy()
         for _, split in splits.items()
         for name, image in zip(split.names, split.images, strict=True)
     }
     left_out = {entry.name: entry.reason for entry in splits.left_out}
-    outcomes = {}
-    for k, file in enumerate(hostile.files()):
+    files = hostile.files()
+    shown = [file for file in files if file.shows is not None]
+    outcomes, slowest = {}, 0.0
+    for k, file in enumerate(files):
         name = f"{CLASSES[k % 2]}/{file.shown_name or file.name}"
         if name in left_out:
             outcomes[file.name] = NAMED if file.reason and file.reason in left_out[name] else ERROR
         else:
-            outcomes[file.name] = judge(file, read[name], ()) if name in read else UNLISTED
-    return outcomes, seconds
+            outcomes[file.name] = judge(file, read[name], shown) if name in read else UNLISTED
+        begun = time.perf_counter()
+        decoding.try_decode_square(file.data, hostile.SIDE, 3)
+        slowest = max(slowest, time.perf_counter() - begun)
+    return outcomes, slowest
 
 
 def imagefolder(folder: Path) -> Pictures:
@@ -142,39 +147,57 @@ def ask(name: str, folder: Path) -> tuple[dict[str, str], float]:
     return outcomes, slowest
 
 
-def table(counts: Mapping[str, Counter]) -> str:
-    """Markdown, one column for each loader."""
-    lines = ["| of the same files | " + " | ".join(counts) + " |", "|---|" + "---|" * len(counts)]
-    lines += [f"| {what} | " + " | ".join(str(found[what]) for found in counts.values()) + " |" for what in OUTCOMES]
-    return "\n".join(lines)
+def table(rows: Sequence[Row]) -> str:
+    """Markdown, one column for each loader, from rows of results.json.
+
+    Raises:
+        ValueError: none of them is of this benchmark.
+    """
+    mine = [one for one in rows if one["name"].startswith(PREFIX)]
+    if not mine:
+        raise ValueError(f"no row {PREFIX}…; measure first: python -m benchmarks.readers")
+    total = next(one["files"] for one in mine if "files" in one)
+    lines = [[f"of the same {total} files", *(one["peer_name"] or "imgcls" for one in mine)]]
+    lines.append([":---"] + ["---:"] * len(mine))
+    lines += [[what, *(str(one["outcomes"].get(what, 0)) for one in mine)] for what in OUTCOMES]
+    lines.append(["slowest file", *(f"{one['slowest']:.2f} s" for one in mine)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def main() -> None:
-    """Ask, print, record."""
-    asked = arguments(__doc__, runs=None)
+def compare() -> list[Row]:
+    """Ask every loader that is installed."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "files")
         total = len(lay(folder))
-        mine, seconds = ours(folder)
-        counts = {"imgcls": Counter(mine.values())}
-        rows = [row("hostile_files_ours", "files", counts["imgcls"][RIGHT] + counts["imgcls"][NAMED], "-", 1,
-                    files=total, outcomes=dict(counts["imgcls"]), slowest=round(seconds, 4))]  # fmt: skip
+        outcomes, slowest = ours(folder)
+        found = Counter(outcomes.values())
+        rows = [row(f"{PREFIX}ours", "files", found[RIGHT] + found[NAMED], "-", 1, files=total,
+                    outcomes=dict(found), slowest=round(slowest, 4))]  # fmt: skip
         for name, (_, package) in PEERS.items():
             if version(package) is None:
                 print(f"{package} is not here, so it is left out (make bench brings it)", flush=True)
                 continue
             with own_process() as process:
                 outcomes, slowest = process(ask, name, folder)
-            title = f"{package} {version(package)}"
-            counts[title] = Counter(outcomes.values())
-            rows.append(row(f"hostile_files_{name}", "files", rows[0]["ours"], "-", 1, peer=counts[title][RIGHT],
-                            peer_name=title, outcomes=dict(counts[title]), slowest=round(slowest, 4),
+            found = Counter(outcomes.values())
+            rows.append(row(f"{PREFIX}{name}", "files", rows[0]["ours"], "-", 1, peer=found[RIGHT],
+                            peer_name=f"{package} {version(package)}", outcomes=dict(found), slowest=round(slowest, 4),
                             which={what: _named(outcomes, what) for what in OUTCOMES[2:]}))  # fmt: skip
-    print(table(counts), flush=True)
-    report(rows, asked.out)
+    return rows
 
 
-def _named(outcomes: Mapping[str, str], what: str) -> Iterable[str]:
+def main() -> None:
+    """Ask and record, unless only the table is wanted; print it."""
+    asked = arguments(__doc__, runs=None, table=True)
+    if not asked.table:
+        report(compare(), asked.out)
+    try:
+        print(table(json.loads(asked.out.read_text(encoding="utf-8"))["rows"]))
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+
+
+def _named(outcomes: Mapping[str, str], what: str) -> list[str]:
     return [ascii(name)[1:-1][:40] for name, found in outcomes.items() if found == what]
 
 

@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     import torch
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PIXELS = 80_000_000  # 240 MB of RGB; just under the size at which Pillow itself starts to warn
+MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
+MAX_MEMORY = 490_000_000  # bytes that a picture may take while it is decoded, beside its file; see _memory
 MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
-STRIP = 2**20  # pixels made opaque at a time
+STRIP = 2**18  # pixels converted at a time
 ORIENTATION = 0x0112  # EXIF tag
+BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
 
 SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -67,13 +70,17 @@ def decode(path_or_bytes: str | Path | bytes) -> torch.Tensor:
         uint8 (H, W, 3).
 
     Raises:
-        Undecodable: for anything but a whole picture in one of FORMATS of at most MAX_PIXELS pixels.
+        Undecodable: for anything but a whole picture in one of FORMATS of at most MAX_PIXELS pixels, which takes no
+            more than MAX_MEMORY.
     """
+    import numpy as np
     import torch
 
     image, _ = open_rgb(path_or_bytes)
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return pixels.view(image.height, image.width, 3)
+    pixels = torch.empty(image.height, image.width, 3, dtype=torch.uint8)
+    for left, top, right, bottom in _strips(image):  # the whole in one go would be held twice more
+        pixels.numpy()[top:bottom, left:right] = np.asarray(image.crop((left, top, right, bottom)))
+    return pixels
 
 
 def decode_square(path_or_bytes: str | Path | bytes, size: int, channels: int = 3) -> tuple[bytes, tuple[int, int]]:
@@ -146,12 +153,18 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
         raise Undecodable(f"{size[0]:,} × {size[1]:,} pixels are more than the limit of {MAX_PIXELS:,}")
     kind = image.format
     # Marks of scans cannot occur within their data; those of embedded previews are counted too, and do not matter.
-    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 1
+    marks = data.count(b"\xff\xda")
+    scans = marks if image.info.get("progressive") else 1
     if scans * size[0] * size[1] > MAX_SCANNED:
         raise Undecodable(f"{scans:,} scans of {size[0]:,} × {size[1]:,} pixels would take too long to decode")
     try:
         if at_least and kind in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
+        if (needed := _memory(image, size, marks > 1)) > MAX_MEMORY:
+            raise Undecodable(
+                f"{size[0]:,} × {size[1]:,} pixels of {kind} {image.mode} would take {needed / 1e6:,.0f} MB to decode, "
+                f"more than the limit of {MAX_MEMORY / 1e6:.0f}"
+            )
         image.load()
         if _turn_upright(image):
             size = size[::-1]
@@ -160,6 +173,25 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
         raise
     except Exception as error:
         raise Undecodable(_why_damaged(error, data, kind)) from error
+
+
+def _memory(image: Image.Image, original: tuple[int, int], in_scans: bool) -> int:
+    """Bytes that are held at once, at most, to decode, turn and convert a picture of which only the header is read.
+
+    Pillow keeps a pixel of several channels in four bytes, and makes a copy to turn or convert them.
+    """
+    pixels = image.width * image.height  # of a JPEG, at the scale at which it will be decoded
+    held = copy = 4 * pixels
+    if image.format == "WEBP":  # two canvases, as long as the file is open
+        return held + copy + 8 * pixels
+    if image.format in ("JPEG", "MPO") and in_scans:  # coefficients of two bytes, at full scale
+        shares = [across * down for _, across, down, _ in image.layer]
+        most = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)
+        return held + max(copy, 2 * original[0] * original[1] * sum(shares) // max(1, most))
+    if image.format == "TIFF":  # one strip or tile may hold all
+        bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) * image.tag_v2.get(SAMPLES_PER_PIXEL, 1)
+        return held + max(copy, pixels * bits // 8)
+    return held + copy
 
 
 def _turn_upright(image: Image.Image) -> bool:
@@ -173,22 +205,32 @@ def _turn_upright(image: Image.Image) -> bool:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        image = _deep_grey(image)
+        return _in_strips(image, _deep_grey)
     if image.has_transparency_data:
-        return _on_white(image)
+        return _in_strips(image, _on_white)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """What shows through becomes white; in strips, since the whole would be held four times."""
-    opaque = Image.new("RGB", image.size)
-    rows = max(1, STRIP // image.width)
+def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """RGB of a picture part by part, for what needs more memory on the way than the picture itself."""
+    whole = Image.new("RGB", image.size)
+    for box in _strips(image):
+        whole.paste(convert(image.crop(box)), box)
+    return whole
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of at most STRIP pixels that cover a picture."""
+    columns = min(image.width, STRIP)
+    rows = STRIP // columns
     for top in range(0, image.height, rows):
-        box = (0, top, image.width, min(top + rows, image.height))
-        strip = image.crop(box).convert("RGBA")
-        white = Image.new("RGBA", strip.size, "white")
-        opaque.paste(Image.alpha_composite(white, strip).convert("RGB"), box)
-    return opaque
+        for left in range(0, image.width, columns):
+            yield left, top, min(left + columns, image.width), min(top + rows, image.height)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:
@@ -200,7 +242,7 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     full = 1.0 if image.mode == "F" else 65535.0
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
         raise Undecodable(f"pixel values of mode {image.mode} outside 0 to {full:g} have no known scale")
-    return Image.fromarray(np.round(values * (255 / full)).astype(np.uint8))
+    return Image.fromarray(np.round(values * (255 / full)).astype(np.uint8)).convert("RGB")
 
 
 def _why_damaged(error: Exception, data: bytes, kind: str) -> str:

@@ -310,8 +310,9 @@ def test_what_a_reader_gives_is_judged_by_what_the_file_shows():
     shown = [file for file in files.values() if file.shows is not None]
     assert readers.judge(good, files["plain.bmp"].shows, shown) == readers.REPLACED
     assert readers.judge(damaged, good.shows, shown) == readers.REPLACED
-    assert readers.judge(damaged, damaged_pixels := good.shows // 2, shown) == readers.REPLACED  # it cannot be its own
-    assert readers.judge(listed, damaged_pixels, shown) == readers.DAMAGED
+    nobodys = good.shows // 2
+    assert readers.judge(damaged, nobodys, shown) == readers.REPLACED  # it has no pixels that these could be
+    assert readers.judge(listed, nobodys, shown) == readers.DAMAGED
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -323,6 +324,23 @@ def test_ours_gives_every_hostile_file_its_outcome_and_a_peer_is_asked_for_each(
     found = readers.imagefolder(tmp_path / "files")
     assert {path for path in found if path.endswith("palette.png")}
     assert not {path for path in found if path.endswith("palette.gif")}  # not on its list
+
+
+def test_the_table_of_readers_is_made_of_the_results():
+    rows = [
+        row("hostile_files_ours", "files", 5, "-", 1, files=5, outcomes={readers.RIGHT: 3, readers.NAMED: 2},
+            slowest=0.04),
+        row("hostile_files_timm", "files", 5, "-", 1, peer=1, peer_name="timm 1.0",
+            outcomes={readers.RIGHT: 1, readers.ERROR: 4}, slowest=1.5),
+    ]  # fmt: skip
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readers.table(rows).splitlines()]
+    assert lines[0] == ["of the same 5 files", "imgcls", "timm 1.0"]
+    assert {line[0]: line[1:] for line in lines[2:]} == {what: ["0", "0"] for what in readers.OUTCOMES} | {
+        readers.RIGHT: ["3", "1"], readers.NAMED: ["2", "0"], readers.ERROR: ["0", "4"],
+        "slowest file": ["0.04 s", "1.50 s"],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"measure first: python -m benchmarks\.readers"):
+        readers.table([row("another", "s", 1.0, "-", 1)])
 
 
 def test_decoding_is_timed_on_the_same_pictures(task):

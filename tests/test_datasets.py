@@ -427,14 +427,18 @@ def change_index(**values):
         change_index(names=["a/000.png"]),
     ],
 )
-def test_a_torn_or_foreign_cache_is_rebuilt(tmp_path, damage):
+def test_a_torn_or_foreign_cache_is_rebuilt(tmp_path, damage, monkeypatch):
     path = as_zip(tmp_path / "a.zip", pictures("a", "b"))
     good = load(path, image_size=8)
     expected = good.train.images.clone()
     damage(cache_folder())
+    decode_into, decoded_again = decoded.decode_into, []
+    monkeypatch.setattr(decoded, "decode_into", lambda *a: (decoded_again.append(1), decode_into(*a))[1])
     again = load(path, image_size=8)
+    assert decoded_again
     assert torch.equal(again.train.images, expected)
     assert again.train.names == good.train.names
+    assert again.fingerprint == good.fingerprint
 
 
 def test_a_load_that_fails_leaves_no_cache(tmp_path, monkeypatch):

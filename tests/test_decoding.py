@@ -1,15 +1,20 @@
 import contextlib
 import io
+import json
+import os
 import pickle
-import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 from PIL import Image, ImageOps
 
-from benchmarks.hostile import UPRIGHT
+from benchmarks.hostile import UPRIGHT, block, png
 from imgcls import decoding
 from imgcls.decoding import Undecodable, decode, decode_square, open_rgb, serve
 
@@ -173,16 +178,100 @@ def test_formats_outside_the_list_are_refused():
 
 
 def test_a_bomb_is_refused_from_its_header_alone():
-    def png(width, height):
-        def block(kind, body):
-            return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-        header = block(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-        return b"\x89PNG\r\n\x1a\n" + header + block(b"IDAT", zlib.compress(b"")) + block(b"IEND", b"")
-
     assert "9,000 × 9,000 pixels are more than the limit of 80,000,000" in reason(png(9000, 9000))
     assert "more than the limit" in reason(png(100_000, 100_000))
     assert "truncated" in reason(png(4000, 4000))  # below the limit: read, and found empty
+
+
+# ------------------------------------------------------------------ memory
+
+
+def test_what_would_take_too_much_memory_is_refused_from_its_header_alone():
+    assert reason(png(7900, 7900)) == (
+        "7,900 × 7,900 pixels of PNG RGB would take 499 MB to decode, more than the limit of 490"
+    )
+    assert "truncated" in reason(png(7700, 7700))
+
+
+def test_a_photograph_too_large_as_a_whole_is_still_read_at_the_size_that_is_needed(monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_MEMORY", 1_500_000)
+    assert "would take 2 MB" in reason(encode(photo(), "JPEG"))
+    assert decode_square(encode(photo(), "JPEG"), 32)[1] == (600, 400)
+    progressive = encode(photo(), "JPEG", progressive=True, subsampling=0)  # six bytes a pixel before any is scaled
+    decode_square(progressive, 32)
+    monkeypatch.setattr(decoding, "MAX_MEMORY", 1_400_000)
+    decode_square(encode(photo(), "JPEG"), 32)
+    with pytest.raises(Undecodable, match="600 × 400 pixels of JPEG RGB would take 2 MB to decode"):
+        decode_square(progressive, 32)
+
+
+def costly(side: int) -> dict[str, bytes]:
+    """A picture of every kind that is decoded in a way of its own."""
+    grey = (np.add.outer(np.arange(side), np.arange(side)) // 64 % 256).astype(np.uint8)
+    deep = grey.astype(np.uint16) * 256
+    rgb = np.stack([grey, grey[::-1], grey[:, ::-1]], axis=-1)
+    rgba, cmyk = np.dstack([rgb, grey]), Image.fromarray(np.dstack([rgb, grey]), "CMYK")
+    turned = Image.Exif()
+    turned[decoding.ORIENTATION] = 6
+    indexed = Image.fromarray(grey).convert("P")
+    fast = {"compress_level": 1}
+    return {
+        "turned.png": encode(rgb, exif=turned, **fast),
+        "transparent.png": encode(rgba, **fast),
+        "palette.png": encode(indexed, transparency=3, **fast),
+        "sixteen.png": encode(deep, **fast),
+        "float.tif": encode((deep / 65535).astype(np.float32), "TIFF"),
+        "cmyk.tif": encode(cmyk, "TIFF", compression="tiff_lzw"),
+        "plain.tif": encode(rgb, "TIFF"),
+        "one-strip.tif": encode(rgb, "TIFF", compression="tiff_lzw", strip_size=side * side * 3),
+        "plain.gif": encode(indexed, "GIF"),
+        "plain.bmp": encode(rgb, "BMP"),
+        "plain.webp": encode(rgb, "WEBP", method=0),
+        "transparent.webp": encode(rgba, "WEBP", method=0, lossless=True, quality=0),
+        "turned.jpg": encode(rgb, "JPEG", exif=turned),
+        "progressive.jpg": encode(rgb, "JPEG", progressive=True, subsampling=0),
+        "cmyk.jpg": encode(cmyk, "JPEG", progressive=True),
+    }
+
+
+def large() -> bytes:
+    """A black PNG, turned, just below the limit."""
+    side = 7820
+    exif = block(b"eXIf", b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06" + bytes(6))
+    packer = zlib.compressobj(1)
+    rows = b"".join(packer.compress(bytes(1 + 3 * side)) for _ in range(side)) + packer.flush()
+    return png(side, side, more=exif, packed=rows)
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    """File -> way of decoding -> MB that it took at its peak, MB that were reckoned with."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("a fork's own peak is known on Linux only")
+    folder = tmp_path_factory.mktemp("memory")
+    files = costly(1600) | {"large.png": large()}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    command = [sys.executable, Path(__file__).with_name("decoding_process.py"), *files]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_no_picture_takes_more_memory_than_was_reckoned_with(memory):
+    assert len(memory) == 16
+    for name, ways in memory.items():
+        for how, (taken, reckoned) in ways.items():
+            assert taken <= reckoned + 3, (name, how, memory)
+    for name in ("turned.png", "transparent.png"):  # the bound is not idle
+        assert memory[name]["square"][0] > 0.8 * memory[name]["square"][1], memory
+
+
+def test_a_picture_just_below_the_limit_takes_less_than_half_a_gigabyte(memory):
+    for taken, reckoned in memory["large.png"].values():
+        assert reckoned <= decoding.MAX_MEMORY / 1e6 < 1.01 * reckoned
+        assert 400 < taken < 500
 
 
 def test_the_reason_survives_pickling():

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from conftest import REPOSITORY, copy_builder
 from PIL import Image
 
@@ -242,6 +243,34 @@ def test_a_result_is_what_the_design_says(tree):
     assert validate(content, "05_good") == []
     assert "| 80.0 % | – | – | 86.0 % [85.0, 87.0] |" in report.claims_table().data
     assert "empty \\| file" in report.provenance().data
+
+
+def test_what_is_left_out_is_counted_by_reason_and_named_as_it_is_called(tree):
+    """Names come from strangers: they must neither break the page nor become pictures, links, formulas or cells."""
+    names = ["<img src=x onerror=alert(1)>.png", "![a](http://b/c.png)", "a|b`c.png", "$x_{$.png", "**d**_e_\\f.png",
+             "http://evil.test/", "[g]: h", "&lt;.png"]  # fmt: skip
+    report = make_result()
+    items = [{"name": name, "reason": "zero bytes"} for name in names]
+    items += [{"name": f"{k}.png", "reason": "<b>truncated</b> | 1"} for k in range(12)]
+    items += [{"name": f"r{k}", "reason": f"reason {k}"} for k in range(30)]
+    report.content["data"]["left_out"] = items
+    page = shown_provenance(report)
+    rows = cells(page)
+    assert ["left out", "50 files, named below"] in rows
+    assert ["zero bytes", "8", ", ".join(names)] in rows
+    assert ["<b>truncated</b> | 1", "12", ", ".join(f"{k}.png" for k in range(10)) + " and 2 more"] in rows
+    assert ["another reason, as the result file says", "12", ""] in rows
+    assert page.find_all(["img", "a", "svg", "b", "strong", "em"]) == []
+    report.content["data"]["left_out"] = []
+    assert ["left out", "none"] in cells(shown_provenance(report))
+
+
+def shown_provenance(report):
+    return BeautifulSoup(markup.markdown(report.provenance().data, markup.Slugs())[0], "html.parser")
+
+
+def cells(page):
+    return [[cell.get_text().strip() for cell in row.find_all("td")] for row in page.find_all("tr")]
 
 
 def test_a_result_holds_whole_tables(tree):

@@ -1,6 +1,7 @@
 """Stopped anywhere, killed at random, torn on disk: a run goes on to the same bits, or says why it cannot."""
 
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -95,6 +96,27 @@ def test_the_newest_two_are_kept_and_a_torn_one_is_passed_over(tiny, tmp_path):
         assert same(weights(resumed), weights(undisturbed))
         assert kept[1].with_suffix(".torn").read_bytes() == damaged
         assert [path.name for path in sorted(folder.glob("*.pt"))] == [path.name for path in kept]
+
+
+class Foreign:
+    """Pickled, it makes a folder when it is read."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_foreign_pickle_in_the_place_of_a_checkpoint_is_refused_unread(tiny, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    torch.save({"step": Foreign(tmp_path / "owned")}, folder / "step-000000012.pt")
+    before = (folder / "step-000000012.pt").read_bytes()
+    with pytest.raises(ValueError, match=r"step-000000012\.pt is a pickle of more than tensors.* is refused"):
+        fit(small_net(), *tiny, RECIPE, checkpoint=folder)
+    assert not (tmp_path / "owned").exists()
+    assert (folder / "step-000000012.pt").read_bytes() == before
 
 
 def test_what_a_killed_write_leaves_is_no_checkpoint(tiny, tmp_path):

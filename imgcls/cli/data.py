@@ -12,6 +12,7 @@ from imgcls import datasets
 from imgcls.cli.common import check_choice, say, some
 from imgcls.datasets import Splits
 from imgcls.datasets.sources import SPLITS
+from imgcls.reports import files
 
 FORMATS = ("table", "json")
 SHOWN = 20  # files left out and pairs of duplicates that a table names
@@ -44,8 +45,7 @@ def data(
     facts["kinds"] = datasets.kinds(data) if splits.kind == "real" else None
     typer.echo(json.dumps(facts, indent=2) if format == "json" else _text(facts))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        files.write(out, json.dumps(facts, indent=2) + "\n")
         say(f"all of it in {out}")
     if sheet is not None:
         from imgcls import plots  # matplotlib takes longer to load than a small set

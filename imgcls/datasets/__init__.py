@@ -4,12 +4,11 @@ import difflib
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from imgcls import catalogue, decoding, menagerie, paths
@@ -18,19 +17,21 @@ from imgcls.datasets.audit import Audit, Pair, audit
 from imgcls.datasets.checks import generated_checks
 from imgcls.datasets.download import get
 from imgcls.datasets.sources import (
+    CHANGED,
     DAMAGED,
     EXTENSIONS,
     LAYOUT,
     SPLITS,
     DataError,
     LeftOut,
+    Source,
     arrange,
     file_bytes,
     open_source,
     pictures,
     stamp,
 )
-from imgcls.datasets.splits import NAMES, SIZE_COLUMNS, Split, Splits, export, joined, size_summary
+from imgcls.datasets.splits import NAMES, Split, Splits, class_counts, export, joined, statistics
 
 __all__ = [
     "EXTENSIONS",
@@ -230,24 +231,45 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
         if stored := _cache.read(*place(fingerprint)):
             return stored, fingerprint, stored.left_out
     source = open_source(path)
-    fingerprint = source.fingerprint
-    stored = _cache.read(*place(fingerprint))
-    if stored is not None and any(entry.reason.startswith(DAMAGED) for entry in stored.left_out):
-        stored = _cache.forget(stored)  # that copy of the archive was damaged, and this one may be whole
-    if stored is None:
-        entries, elsewhere = arrange(source, str(path))
-
-        def fill(folder: Path) -> dict:
-            index = _cache.decode_into(folder, source, entries, image_size, channels)
-            others = [[entry.name, entry.reason] for entry in (*source.left_out, *elsewhere)]
-            index["left_out"] = sorted(index["left_out"] + others)
-            _all_classes_left(entries, index, path)
-            return index
-
-        stored = _cache.write(*place(fingerprint), fill)
+    if source.is_stated and _cache.read(*place(source.fingerprint)):
+        source = source.verified()  # that was decoded from another copy, or from this one before it was damaged
+    try:
+        stored = _build(source, path, image_size, channels, place)
+    except _NotAsListed:
+        source = source.verified()
+        stored = _build(source, path, image_size, channels, place)
     memo.parent.mkdir(parents=True, exist_ok=True)
-    memo.write_text(fingerprint, encoding="utf-8")
-    return stored, fingerprint, stored.left_out
+    memo.write_text(source.fingerprint, encoding="utf-8")
+    return stored, source.fingerprint, stored.left_out
+
+
+class _NotAsListed(DataError):
+    """Files have another content than their source states, so they cannot be cached under its fingerprint."""
+
+
+def _build(
+    source: Source, path: Path, image_size: int, channels: int, place: Callable[[str], tuple[Path, dict]]
+) -> _cache.Stored:
+    """What is cached of just these files, else they are decoded.
+
+    Raises:
+        _NotAsListed: some are damaged, or changed meanwhile; nothing is cached.
+    """
+    if stored := _cache.read(*place(source.fingerprint)):
+        return stored
+    entries, elsewhere = arrange(source, str(path))
+
+    def fill(folder: Path) -> dict:
+        index = _cache.decode_into(folder, source, entries, image_size, channels)
+        for name, reason in index["left_out"]:
+            if reason.startswith((DAMAGED, CHANGED)):
+                raise _NotAsListed(f"{path}: {name} changed while it was read; try again when nobody writes to it")
+        others = [[entry.name, entry.reason] for entry in (*source.left_out, *elsewhere)]
+        index["left_out"] = sorted(index["left_out"] + others)
+        _all_classes_left(entries, index, path)
+        return index
+
+    return _cache.write(*place(source.fingerprint), fill)
 
 
 def _all_classes_left(entries: Sequence[tuple[str, object]], index: dict, path: Path) -> None:
@@ -445,36 +467,7 @@ def _indices(subset: str, split: str, wanted: torch.Tensor, size: int, count: in
     return among(torch.arange(once * rounds))[:count]
 
 
-# ------------------------------------------------------------------ questions to the data
-
-
-def statistics(split: Split) -> dict:
-    """Mean and standard deviation (of all pixels, biased) of each channel, counts and original sizes.
-
-    Returns:
-        count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1]; sizes {width_min: …} in
-        pixels, or None for generated images.
-    """
-    channels = split.images.shape[1]
-    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
-    for batch in split.images.split(1024):
-        values = batch.int()
-        total += values.sum(dim=(0, 2, 3))
-        squares += (values * values).sum(dim=(0, 2, 3))
-    pixels = len(split) * split.images[0, 0].numel()
-    mean = total.double() / pixels
-    std = (squares.double() / pixels - mean**2).clamp_min(0).sqrt()
-    per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
-    sizes = None
-    if split.sizes is not None:
-        sizes = dict(zip(SIZE_COLUMNS, size_summary(split.sizes), strict=True))
-    return {
-        "count": len(split),
-        "per_class": dict(zip(split.classes, per_class, strict=True)),
-        "mean": mean / 255,
-        "std": std / 255,
-        "sizes": sizes,
-    }
+# ------------------------------------------------------------------ an imbalance on purpose
 
 
 def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Split:
@@ -497,11 +490,3 @@ def imbalanced(split: Split, shares: Mapping[str, float], seed: int = 0) -> Spli
         drawn = sorted(mine, key=lambda i: _lot(seed, split.names[i]))
         keep[drawn[max(1, round(share * len(mine))) :]] = False
     return split.subset(keep)
-
-
-def class_counts(splits: Splits) -> pd.DataFrame:
-    """Number of images of each class (rows) in each split (columns)."""
-    counts = {
-        name: torch.bincount(split.labels, minlength=len(splits.classes)).tolist() for name, split in splits.items()
-    }
-    return pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from imgcls import decoding
 from imgcls.datasets.sources import LeftOut, Member, Source
 
-FORMAT = 1  # raise it whenever the same files would give other pixels or another index
+FORMAT = 2  # raise it whenever the same files would give other pixels or another index
 CHUNK_FILES, CHUNK_BYTES = 256, 8 * 2**20  # handed to a decoding process at a time
 IN_PROCESS = 256  # so few files are decoded sooner than processes start
 GATHER_IN_MEMORY = 4 * 2**30  # bytes; a larger selection of rows is written to a file and mapped
@@ -110,11 +110,6 @@ def write(folder: Path, expected: dict, fill: Callable[[Path], dict]) -> Stored:
     if stored is None:
         raise OSError(f"the cache {folder} could not be written; remove it, check the disk and try again")
     return stored
-
-
-def forget(stored: Stored) -> None:
-    """Remove a cache folder; who has mapped it keeps what is mapped."""
-    shutil.rmtree(stored.folder, ignore_errors=True)
 
 
 def _checksum(images: np.ndarray) -> int:

@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,6 +33,7 @@ EXTENSIONS = (
 )
 ARCHIVES = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
 DAMAGED = "damaged in the archive"
+CHANGED = "changed while it was read"
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, other directions
 LINK = "a link or device, not a file"
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
@@ -70,6 +71,16 @@ class Source:
     members: tuple[Member, ...]
     left_out: tuple[LeftOut, ...]
     read: Callable[[Sequence[Member]], Iterator[bytes | str]]  # contents in turn, or the reason for none
+    is_stated: bool = False  # sizes and CRCs are what the archive says of contents that nobody has read yet
+
+    def verified(self) -> "Source":
+        """The same with every content read once; what is not as stated is left out, which changes the fingerprint."""
+        if not self.is_stated:
+            return self
+        found = list(zip(self.members, (_reason(data) for data in self.read(self.members)), strict=True))
+        whole = tuple(member for member, reason in found if reason is None)
+        damaged = tuple(LeftOut(member.name, reason) for member, reason in found if reason is not None)
+        return replace(self, members=whole, left_out=self.left_out + damaged, is_stated=False)
 
     @property
     def fingerprint(self) -> str:
@@ -79,14 +90,19 @@ class Source:
         return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
+def _reason(data: bytes | str) -> str | None:
+    return data if isinstance(data, str) else None
+
+
 def stamp(path: Path) -> str:
-    """Hash of what shows cheaply that a source has changed: where it is, sizes and modification times."""
+    """Hash of what shows cheaply that a source may have changed: where it is, sizes and times."""
     digest = hashlib.sha256(os.fsencode(path.resolve()))
     for name, file in sorted(_walk(path)) if path.is_dir() else [("", path)]:
         digest.update(os.fsencode(f"{name}\0"))
         with suppress(OSError):  # what cannot be looked at is reported when it is read
             status = file.stat()
-            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            # The last: a copy can have the time of the file that it overwrites, but not the time of the overwriting.
+            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode())
     return digest.hexdigest()[:32]
 
 
@@ -133,7 +149,11 @@ def _folder(path: Path) -> Source:
         else:
             members.append(Member(as_text(name), len(data), zlib.crc32(data), file))
     left_out += [LeftOut(as_text(f"{name}/"), reason) for name, reason in closed]
-    return Source(tuple(members), tuple(left_out), lambda wanted: (file_bytes(m.handle) for m in wanted))
+    return Source(tuple(members), tuple(left_out), lambda wanted: (_as_listed(m, file_bytes(m.handle)) for m in wanted))
+
+
+def _as_listed(member: Member, data: bytes | str) -> bytes | str:
+    return data if not isinstance(data, str) and zlib.crc32(data) == member.crc else CHANGED
 
 
 def as_text(name: str) -> str:
@@ -218,7 +238,7 @@ def _zip(path: Path) -> Source:
                 except Exception as error:  # whichever decompressor it is, a member is as hostile as a picture
                     yield f"{DAMAGED}: {error}"
 
-    return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read)
+    return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read, is_stated=True)
 
 
 def _tar(path: Path) -> Source:
@@ -236,7 +256,7 @@ def _tar(path: Path) -> Source:
     def read(wanted: Sequence[Member]) -> Iterator[bytes | str]:
         with tarfile.open(path) as archive:
             for member in wanted:  # in storage order, so that a compressed archive is read once and forwards
-                yield archive.extractfile(member.handle).read()
+                yield _as_listed(member, archive.extractfile(member.handle).read())
 
     return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read)
 

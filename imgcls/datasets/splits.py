@@ -1,4 +1,4 @@
-"""A data set in memory: its splits, two of them as one, and one of them as files."""
+"""A data set in memory: its splits, questions to them, two of them as one, and one of them as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +87,43 @@ def size_summary(sizes: torch.Tensor) -> list[int]:
     """Smallest, median and largest width, then height: (N, 2) to the values of SIZE_COLUMNS."""
     ordered = sizes.sort(dim=0).values  # (N, 2)
     return torch.stack([ordered[0], ordered[len(ordered) // 2], ordered[-1]], dim=1).flatten().tolist()
+
+
+def statistics(split: Split) -> dict:
+    """Mean and standard deviation (of all pixels, biased) of each channel, counts and original sizes.
+
+    Returns:
+        count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1]; sizes {width_min: …} in
+        pixels, or None for generated images.
+    """
+    channels = split.images.shape[1]
+    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
+    for batch in split.images.split(1024):
+        values = batch.int()
+        total += values.sum(dim=(0, 2, 3))
+        squares += (values * values).sum(dim=(0, 2, 3))
+    pixels = len(split) * split.images[0, 0].numel()
+    mean = total.double() / pixels
+    std = (squares.double() / pixels - mean**2).clamp_min(0).sqrt()
+    per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
+    sizes = None
+    if split.sizes is not None:
+        sizes = dict(zip(SIZE_COLUMNS, size_summary(split.sizes), strict=True))
+    return {
+        "count": len(split),
+        "per_class": dict(zip(split.classes, per_class, strict=True)),
+        "mean": mean / 255,
+        "std": std / 255,
+        "sizes": sizes,
+    }
+
+
+def class_counts(splits: Splits) -> pd.DataFrame:
+    """Number of images of each class (rows) in each split (columns)."""
+    counts = {
+        name: torch.bincount(split.labels, minlength=len(splits.classes)).tolist() for name, split in splits.items()
+    }
+    return pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
 
 
 def joined(first: Split, second: Split) -> Split:

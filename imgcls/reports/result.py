@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,6 +14,7 @@ from imgcls import paths
 from imgcls.reports.files import write
 
 STAGES = ("claimed", "as_published", "repaired", "best")
+REASONS, NAMED = 20, 10  # of files left out: reasons that a page shows, and files that it names for each
 
 
 class Result:
@@ -128,20 +130,19 @@ class Result:
     def provenance(self) -> Any:
         """Where the numbers come from, as tables to show at the end of the notebook."""
         data, run = self.content["data"], self.content["environment"]
-        left_out = "; ".join(f"{item['name']} ({item['reason']})" for item in data["left_out"][:10])
-        more = len(data["left_out"]) - 10
+        count = len(data["left_out"])
         rows = [
-            ("data", f"{data['name']}, {data['kind']} images"),
+            ("data", f"{_literal(data['name'])}, {data['kind']} images"),
             ("fingerprint", data["fingerprint"]),
-            ("classes", f"{len(data['classes'])}: " + ", ".join(data["classes"])),
+            ("classes", f"{len(data['classes'])}: " + _literal(", ".join(data["classes"]))),
             ("images", f"{data['train']:,} train, {data['val']:,} validation, {data['test']:,} test"),
-            ("left out", (left_out + (f"; and {more:,} more" if more > 0 else "")) or "none"),
+            ("left out", f"{count:,} file{'s' * (count > 1)}, named below" if count else "none"),
             ("seeds", ", ".join(map(str, self.content["seeds"]))),
             ("profile", self.content["profile"]),
             *((f"parameter `{key}`", f"`{value!r}`") for key, value in self.content["parameters"].items()),
             *((key, "unknown" if value is None else str(value)) for key, value in run.items()),
         ]
-        return _markdown(_table(["what", "value"], rows))
+        return _markdown(_table(["what", "value"], rows) + _left_out(data["left_out"]))
 
     def _add(self, part: str, row: dict[str, Any], unit: str | None) -> None:
         self.content[part].append(_plain(row | ({} if unit is None else {"unit": unit})))
@@ -167,6 +168,28 @@ def describe(data: Any) -> dict[str, Any]:
         **{split: 0 if (part := getattr(data, split)) is None else len(part) for split in ("train", "val", "test")},
         "left_out": [{"name": item.name, "reason": item.reason} for item in data.left_out],
     }
+
+
+def _left_out(files: Sequence[Mapping[str, str]]) -> str:
+    """Markdown table of what is no part of the data, by reason, the most frequent first; nothing where all is."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        names.setdefault(file["reason"], []).append(file["name"])
+    if not names:
+        return ""
+    rows = []
+    often = sorted(names.items(), key=lambda item: -len(item[1]))
+    for reason, found in often[:REASONS]:
+        more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+        rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:NAMED])) + more))
+    if rest := sum(len(found) for _, found in often[REASONS:]):
+        rows.append(("another reason, as the result file says", f"{rest:,}", ""))
+    return "\n\n" + _table(["left out because", "files", "which"], rows, align="lrl")
+
+
+def _literal(text: str) -> str:
+    """The words of others, such as the name of a file, as Markdown that shows them as they are."""
+    return re.sub(r"[!-#%-/:-@\[-`{}~]", r"\\\g<0>", text)  # all punctuation but $ and |, of which cells take care
 
 
 def show(value: Any, unit: str | None = None) -> str:

@@ -83,7 +83,8 @@ class Checkpoints:
         """The newest whole checkpoint; None where there is none yet. A torn one is named, renamed and passed over.
 
         Raises:
-            ValueError: the checkpoint was made with another recipe, seed, data, precision or number of processes.
+            ValueError: the checkpoint was made with another recipe, seed, data, precision or number of processes, or it
+            is a foreign pickle.
         """
         for path in self._newest_first():
             try:
@@ -107,7 +108,7 @@ class Checkpoints:
             raise ValueError(f"{path} belongs to another run ({differences}): use its recipe, or another folder")
 
 
-_TORN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError)
+_TORN = (zipfile.BadZipFile, RuntimeError, EOFError, KeyError)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -115,7 +116,13 @@ def _read(path: Path) -> dict[str, Any]:
         damaged = archive.testzip()  # torch.load checks no sums
     if damaged:
         raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # it is whole, so somebody meant it so
+        raise ValueError(
+            f"{path} is a pickle of more than tensors and plain values, which can run any code when it is read, and "
+            f"is refused; no run of this library wrote it: remove it, or give another folder"
+        ) from error
 
 
 def identity(
