@@ -173,6 +173,14 @@ def test_show_publishes_one_bundle_with_the_text_alternative(published):
     assert metadata == {"image/png": {"alt": "Two rungs.", "caption": "The ladder.", "width": 720, "opaque": True}}
 
 
+def test_figures_with_a_time_axis_are_marked(published):
+    runs = {"a": pd.DataFrame({"seconds": [1.0, 2.0], "val_accuracy": [0.5, 0.6]})}
+    for draw in (*CHARTS.values(), lambda: plots.learning_speed(runs)):
+        plots.show(draw(), alt="x")
+    marked = [about["image/png"].get("timed", False) for _, about in published]
+    assert marked == [*(name == "accuracy_against_seconds" for name in CHARTS), True]
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_the_dark_twin_is_the_same_figure_on_a_dark_background(name, published):
     figure = figure_of(CHARTS[name]())

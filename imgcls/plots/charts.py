@@ -24,6 +24,7 @@ from imgcls.plots.theme import (
     SERIES,
     SMALL,
     SURFACE,
+    TIME_AXIS,
     array,
     axes,
     canvas,
@@ -530,7 +531,7 @@ def accuracy_against_seconds(models: pd.DataFrame, ax: Axes | None = None) -> Ax
     ax.minorticks_off()
     ax.margins(y=0.14)
     percent_axis(ax.yaxis)
-    ax.set(xlabel="training time", ylabel="accuracy")
+    ax.set(xlabel=TIME_AXIS, ylabel="accuracy")
     _label_points(ax, models["seconds"], models["accuracy"], models["name"])
     return ax
 
