@@ -44,7 +44,7 @@ def prose(notebook):
 
 
 def numbers(text):
-    """Each result in a text, as it is written and as bare numbers or words; without formulas, code, citations and sizes."""
+    """Each result in a text, as it is written and as bare numbers or words; no formulas, code, citations or sizes."""
     text = re.sub(r"^> \*\*Try it\*\*.*?(?=\n\n|\Z)", " ", text, flags=re.M | re.S)
     text = re.sub(r"```.*?```|\$[^$]+\$", " ", text, flags=re.S)
     text = SIZE.sub(" ", CITED.sub(" ", text))
