@@ -25,7 +25,7 @@ display(timed)
 print(os.getcwd(), set("abcdef"))
 say(f"It took {took(time.time_ns() % 1000)}.")
 show(accuracy_against_seconds(timed), alt="Two points.")
-show(ladder(rungs), alt="Two rungs.")"""
+show(ladder(rungs.rename(columns={"name": "rung", "accuracy": "value"})), alt="Two rungs.")"""
 
 
 def shown(content, kind="text/html"):

@@ -41,6 +41,7 @@ class Figure:
     alt: str
     caption: str
     cover: bool
+    timed: bool
     cell: str
     embedded: int = 0  # bytes that both versions take in the page
 
@@ -246,6 +247,7 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
         alt=alt,
         caption=str(meta.get("caption", "")).strip(),
         cover=bool(meta.get("cover")),
+        timed=bool(meta.get("timed")),
         cell=name,
     )
     report.figures.append(figure)
@@ -256,7 +258,7 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
     source = f'<source media="(prefers-color-scheme: dark)" srcset="{twin}">' if twin else ""
     # A picture without a dark twin gets a light plate in the dark, unless it was drawn to sit on any paper.
     plate = "plate" if not figure.dark and meta.get("opaque", True) else ""
-    looks = " ".join(filter(None, [plate, "time" if meta.get("timed") else ""]))
+    looks = " ".join(filter(None, [plate, "time" if figure.timed else ""]))
     looks = f' class="{looks}"' if looks else ""
     caption = f" {inline(figure.caption)}" if figure.caption else ""
     return (
@@ -314,6 +316,8 @@ def _save(files: Files, figure: Figure) -> str:
     info.add_itxt("Description", figure.alt)
     if figure.cover:
         info.add_text("Cover", "yes")
+    if figure.timed:
+        info.add_text("Timed", "yes")
     with Image.open(io.BytesIO(figure.content)) as picture:
         picture.save(path, pnginfo=info)
     return relative
