@@ -4,12 +4,10 @@ import ctypes
 import hashlib
 import os
 import platform
-import random
 import subprocess
 from contextlib import AbstractContextManager
 from functools import cache
 
-import numpy as np
 import torch
 
 from imgcls import paths
@@ -27,13 +25,6 @@ def derive_seed(*parts: int | str) -> int:
 def generator(*parts: int | str) -> torch.Generator:
     """CPU generator whose stream depends on the key alone."""
     return torch.Generator().manual_seed(derive_seed(*parts))
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch (every device)."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that draw from NumPy's global state
-    torch.manual_seed(seed)
 
 
 def seed_device(device: torch.device, *parts: int | str) -> None:

@@ -23,11 +23,12 @@ configure_threads()
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LONG = {
-    "test_app.py", "test_benchmarks.py", "test_cli.py", "test_exercises.py", "test_interruptions.py",
-    "test_menagerie.py", "test_models.py", "test_pages.py", "test_processes.py", "test_real_folder.py",
-    "test_reports.py", "test_resume.py", "test_tracking.py",
-}  # fmt: skip
+LONG = (  # from the longest on
+    "test_resume.py", "test_models.py", "test_real_folder.py", "test_reports.py", "test_benchmarks.py", "test_cli.py",
+    "test_app.py", "test_exercises.py", "test_interruptions.py", "test_pages.py", "test_menagerie.py",
+    "test_reports_compare.py", "test_tracking.py", "test_plots.py", "test_processes.py", "test_search_shared.py",
+    "test_datasets.py", "test_batches.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,12 @@ def check_twin(draw):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The tests of a file belong to one worker, but each run of a notebook is for whoever is free.
+    """The tests of a file belong to one worker, as they share fixtures, caches and the processes that they start.
 
-    Notebooks come first, then the files that take longest, so that no worker begins one of them when the others end.
+    Runs of notebooks come first and are one worker's too: they share a checkout, in which one waits for the other.
+    Then come the files that take longest, so that no worker begins one of them when the others end.
     """
-    items.sort(key=lambda item: ("smoke" not in item.fixturenames, item.path.name not in LONG))
+    rank = {name: k for k, name in enumerate(LONG)}
+    items.sort(key=lambda item: ("smoke" not in item.fixturenames, rank.get(item.path.name, len(LONG))))
     for item in items:
-        own = item.nodeid if "smoke" in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(own))
+        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.name))

@@ -75,12 +75,11 @@ def test_every_figure_goes_through_show_with_words_for_those_who_cannot_see_it(n
                 assert {"alt", "caption"} <= keywords, ast.unparse(node)
 
 
-@pytest.fixture(scope="session")
-def copied_tree(tmp_path_factory, worker_id):
-    """A copy of the notebooks, the same for all workers: what one draws or pretrains the others find."""
-    base = tmp_path_factory.getbasetemp()
-    root = (base if worker_id == "master" else base.parent) / "smoke"
-    shutil.copytree(paths.NOTEBOOKS, root / "notebooks", dirs_exist_ok=True)
+@pytest.fixture(scope="module")
+def copied_tree(tmp_path_factory):
+    """A copy of the notebooks, the same for all of them: what one draws or pretrains the others find."""
+    root = tmp_path_factory.mktemp("smoke")
+    shutil.copytree(paths.NOTEBOOKS, root / "notebooks")
     return root
 
 

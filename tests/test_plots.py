@@ -112,6 +112,9 @@ CHARTS = {
     "accuracy_against_seconds": lambda: plots.accuracy_against_seconds(TIMES),
     "accuracy_against_published": lambda: plots.accuracy_against_seconds(TIMES, ELSEWHERE),
     "gains": lambda: plots.gains(TRIALS),
+    "learning_speed": lambda: plots.learning_speed(
+        {"a": pd.DataFrame({"seconds": [1.0, 2.0], "val_accuracy": [0.5, 0.6]})}
+    ),
     "mistakes": lambda: plots.mistakes(COSTS),
     "controls": lambda: plots.controls(SCORES_OF_CONTROLS, chance=0.1, xlabel="setting"),
 }
@@ -191,6 +194,7 @@ def test_show_publishes_one_bundle_with_the_text_alternative(published):
 def test_the_dark_twin_is_the_same_figure_on_a_dark_background(name, published):
     figure = figure_of(CHARTS[name]())
     plots.show(figure, alt="x")
+    assert ("timed" in published[0][1]["image/png"]) == (name in ("accuracy_against_seconds", "learning_speed"))
     kinds = ("image/png", "application/vnd.imgcls.dark+png")
     check_pages(*(base64.b64decode(published[0][0][kind]) for kind in kinds))
 

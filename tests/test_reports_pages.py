@@ -94,7 +94,7 @@ def test_the_index_collates_all_and_stays_small(tree):
     assert source.count('<tr class="case">') == 5
     assert source.count('<th scope="row">') == 6
     assert '91.0 %<span class="limits">90.0 to 100.0</span>' in source  # no share is above one
-    assert "<b>5 min 00 s</b> in all" in source
+    assert '<b class="time">5 min 00 s</b> in all' in source
     assert "cpu, 2 threads, float32; torch 2, Python 3" in source
     assert "Reports that need attention" not in source
     (Files("01_b").json).write_text("{}")

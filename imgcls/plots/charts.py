@@ -24,6 +24,7 @@ from imgcls.plots.theme import (
     SERIES,
     SMALL,
     SURFACE,
+    TIME_AXIS,
     array,
     axes,
     canvas,
@@ -531,7 +532,7 @@ def accuracy_against_seconds(
     ax.minorticks_off()
     ax.margins(y=0.14)
     percent_axis(ax.yaxis)
-    ax.set(xlabel="training time", ylabel="accuracy")
+    ax.set(xlabel=TIME_AXIS, ylabel="accuracy")
     _level_lines(ax, dict(others[others["seconds"].isna()][["name", "accuracy"]].to_numpy()))
     _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"])
     return ax

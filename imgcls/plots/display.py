@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from imgcls.plots.theme import DARK, HEAT, HEAT_DARK, LIGHT, themed
+from imgcls.plots.theme import DARK, HEAT, HEAT_DARK, LIGHT, TIME_AXIS, themed
 
 DARK_MIME = "application/vnd.imgcls.dark+png"
 CSS_DPI = 100  # CSS px that a report gives one inch of figure
@@ -59,6 +59,7 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = Fals
             data[DARK_MIME] = base64.b64encode(render(figure)).decode()
     about = {"alt": alt, "caption": caption, "width": round(figure.get_figwidth() * CSS_DPI), "opaque": opaque}
     about |= {"cover": True} if cover else {}
+    about |= {"timed": True} if any(ax.get_xlabel() == TIME_AXIS for ax in figure.axes) else {}
     plt.close(figure)
     if get_ipython() is None:
         print(alt)

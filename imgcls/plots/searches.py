@@ -25,6 +25,7 @@ from imgcls.plots.theme import (
     SERIES,
     SMALL,
     SURFACE,
+    TIME_AXIS,
     WIDTH,
     axes,
     canvas,
@@ -351,7 +352,7 @@ def learning_speed(runs: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> 
     ax.set_xticks(ticks, [duration(tick) for tick in ticks])
     ax.minorticks_off()
     percent_axis(ax.yaxis)
-    ax.set(xlabel="training time", ylabel="validation accuracy")
+    ax.set(xlabel=TIME_AXIS, ylabel="validation accuracy")
     legend_above(ax, key_columns(list(runs)))
     return ax
 

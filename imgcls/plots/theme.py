@@ -20,6 +20,7 @@ from scipy.optimize import isotonic_regression
 WIDTH = 7.2  # inches, the report's column: 720 CSS px at 100 px per inch
 TEXT = 11  # points; 15 px on a desktop, 7.5 px where a phone scales the figure to 350 px
 SMALL = 10
+TIME_AXIS = "training time"  # its figures differ from run to run, and are marked by this label
 
 # The same names in both. Every pair of series colours stays apart under deuteranopia and protanopia (OKLab distance
 # above 0.1) and at least 3:1 from its background. A figure is drawn in LIGHT; its twin swaps colour for colour.

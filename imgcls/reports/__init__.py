@@ -1,11 +1,11 @@
 """Run a notebook, render it to one self-contained page, collate the results.
 
-Inside a notebook: `Result` collects what was found, `say` writes prose from it, and `shell` runs a command. Outside:
-`python -m imgcls.reports`.
+Inside a notebook: `Result` collects what was found, `say` writes prose from it, `took` writes a duration in that prose,
+and `shell` runs a command. Outside: `python -m imgcls.reports`.
 Importing this package loads neither torch nor Jupyter, so that a refused parameter costs no waiting.
 """
 
 from imgcls.reports.commands import shell
-from imgcls.reports.result import Result, say
+from imgcls.reports.result import Result, say, took
 
-__all__ = ["Result", "say", "shell"]
+__all__ = ["Result", "say", "shell", "took"]

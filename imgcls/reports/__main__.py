@@ -1,6 +1,7 @@
 """The commands behind `make reports`; each is also usable by hand."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,6 +96,25 @@ def figures(profile: Profile = "default") -> None:
         raise Refused(f"no finished report in profile {profile!r}; run make reports PROFILE={profile} first")
     for path in written:
         print(path)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="a folder of reports, such as reports/")],
+    second: Annotated[Path, typer.Argument(help="the same reports, built another time")],
+    most: Annotated[int, typer.Option(help="differences to show")] = 20,
+) -> None:
+    """Compare two builds, times aside; exit 1 if a result or a page differs."""
+    from imgcls.reports.compare import differences
+
+    found = list(differences(first, second))
+    if not found:
+        print("equal, apart from times")
+        return
+    for one in found[:most]:
+        print(one)
+    print(f"{len(found):,} difference{'s' if len(found) > 1 else ''}", file=sys.stderr)
+    raise typer.Exit(1)
 
 
 @app.command()

@@ -25,6 +25,8 @@ from imgcls.reports.run import Failed, fail, title
 
 MAX_BYTES = 2_000_000
 _DARK = "application/vnd.imgcls.dark+png"
+# How `tracking.progress.clock`, the training loop and `imgcls train` write durations and rates.
+_CLOCKED = re.compile(r"\b\d+(?::\d\d){1,2}\b|[\d,.]+ images/s|\ba few seconds\b|\babout [\d.]+ (?:s|min|h)\b")
 _PICTURES = {"image/png": "png", "image/svg+xml": "svg", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
 
 
@@ -39,6 +41,7 @@ class Figure:
     alt: str
     caption: str
     cover: bool
+    timed: bool
     cell: str
     embedded: int = 0  # bytes that both versions take in the page
 
@@ -216,12 +219,17 @@ def _stream(text: str, name: str, fold: int = 40) -> str:
     if not text.strip():
         return ""
     label = '<span class="label">standard error</span>' if name == "stderr" else ""
-    block = f'<div class="stream {name}">{label}<pre tabindex="0">{html.escape(text)}</pre></div>'
+    block = f'<div class="stream {name}">{label}<pre tabindex="0">{_mark_times(text)}</pre></div>'
     lines = text.count("\n") + 1
     if lines <= fold:
         return block
     what = "Standard error" if name == "stderr" else "Output"
     return f'<details class="fold"><summary>{what}<span>{lines} lines</span></summary>{block}</details>'
+
+
+def _mark_times(text: str) -> str:
+    """Terminal text as HTML, what a clock measured marked as such."""
+    return _CLOCKED.sub(r'<span class="time">\g<0></span>', html.escape(text))
 
 
 def _figure(output: Any, kind: str, report: Report, name: str) -> str:
@@ -239,6 +247,7 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
         alt=alt,
         caption=str(meta.get("caption", "")).strip(),
         cover=bool(meta.get("cover")),
+        timed=bool(meta.get("timed")),
         cell=name,
     )
     report.figures.append(figure)
@@ -248,10 +257,12 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
     figure.embedded = len(light) + len(twin)
     source = f'<source media="(prefers-color-scheme: dark)" srcset="{twin}">' if twin else ""
     # A picture without a dark twin gets a light plate in the dark, unless it was drawn to sit on any paper.
-    plate = ' class="plate"' if not figure.dark and meta.get("opaque", True) else ""
+    plate = "plate" if not figure.dark and meta.get("opaque", True) else ""
+    looks = " ".join(filter(None, [plate, "time" if figure.timed else ""]))
+    looks = f' class="{looks}"' if looks else ""
     caption = f" {inline(figure.caption)}" if figure.caption else ""
     return (
-        f'<figure id="figure-{figure.number}"{plate}><picture>{source}'
+        f'<figure id="figure-{figure.number}"{looks}><picture>{source}'
         f'<img src="{light}" alt="{html.escape(alt, quote=True)}"{size}></picture>'
         f"<figcaption><b>Figure {figure.number}.</b>{caption}</figcaption></figure>"
     )
@@ -305,6 +316,8 @@ def _save(files: Files, figure: Figure) -> str:
     info.add_itxt("Description", figure.alt)
     if figure.cover:
         info.add_text("Cover", "yes")
+    if figure.timed:
+        info.add_text("Timed", "yes")
     with Image.open(io.BytesIO(figure.content)) as picture:
         picture.save(path, pnginfo=info)
     return relative

@@ -124,11 +124,15 @@ def _picture(files: Files, result: dict[str, Any], quality: int) -> dict[str, An
     found = cover(files, result)
     if found is None:
         return None
+    from PIL import Image
+
     path, alt = found
     source, size = _thumbnail(path, quality)
     dark = path.with_suffix(".dark.png")
     twin = _thumbnail(dark, quality)[0] if dark.exists() else ""
-    return {"source": source, "size": size, "alt": alt, "dark": twin}
+    with Image.open(path) as picture:
+        timed = "Timed" in picture.info
+    return {"source": source, "size": size, "alt": alt, "dark": twin, "timed": timed}
 
 
 def _thumbnail(path: Path, quality: int) -> tuple[str, tuple[int, int]]:

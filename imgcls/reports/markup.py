@@ -36,6 +36,7 @@ _ATTRIBUTES = {
     "time": {"datetime"},
 }
 _NUMBER = re.compile(r"[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I)
+TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
 _CALLOUT = re.compile(r"\s*<p>\s*<strong>(Mistake|Lesson|Try it)\b", re.I)
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B])")
 _TAG, _FORMULA = re.compile(r"<[^>]+>"), re.compile(r"\ue000(\d+)\ue001")
@@ -183,6 +184,7 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
         if "dataframe" in (table.get("class") or ()):
             _tidy_frame(table)
         _align_numbers(table)
+        _mark_times(table)
         if table.parent is None or "scroll" not in (table.parent.get("class") or ()):
             box = {"class": "scroll", "role": "region", "tabindex": "0", "aria-label": "Table"}
             table.wrap(soup.new_tag("div", attrs=box))
@@ -233,6 +235,17 @@ def _align_numbers(table: Any) -> None:
             for cell in column + [row[k] for row in rows if row not in body and k < len(row)]:
                 if cell.name == "td" or cell.find_parent("thead") is not None:
                     cell["class"] = "num"
+
+
+def _mark_times(table: Any) -> None:
+    """Mark what stands in columns and rows of measured times, so that two runs can be compared without it."""
+    names = [cell.get_text().strip() for cell in table.select("thead tr:first-child > *")]
+    for row in table.select("tbody tr"):
+        cells = row.find_all(["td", "th"], recursive=False)
+        whole = bool(cells) and cells[0].name == "th" and TIMED.match(cells[0].get_text().strip())
+        for name, cell in zip(names, cells, strict=False):
+            if cell.name == "td" and (whole or TIMED.match(name)):
+                cell["class"] = [*cell.get_attribute_list("class"), "time"]
 
 
 def highlighted(code: str, language: str = "ipython3") -> str:

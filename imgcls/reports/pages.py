@@ -36,7 +36,8 @@ def filters() -> dict[str, Callable]:
         "show": show,
         "duration": duration,
         "moment": moment,
-        "machine": machine,
+        "computer": computer,
+        "commit": commit,
         "number": number,
         "doubt": doubt,
         "interval": interval,
@@ -64,11 +65,6 @@ def moment(text: str) -> str:
     """`3 May 2025, 14:05` from an ISO time."""
     time = datetime.fromisoformat(text)
     return f"{time.day} {time:%B %Y, %H:%M}"
-
-
-def machine(environment: Mapping[str, Any]) -> str:
-    """`cpu, 2 threads, float32; torch 2.12.1, Python 3.11.7; commit 1a2b3c4, changed since`."""
-    return f"{computer(environment)}; commit {commit(environment)}"
 
 
 def computer(environment: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from imgcls import paths
 from imgcls.reports.files import write
 
+CODE = ("commit", "dirty")  # which state of the code ran; two runs of one state are compared without it
 STAGES = ("claimed", "as_published", "repaired", "best")
 REASONS, NAMED = 20, 10  # of files left out: reasons that a page shows, and files that it names for each
 
@@ -140,7 +141,8 @@ class Result:
             ("seeds", ", ".join(map(str, self.content["seeds"]))),
             ("profile", self.content["profile"]),
             *((f"parameter `{key}`", f"`{value!r}`") for key, value in self.content["parameters"].items()),
-            *((key, "unknown" if value is None else str(value)) for key, value in run.items()),
+            *((key, "unknown" if value is None else str(value)) for key, value in run.items() if key not in CODE),
+            *((key, f'<span class="commit">{"unknown" if run[key] is None else run[key]}</span>') for key in CODE),
         ]
         return _markdown(_table(["what", "value"], rows) + _left_out(data["left_out"]))
 
@@ -156,6 +158,11 @@ def say(text: str, **values: Any) -> None:
 
     text = inspect.cleandoc(text)
     display(_markdown(text.format(**values) if values else text))
+
+
+def took(seconds: float) -> str:
+    """A measured duration for `say`, in whole seconds; marked, so that `compare` knows that it differs by nature."""
+    return f'<span class="time">{seconds:.0f} s</span>'
 
 
 def describe(data: Any) -> dict[str, Any]:
