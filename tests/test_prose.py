@@ -25,6 +25,7 @@ EXCUSED = {
     ("03", "0.0001"): "a setting: the range of the search",
     ("03", "0.01"): "a setting: the range of the search",
     ("03", "twice as large"): "no result: the sizes that are compared",
+    ("05", "0.918"): "claimed: .9181 in the report's second notebook",
     ("05", "0.01"): "the rate in the published code, a setting",
     ("05", "0.9"): "the momentum in the published code, a setting",
     ("05", "0.5"): "the threshold in the published code, a setting",

@@ -6,6 +6,6 @@ Importing this package loads neither torch nor Jupyter, so that a refused parame
 """
 
 from imgcls.reports.commands import shell
-from imgcls.reports.result import Result, say, took
+from imgcls.reports.result import Result, say, timed, took
 
-__all__ = ["Result", "say", "shell", "took"]
+__all__ = ["Result", "say", "shell", "timed", "took"]

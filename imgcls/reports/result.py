@@ -162,7 +162,12 @@ def say(text: str, **values: Any) -> None:
 
 def took(seconds: float) -> str:
     """A measured duration for `say`, in whole seconds; marked, so that `compare` knows that it differs by nature."""
-    return f'<span class="time">{seconds:.0f} s</span>'
+    return timed(f"{seconds:.0f} s")
+
+
+def timed(text: str) -> str:
+    """Anything else that a clock measured, such as a speed; marked alike."""
+    return f'<span class="time">{text}</span>'
 
 
 def describe(data: Any) -> dict[str, Any]:
