@@ -316,7 +316,12 @@ class Features:
 
 
 @torch.inference_mode()
-def features(backbone: nn.Module, images: ImageSet, batch_size: int = 500) -> Features:
+def features(
+    backbone: nn.Module,
+    images: ImageSet,
+    batch_size: int = 500,
+    views: Sequence[Callable[[Tensor], Tensor]] | None = None,
+) -> Features:
     """Run a backbone over a split once and keep its features: a head that learns from them never pays for it again.
 
     Exact only while the backbone is frozen and the images are not augmented.
@@ -325,9 +330,10 @@ def features(backbone: nn.Module, images: ImageSet, batch_size: int = 500) -> Fe
         backbone: Takes uint8 (N, C, H, W) and gives (N, D), such as `models.backbone(model)`; left as found.
         images: A split: anything with `.images`, `.labels` and `.classes`.
         batch_size: Images at a time; changes speed only.
+        views: As in `predict`; the features are the mean over what is said about each of them.
     """
     return Features(
-        _answers(backbone, images, batch_size, [_as_it_is]), images.labels.clone(), tuple(images.classes),
+        _answers(backbone, images, batch_size, views or [_as_it_is]), images.labels.clone(), tuple(images.classes),
         tuple(getattr(images, "names", ())),
     )  # fmt: skip
 
