@@ -9,7 +9,7 @@ from test_reports import cell, command, figure, good, png, render, stream, text,
 
 from imgcls.reports import took
 from imgcls.reports.__main__ import main
- import differences
+from imgcls.reports.compare import differences
 from imgcls.reports.parameters import Refused
 
 __all__ = ["tree"]  # a fixture
