@@ -260,9 +260,9 @@ def test_requests_and_dead_files_are_found(browser, tmp_path):
 
 
 def axe_source():
-    """axe-core's script out of a Python package that brings it, or None."""
-    found = importlib.util.find_spec("axe_core_python")
-    scripts = [] if found is None else [*Path(found.origin).parent.glob("axe.min.js")]
+    """axe-core's script out of a Python package that brings it, the newer one first, or None."""
+    found = filter(None, map(importlib.util.find_spec, ("axe_playwright_python", "axe_core_python")))
+    scripts = [script for one in found for script in Path(one.origin).parent.glob("axe.min.js")]
     return scripts[0].read_text(encoding="utf-8") if scripts else None
 
 
