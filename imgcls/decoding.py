@@ -182,8 +182,8 @@ def _memory(image: Image.Image, original: tuple[int, int], in_scans: bool) -> in
     """
     pixels = image.width * image.height  # of a JPEG, at the scale at which it will be decoded
     held = copy = 4 * pixels
-    if image.format == "WEBP":  # two canvases, as long as the file is open
-        return held + copy + 8 * pixels
+    if image.format == "WEBP":  # two canvases and a frame, as long as the file is open
+        return held + copy + 12 * pixels
     if image.format in ("JPEG", "MPO") and in_scans:  # coefficients of two bytes, at full scale
         shares = [across * down for _, across, down, _ in image.layer]
         most = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)

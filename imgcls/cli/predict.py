@@ -32,7 +32,7 @@ STDIN = "-"
 COLUMNS = ("image", "class", "confidence", "runner_up", "runner_up_confidence")
 BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths begins like that
 PROGRESS_FROM = 300  # pictures; fewer are answered before anybody wonders
-READERS = 4  # threads that decode; each may hold a picture of decoding.MAX_PIXELS
+READERS = 4  # threads that decode; each may take decoding.MAX_MEMORY
 
 Item = tuple[str, str | bytes | Undecodable]  # how a picture is called, and where it is, or why nowhere
 
