@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,11 +13,12 @@ from imgcls import recipes
 from imgcls.evaluation import predict
 from imgcls.models import create_model
 from imgcls.search import alternating_flips, climb, more_transforms
-from imgcls.training import Recipe, fit, initialized
+from imgcls.training import History, Recipe, Run, fit, initialized
 from imgcls.transforms import Cutout, RandomCrop, RandomHorizontalFlip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+climbing = import_module("imgcls.search.climb")  # the function hides the module of its name
 CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2, filters=4)
 SLOW = Recipe(epochs=2, batch_size=16, lr=1e-4)  # learns next to nothing
 IDEAS = {
@@ -43,6 +46,27 @@ def test_an_option_of_the_network_reaches_it(tiny):
     found = climb(CREATE, SLOW, {"wider": {"filters": 6, "lr": 0.1}}, *tiny, seeds=(0, 1), options={"batch_norm": True})
     assert found.options == {"batch_norm": True, "filters": 6}
     assert found.runs[0].model.built_from["options"]["filters"] == 6
+
+
+def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch):
+    """Planted answers: two ideas gain one image each, a third loses many; only the two together are seen."""
+    images = 100
+    right = {"": 50, "a": 51, "b": 51, "c": 20, "ab": 70}
+
+    def planted_repeat(create, train, val, recipe, seeds):
+        return [Run(create(), History([{"seconds": 1.0}], 1), seed) for seed in seeds]
+
+    def planted_answers(model, val):
+        return SimpleNamespace(correct=torch.arange(images) < right["".join(sorted(model))])
+
+    monkeypatch.setattr(climbing, "repeat", planted_repeat)
+    monkeypatch.setattr(climbing, "predict", planted_answers)
+    ideas = {name: {name: True} for name in "abc"}
+    found = climb(lambda **options: tuple(options), SLOW, ideas, None, None, seeds=(0, 1))
+    assert found.table["name"].tolist() == ["start", "a", "b", "c", "the undecided together"]
+    assert found.kept == ["the undecided together"]
+    assert found.options == {"a": True, "b": True}
+    assert found.table["gain"].tolist()[1:] == pytest.approx([0.01, 0.01, -0.3, 0.2])
 
 
 def test_one_seed_decides_nothing(tiny):

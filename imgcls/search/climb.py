@@ -1,7 +1,7 @@
 """Ideas on trial: each is added to the best so far, and stays only where several seeds say that it is better."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,15 @@ from torch import nn
 
 from imgcls.batches import ImageSet
 from imgcls.evaluation import predict
-from imgcls.statistics import paired_over_seeds
+from imgcls.statistics import Interval, paired_over_seeds
 from imgcls.training import Recipe, Run, repeat
 from imgcls.transforms import RandomHorizontalFlip, Transform
 
 Changes = Mapping[str, Any]  # fields of the recipe, and options of the network
 Idea = Changes | Callable[[Recipe], Changes]
+TOGETHER = "the undecided together"
+NAMED = frozenset(one.name for one in fields(Recipe))
+GAINS = {"gain": "value", "low": "low", "high": "high"}  # columns of the table, and what they are of an interval
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,12 @@ def climb(
     seeds: Sequence[int],
     options: Mapping[str, Any] | None = None,
 ) -> Climb:
-    """Try the ideas one after the other, each on top of those that have stayed so far.
+    """Try the ideas one after the other, each on top of those that have stayed so far; then the undecided together.
 
     An idea stays if the 95 % interval of its gain on the validation images (`paired_over_seeds`) lies above zero.
-    Where none can be told from chance, a climb keeps nothing: it errs towards the simpler network.
+    Several gains that are each too small to be seen may be seen in their sum: ideas whose interval holds zero are tried
+    once more, all at once, whatever the sign of what they gained. Where nothing can be told from chance, a climb keeps
+    nothing: it errs towards the simpler network.
 
     Args:
         create: Makes the untrained network from `options`, such as `partial(create_model, "cifar_fast", 10)`.
@@ -67,22 +72,68 @@ def climb(
     """
     if len(seeds) < 2:
         raise ValueError(f"an idea is judged over seeds: give at least two, not {list(seeds)}")
-    named = {field.name for field in fields(Recipe)}
-    options, best, rows = dict(options or {}), None, []
+    best, rows = Trial("start", dict(options or {}), recipe), []
     for name, idea in {"start": {}, **ideas}.items():
-        changes = idea(recipe) if callable(idea) else idea
-        tried_options = options | {key: value for key, value in changes.items() if key not in named}
-        tried_recipe = replace(recipe, **{key: value for key, value in changes.items() if key in named})
-        runs = repeat(partial(create, **tried_options), train, val, tried_recipe, seeds)
-        right = np.stack([predict(run.model, val).correct.numpy() for run in runs])  # (seeds, N)
-        row = {"name": name, "accuracy": float(right.mean()), "kept": best is None}
-        if best is not None:
-            gain = paired_over_seeds(best, right)
-            row |= {"gain": gain.value, "low": gain.low, "high": gain.high, "kept": bool(gain.low > 0)}
-        rows.append(row | {"seconds": float(np.mean([run.history.seconds for run in runs]))})
-        if row["kept"]:
-            options, recipe, best, kept_runs = tried_options, tried_recipe, right, runs
-    return Climb(pd.DataFrame(rows), options, recipe, kept_runs)
+        rows.append(_attempt(create, best if rows else None, best.with_(name, idea), train, val, seeds))
+        best = rows[-1] if rows[-1].kept else best
+    undecided = [idea for trial, idea in zip(rows[1:], ideas.values(), strict=True) if trial.undecided]
+    if len(undecided) > 1:
+        rows.append(_attempt(create, best, best.with_(TOGETHER, *undecided), train, val, seeds))
+        best = rows[-1] if rows[-1].kept else best
+    return Climb(pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs)
+
+
+@dataclass
+class Trial:
+    """A network and a recipe on trial, and what came of it."""
+
+    name: str
+    options: dict[str, Any]
+    recipe: Recipe
+    runs: list[Run] = field(default_factory=list)
+    right: np.ndarray | None = None  # bool (seeds, N), on validation
+    gain: Interval | None = None  # over the best before it; the start has none
+
+    def with_(self, name: str, *ideas: Idea) -> "Trial":
+        """The same with the changes of these ideas, one after the other, not yet tried."""
+        options, recipe = dict(self.options), self.recipe
+        for idea in ideas:
+            changes = idea(recipe) if callable(idea) else idea
+            options |= {key: value for key, value in changes.items() if key not in NAMED}
+            recipe = replace(recipe, **{key: value for key, value in changes.items() if key in NAMED})
+        return Trial(name, options, recipe)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is better than the best before it, as far as can be told."""
+        return self.gain is None or self.gain.low > 0
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it may be better or worse."""
+        return self.gain is not None and self.gain.low <= 0 <= self.gain.high
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row in the table of `climb`."""
+        seconds = float(np.mean([run.history.seconds for run in self.runs]))
+        gain = {key: getattr(self.gain, source, np.nan) for key, source in GAINS.items()}
+        return {"name": self.name, "accuracy": float(self.right.mean()), **gain, "kept": self.kept, "seconds": seconds}
+
+
+def _attempt(
+    create: Callable[..., nn.Module],
+    best: Trial | None,
+    trial: Trial,
+    train: ImageSet,
+    val: ImageSet,
+    seeds: Sequence[int],
+) -> Trial:
+    """Train and judge what is on trial."""
+    trial.runs = repeat(partial(create, **trial.options), train, val, trial.recipe, seeds)
+    trial.right = np.stack([predict(run.model, val).correct.numpy() for run in trial.runs])
+    trial.gain = paired_over_seeds(best.right, trial.right) if best else None
+    return trial
 
 
 def more_transforms(recipe: Recipe, added: Sequence[Transform]) -> Changes:
