@@ -64,7 +64,7 @@ EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
 LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py) imgcls/exercises.py
-TIMEOUT  ?= 3600
+TIMEOUT  ?= $(if $(filter real,$(PROFILE)),14400,3600)
 ASKED     = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
 REPORTS  := $(RUN) -m imgcls.reports
 
