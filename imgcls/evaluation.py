@@ -429,7 +429,8 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
         text = {"": row["name"], "accuracy": str(accuracy), mean: f"{100 * row['mean']:.1f} %"}
         if repeats > 1:
             several = f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"
-            text[mean] = several if row["seeds"] > 1 else "one seed"
+            fewer = f" ({row['seeds']} seeds)" if row["seeds"] < repeats else ""
+            text[mean] = several + fewer if row["seeds"] > 1 else "one seed"
         text |= {"step in points": "–", "p": "–"}
         if pd.notna(row.get("gain", np.nan)):
             step, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))

@@ -48,12 +48,12 @@ def test_an_option_of_the_network_reaches_it(tiny):
     assert found.runs[0].model.built_from["options"]["filters"] == 6
 
 
-def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch):
+def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
     """Planted answers: two ideas gain one image each, a third loses many; only the two together are seen."""
     images = 100
     right = {"": 50, "a": 51, "b": 51, "c": 20, "ab": 70}
 
-    def planted_repeat(create, train, val, recipe, seeds):
+    def planted_repeat(create, train, val, recipe, seeds, show):
         return [Run(create(), History([{"seconds": 1.0}], 1), seed) for seed in seeds]
 
     def planted_answers(model, val):
@@ -66,6 +66,10 @@ def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch):
     assert found.table["name"].tolist() == ["start", "a", "b", "c", "the undecided together"]
     assert found.kept == ["the undecided together"]
     assert found.options == {"a": True, "b": True}
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert lines[-1].startswith("the undecided together: 70.0 % of validation, mean of 2 seeds, +20.0 points [")
+    assert lines[-1].endswith("stays")
     assert found.table["gain"].tolist()[1:] == pytest.approx([0.01, 0.01, -0.3, 0.2])
 
 

@@ -336,3 +336,9 @@ def test_views_mirror_and_move_by_whole_pixels():
     assert torch.equal(up[..., :-1, :-1], image[..., 1:, 1:])
     assert down[0, 0, 0, 1] == image[0, 0, 1, 0]  # reflected: the row above the first is the second
     assert torch.equal(down_mirrored[..., 1:, 1:], image.flip(3)[..., :-1, :-1])
+
+
+def test_a_mean_over_fewer_seeds_says_so():
+    runs = [Predictions(torch.eye(3)[labels], torch.tensor([0, 1, 2]), ("a", "b", "c")) for labels in ([0, 1, 2],) * 3]
+    text = comparison_table(compare({"two": runs[:2], "three": runs, "one": runs[:1]}))
+    assert text["mean of 3 seeds"].tolist() == ["100.0 ± 0.0 % (2 seeds)", "100.0 ± 0.0 %", "one seed"]

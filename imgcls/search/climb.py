@@ -63,6 +63,8 @@ def climb(
         seeds: One run each of every trial; two at least.
         options: Of the network at the start.
 
+    A line is printed after each trial.
+
     Returns:
         The climb. A row of its table has `name`, `accuracy` (mean over seeds), `gain` with `low` and `high` over the
         best before it, `kept`, and `seconds`, the mean of a run's.
@@ -103,6 +105,14 @@ class Trial:
             recipe = replace(recipe, **{key: value for key, value in changes.items() if key in NAMED})
         return Trial(name, options, recipe)
 
+    def __str__(self) -> str:
+        """What came of it, in a line without times."""
+        gain = ""
+        if self.gain is not None:
+            points = [100 * limit for limit in (self.gain.value, self.gain.low, self.gain.high)]
+            gain = ", {:+.1f} points [{:+.1f}, {:+.1f}]".format(*points) + (": stays" if self.kept else "")
+        return f"{self.name}: {100 * self.right.mean():.1f} % of validation, mean of {len(self.right)} seeds{gain}"
+
     @property
     def kept(self) -> bool:
         """Whether it is better than the best before it, as far as can be told."""
@@ -130,9 +140,10 @@ def _attempt(
     seeds: Sequence[int],
 ) -> Trial:
     """Train and judge what is on trial."""
-    trial.runs = repeat(partial(create, **trial.options), train, val, trial.recipe, seeds)
+    trial.runs = repeat(partial(create, **trial.options), train, val, trial.recipe, seeds, show=False)
     trial.right = np.stack([predict(run.model, val).correct.numpy() for run in trial.runs])
     trial.gain = paired_over_seeds(best.right, trial.right) if best else None
+    print(trial, flush=True)
     return trial
 
 
