@@ -129,7 +129,7 @@ def test_any_single_wrapper_folder_is_stripped(tmp_path, wrapper):
 
 
 def test_several_processes_give_what_one_gives(tmp_path, monkeypatch):
-    files = pictures("cat", "dog", count=20) | {"cat/broken.jpg": b"\xff\xd8\xff"}
+    files = pictures("cat", "dog", count=200) | {"cat/broken.jpg": b"\xff\xd8\xff"}
     path = as_zip(tmp_path / "a.zip", files)
     one = load(path, image_size=8)
     monkeypatch.setattr(decoded, "IN_PROCESS", 0)
@@ -142,9 +142,10 @@ def test_several_processes_give_what_one_gives(tmp_path, monkeypatch):
 def test_a_decoding_process_that_dies_stops_the_load_and_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "dies.py").write_text("import sys; sys.exit('no memory')")
     monkeypatch.setattr(decoded, "IN_PROCESS", 0)
+    monkeypatch.setattr(decoded, "CHUNK_FILES", 1)  # or this process would have them all
     monkeypatch.setattr(decoded.decoding, "__file__", str(tmp_path / "dies.py"))
     with pytest.raises(RuntimeError, match="ended with code 1: no memory"):
-        load(as_zip(tmp_path / "a.zip", pictures("cat", "dog")), image_size=8)
+        load(as_zip(tmp_path / "a.zip", pictures("cat", "dog", count=300)), image_size=8)
     assert list(paths.CACHE.iterdir()) == []
 
 

@@ -143,9 +143,10 @@ def decode_into(
 ) -> dict:
     """Decode (name, member) pairs into folder/images.npy and return the index, sorted by name.
 
-    Files go to several processes of their own, because a small picture costs as much Python as decoding and
-    threads would wait for each other. The processes run `decoding` as a script: unlike a fork they are safe
-    beside running threads, and unlike spawned workers they do not import the user's script a second time.
+    One share of the files is decoded here, from the first moment on; the others go to processes of their own, because
+    a small picture costs as much Python as decoding and threads would wait for each other. The processes run `decoding`
+    as a script: unlike a fork they are safe beside running threads, and unlike spawned workers they do not import the
+    user's script a second time.
     """
     row_of = {member: row for row, (_, member) in enumerate(sorted(entries, key=lambda entry: entry[0]))}
     names = sorted(name for name, _ in entries)
@@ -153,12 +154,12 @@ def decode_into(
     images = _create(folder / "images.npy", (len(names), channels, image_size, image_size), np.uint8)
     sizes = np.zeros((len(names), 2), dtype=np.int64)
     reasons: dict[int, str] = {}
-    workers = _cpu_count() + 1 if len(members) > IN_PROCESS else 1  # one more, to be busy while others are fed
+    workers = _cpu_count() if len(members) > IN_PROCESS else 1
     lock = threading.Lock()
     chunks = _chunks(source, members)
 
-    def work() -> None:
-        with _decoder(own_process=workers > 1) as decode:
+    def work(own_process: bool) -> None:
+        with _decoder(own_process) as decode:
             while True:
                 with lock:
                     chunk = next(chunks, None)
@@ -176,7 +177,7 @@ def decode_into(
                     bar.update(len(chunk))
 
     with progress(len(members), "decoding") as bar, ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(work) for _ in range(workers)]
+        jobs = [pool.submit(work, own_process=k > 0) for k in range(workers)]
         try:
             for job in as_completed(jobs):
                 job.result()
