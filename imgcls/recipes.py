@@ -15,4 +15,4 @@ FAST = Recipe(
     alternating_flip=True,
     image_sizes=((1, 24), (6, 32)),
 )
-"""The fast recipe of case 05, for `cifar_fast` on pictures of 32 px, after Jordan 2024, arXiv:2404.00498."""
+"""For `cifar_fast` on pictures of 32 px, after Jordan 2024, arXiv:2404.00498; case 05 puts its parts on trial."""

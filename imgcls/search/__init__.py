@@ -1,7 +1,7 @@
 """Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
 
 from imgcls.search.answers import apart, best_by_training_loss, best_so_far, importances, recipe_of, table
-from imgcls.search.climb import Climb, alternating_flips, climb, more_transforms
+from imgcls.search.climb import Climb, alternating_flips, climb
 from imgcls.search.loop import search
 from imgcls.search.sharing import read_study
 from imgcls.search.space import SAMPLERS, Between, Space, Value
@@ -18,7 +18,6 @@ __all__ = [
     "best_so_far",
     "climb",
     "importances",
-    "more_transforms",
     "read_study",
     "recipe_of",
     "search",

@@ -13,7 +13,7 @@ from imgcls.batches import ImageSet
 from imgcls.evaluation import predict
 from imgcls.statistics import Interval, paired_over_seeds
 from imgcls.training import Recipe, Run, repeat
-from imgcls.transforms import RandomHorizontalFlip, Transform
+from imgcls.transforms import RandomHorizontalFlip
 
 Changes = Mapping[str, Any]  # fields of the recipe, and options of the network
 Idea = Changes | Callable[[Recipe], Changes]
@@ -145,11 +145,6 @@ def _attempt(
     trial.gain = paired_over_seeds(best.right, trial.right) if best else None
     print(trial, flush=True)
     return trial
-
-
-def more_transforms(recipe: Recipe, added: Sequence[Transform]) -> Changes:
-    """The idea of adding transforms to those that a recipe has; name them with `functools.partial`."""
-    return {"transforms": (*recipe.transforms, *added)}
 
 
 def alternating_flips(recipe: Recipe) -> Changes:

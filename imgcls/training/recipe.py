@@ -108,11 +108,11 @@ class Recipe:
 
     def trainable_in(self, epoch: int) -> str | int | None:
         """What `unfreeze` says of an epoch counted from 1, for `models.freeze`; None leaves the model as it is."""
-        return next((what for first, what in reversed(self.unfreeze) if first <= epoch), None)
+        return _in_force(self.unfreeze, epoch)
 
     def image_size_in(self, epoch: int) -> int | None:
         """Side in pixels to which images are resized in an epoch counted from 1; None leaves them as they are."""
-        return next((side for first, side in reversed(self.image_sizes) if first <= epoch), None)
+        return _in_force(self.image_sizes, epoch)
 
     def loss_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         """One factor of the loss for each class, float32 (K,); "balanced" ones average 1 over the images.
@@ -129,3 +129,8 @@ class Recipe:
         if len(self.class_weights) != classes:
             raise ValueError(f"class_weights gives {len(self.class_weights)} weights for {classes} classes")
         return torch.tensor(self.class_weights, dtype=torch.float32)
+
+
+def _in_force(plan: Sequence[tuple[int, Any]], epoch: int) -> Any:
+    """What a plan of (first epoch, what holds from then on) says of an epoch; None before its first."""
+    return next((what for first, what in reversed(plan) if first <= epoch), None)
