@@ -9,6 +9,7 @@ python -m benchmarks.species_folds [--folds N] [--others N …] [--out FILE]
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
 from imgcls import datasets, evaluation, menagerie, models, openset, reproducibility, transfer
-from imgcls.evaluation import Features, predict
+from imgcls.batches import ImageSet
+from imgcls.evaluation import Features, flips_and_shifts, predict
 from imgcls.models import create_model
 from imgcls.training import Recipe, repeat
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
+Views = Sequence[Callable[[Tensor], Tensor]] | None
 
 DATA, SIDE, SEED = "menagerie/species", 64, 0
 RECIPE = Recipe(
@@ -29,6 +34,7 @@ RECIPE = Recipe(
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 TOLD = (0.0, 0.2, 0.4)  # of the variance of a trait, that pictures of other classes have to tell for it to be taken
+VIEWS = {"one": None, "mirrored too": flips_and_shifts(0), "mirrored and moved": flips_and_shifts(2)}
 
 
 def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
@@ -37,16 +43,16 @@ def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
     return [sorted(names[i] for i in part) for part in np.array_split(order, folds)]
 
 
-def choices_of_traits(learnt: Features, known: list[str], unknown: list[str]) -> dict[str, pd.DataFrame]:
+def choices_of_traits(learnt: Features, unknown: list[str]) -> dict[str, pd.DataFrame]:
     """Tables of traits: all there are, and those that pictures tell well enough."""
     names = [*learnt.classes, *unknown]
     table = pd.DataFrame(menagerie.attributes(names).numpy(), names, menagerie.attribute_names())
-    told, table = openset.predictability(learnt, table), table.loc[[*known, *unknown]]
+    told = openset.predictability(learnt, table)
     return {"all": table} | {f"told by {least:.0%}": table.loc[:, told >= least] for least in TOLD}
 
 
 def one_fold(unknown: list[str], others: int) -> list[dict]:
-    """Rows measure, what, value of one fold: accuracy, AUROC of each score, zero-shot accuracy of each choice."""
+    """Rows views, measure, what, value of one fold, for each choice of views of a picture."""
     load = partial(datasets.load, DATA, image_size=SIDE)
     known = [name for name in load().classes if name not in unknown]
     splits, strangers = load(classes=known), load(classes=unknown)
@@ -57,26 +63,41 @@ def one_fold(unknown: list[str], others: int) -> list[dict]:
     weights = transfer.pretrained("source", image_size=SIDE)
     create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=SIDE)
     run = repeat(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]
-    model, body = models.narrowed(run.model, len(known)), models.backbone(run.model)
-    train, val, *rest = (
-        evaluation.features(body, s) for s in (splits.train, splits.val, strangers.train, strangers.val)
+    rows = [
+        {"views": name, **row}
+        for name, views in VIEWS.items()
+        for row in judged(run.model, learn, splits, strangers, views)
+    ]
+    return [{"others": others, **row} for row in rows]
+
+
+def judged(
+    network: nn.Module, learn: ImageSet, splits: datasets.Splits, strangers: datasets.Splits, views: Views
+) -> list[dict]:
+    """Rows measure, what, value: accuracy, AUROC of each score, zero-shot accuracy of each way to learn traits."""
+    known, unknown = list(splits.classes), list(strangers.classes)
+    model, body = models.narrowed(network, len(known)), models.backbone(network)
+    train, val, *rest, everything = (
+        evaluation.features(body, s, views=views)
+        for s in (splits.train, splits.val, strangers.train, strangers.val, learn)
     )
     away = Features(torch.cat([f.images for f in rest]), torch.cat([f.labels for f in rest]), strangers.classes)
-    detectors = openset.fit_detectors(train, models.head(run.model), known=len(known) if others else None)
-    for second in ("ViM", "Mahalanobis", "KNN") if others else ():
+    more = len(learn.classes) > len(known)
+    detectors = openset.fit_detectors(train, models.head(network), known=len(known) if more else None)
+    for second in ("ViM", "Mahalanobis", "KNN") if more else ():
         detectors[f"known odds + {second}"] = openset.together(detectors, ["known odds", second], val.images)
     asked = torch.cat([val.images, away.images])
     table = openset.detection_table(
         openset.unknown_scores(detectors, asked), torch.arange(len(asked)) >= len(val.labels)
     )
-    rows = [{"measure": "accuracy", "what": "known", "value": predict(model, splits.val).accuracy}]
+    rows = [{"measure": "accuracy", "what": "known", "value": predict(model, splits.val, views=views).accuracy}]
     rows += [{"measure": "auroc", "what": m, "value": v} for m, v in zip(table["method"], table["auroc"], strict=True)]
-    for name, traits in choices_of_traits(evaluation.features(body, learn), known, unknown).items():
-        guesser = openset.fit_zero_shot(train, traits, seed=SEED)
-        rows.append(
-            {"measure": "zero-shot", "what": name, "value": guesser.answers(away, among="unseen").balanced.value}
-        )
-    return [{"others": others, **row} for row in rows]
+    for name, traits in choices_of_traits(everything, unknown).items():
+        for learnt_from, source in {"known species": train, "all kinds": everything}.items():
+            guesser = openset.fit_zero_shot(source, traits.loc[[*source.classes, *unknown]], seed=SEED)
+            value = guesser.answers(away, among="unseen").balanced.value
+            rows.append({"measure": "zero-shot", "what": f"{name}, from {learnt_from}", "value": value})
+    return rows
 
 
 def main() -> None:
@@ -93,7 +114,9 @@ def main() -> None:
         for others in asked.others:
             rows += [{"fold": fold, **row} for row in one_fold(unknown, others)]
             asked.out.write_text(json.dumps(rows, indent=1) + "\n")
-        shown = pd.DataFrame(rows).groupby(["others", "measure", "what"], sort=False)["value"].agg(["mean", "std"])
+        shown = (
+            pd.DataFrame(rows).groupby(["others", "measure", "what", "views"], sort=False)["value"].agg(["mean", "std"])
+        )
         print(f"after fold {fold + 1} of {asked.folds}\n{shown.round(3).to_string()}", flush=True)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from imgcls import paths
+from imgcls.files import write
 
 PARTS = ("task", "given", "solution", "check")
 TURN = "# Your turn: write what belongs in place of the dots, then run the next cell."
@@ -194,13 +195,10 @@ def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:
 def write_editions(folder: Path | None = None) -> list[Path]:
     """Write the student edition of every notebook, by default to `build/exercises/`; returns what was written."""
     folder = folder or paths.BUILD / "exercises"
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         edition = student_edition(json.loads(path.read_text(encoding="utf-8")))
-        target = folder / path.name
-        target.write_text(json.dumps(edition, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        written.append(target)
+        written.append(write(folder / path.name, json.dumps(edition, indent=1, ensure_ascii=False) + "\n"))
     return written
 
 

@@ -54,7 +54,7 @@ def colour_split(n: int, seed: int, noise: int = 60, size: int = 8) -> TinySplit
 def copy_builder(root):
     """What `make reports` needs of the project, without a notebook, in a folder; returns it."""
     (root / "imgcls").mkdir()
-    for file in ("__init__.py", "paths.py", "exercises.py", "catalogue.py"):
+    for file in ("__init__.py", "files.py", "paths.py", "exercises.py", "catalogue.py"):
         shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
     shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
     shutil.copy(REPOSITORY / "Makefile", root)

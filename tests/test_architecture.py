@@ -9,9 +9,10 @@ import imgcls
 
 PACKAGE = Path(imgcls.__file__).parent
 
-EVERYWHERE = {"paths", "reproducibility"}
+EVERYWHERE = {"files", "paths", "reproducibility"}
 DOORS = {"cli", "app"}
 ALLOWED = {
+    "files": set(),
     "paths": set(),
     "catalogue": set(),
     "reproducibility": set(),

@@ -263,8 +263,8 @@ def test_each_known_species_plays_unknown_once_and_no_unknown_one_ever():
     learnt = [*known, *others]
     shown = torch.from_numpy(menagerie.attributes(learnt).numpy()[:, :30])  # as if pictures told the first traits
     labels = torch.arange(len(learnt)).repeat(3)
-    tables = species_folds.choices_of_traits(Features(shown[labels], labels, tuple(learnt)), known, dealt[0])
-    assert all(list(table.index) == [*known, *dealt[0]] for table in tables.values())
+    tables = species_folds.choices_of_traits(Features(shown[labels], labels, tuple(learnt)), dealt[0])
+    assert all(list(table.index) == [*learnt, *dealt[0]] for table in tables.values())
     kept = [set(tables[name].columns) for name in ("told by 40%", "told by 20%", "told by 0%", "all")]
     assert all(few < more for few, more in pairwise(kept))
 

@@ -49,9 +49,9 @@ def test_an_option_of_the_network_reaches_it(tiny):
 
 
 def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
-    """Planted answers: two ideas gain one image each, a third loses many; only the two together are seen."""
+    """Planted answers: two ideas gain one image each, the third loses one, the last many; the two are seen together."""
     images = 100
-    right = {"": 50, "a": 51, "b": 51, "c": 20, "ab": 70}
+    right = {"": 50, "a": 51, "b": 51, "c": 49, "d": 20, "ab": 70}
 
     def planted_repeat(create, train, val, recipe, seeds, show):
         return [Run(create(), History([{"seconds": 1.0}], 1), seed) for seed in seeds]
@@ -61,16 +61,16 @@ def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
 
     monkeypatch.setattr(climbing, "repeat", planted_repeat)
     monkeypatch.setattr(climbing, "predict", planted_answers)
-    ideas = {name: {name: True} for name in "abc"}
+    ideas = {name: {name: True} for name in "abcd"}
     found = climb(lambda **options: tuple(options), SLOW, ideas, None, None, seeds=(0, 1))
-    assert found.table["name"].tolist() == ["start", "a", "b", "c", "the undecided together"]
-    assert found.kept == ["the undecided together"]
+    assert found.table["name"].tolist() == ["start", "a", "b", "c", "d", "the promising together"]
+    assert found.kept == ["a", "b"]
     assert found.options == {"a": True, "b": True}
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
-    assert lines[-1].startswith("the undecided together: 70.0 % of validation, mean of 2 seeds, +20.0 points [")
+    assert len(lines) == 6
+    assert lines[-1].startswith("the promising together (a, b): 70.0 % of validation, mean of 2 seeds, +20.0 points [")
     assert lines[-1].endswith("stays")
-    assert found.table["gain"].tolist()[1:] == pytest.approx([0.01, 0.01, -0.3, 0.2])
+    assert found.table["gain"].tolist()[1:] == pytest.approx([0.01, 0.01, -0.01, -0.3, 0.2])
 
 
 def test_one_seed_decides_nothing(tiny):

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import REPOSITORY, colour_split, copy_builder, write_photos
+from matplotlib.figure import Figure
 from test_reports import NAME, cell, good, text, write_notebook
 
-from imgcls import datasets, models
+from imgcls import datasets, files, models, plots
 from imgcls.datasets import cache as decoded
-from imgcls.reports import files, index
+from imgcls.reports import index
 from imgcls.training import Recipe, fit
 
 LONG = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(600)"
@@ -223,13 +224,28 @@ except OSError:
     assert not list((root / "reports").glob(".*"))  # no half of a file either
 
 
-def test_a_page_that_does_not_fit_leaves_the_older_one(tmp_path, monkeypatch):
-    page = files.write(tmp_path / "page.html", "an older one")
+def drawing() -> Figure:
+    """A figure with something on it."""
+    figure = Figure(figsize=(1, 1))
+    figure.add_subplot().plot([0, 1])
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("page.html", lambda path: files.write(path, "a newer one")),
+        ("weights.bin", lambda path: files.write(path, b"a newer one")),
+        ("figure.png", lambda path: plots.save(drawing(), path)),
+    ],
+)
+def test_a_file_that_does_not_fit_leaves_the_older_one(name, write, tmp_path, monkeypatch):
+    older = files.write(tmp_path / name, "an older one")
     opened = os.fdopen
 
     class Full:
         def __init__(self, handle, *_, **__):
-            self.file = opened(handle, "w")
+            self.file = opened(handle, "wb")
 
         def __enter__(self):
             return self
@@ -237,12 +253,15 @@ def test_a_page_that_does_not_fit_leaves_the_older_one(tmp_path, monkeypatch):
         def __exit__(self, *_):
             self.file.close()
 
-        def write(self, text):
-            self.file.write(text[:3])
+        def write(self, content):
+            self.file.write(content[:3])
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fdopen", Full)
     with pytest.raises(OSError, match="No space left"):
-        files.write(page, "a newer one")
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
-    assert page.read_text() == "an older one"
+        write(older)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert older.read_text() == "an older one"
+    monkeypatch.undo()
+    write(older)
+    assert older.read_bytes() != b"an older one"

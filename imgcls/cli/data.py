@@ -8,11 +8,10 @@ import pandas as pd
 import torch
 import typer
 
-from imgcls import datasets
+from imgcls import datasets, files
 from imgcls.cli.common import check_choice, say, some
 from imgcls.datasets import Splits
 from imgcls.datasets.sources import SPLITS
-from imgcls.reports import files
 
 FORMATS = ("table", "json")
 SHOWN = 20  # files left out and pairs of duplicates that a table names

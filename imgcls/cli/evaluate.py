@@ -15,8 +15,8 @@ from imgcls import datasets
 from imgcls.cli.common import check_choice, say, some, worth
 from imgcls.datasets import DataError, Splits
 from imgcls.evaluation import Predictions, predict_checked
+from imgcls.files import write
 from imgcls.models import open_run, temperature_of
-from imgcls.reports.files import write
 from imgcls.statistics import Interval
 
 SPLITS = ("train", "val", "test", "all")

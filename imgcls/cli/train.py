@@ -21,8 +21,8 @@ from imgcls import datasets, models, openset, paths
 from imgcls.cli.common import augmentation, worth
 from imgcls.datasets import Splits
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
+from imgcls.files import write
 from imgcls.models import create_model, minimum_size, parameter_count
-from imgcls.reports.files import write
 from imgcls.reproducibility import configure_threads, pick_device, pick_precision
 from imgcls.tracking import start
 from imgcls.training import (

@@ -32,6 +32,7 @@ from imgcls.datasets.sources import (
     stamp,
 )
 from imgcls.datasets.splits import NAMES, Split, Splits, class_counts, export, joined, statistics
+from imgcls.files import write
 
 __all__ = [
     "EXTENSIONS",
@@ -238,8 +239,7 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
     except _NotAsListed:
         source = source.verified()
         stored = _build(source, path, image_size, channels, place)
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    memo.write_text(source.fingerprint, encoding="utf-8")
+    write(memo, source.fingerprint)
     return stored, source.fingerprint, stored.left_out
 
 

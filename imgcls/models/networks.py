@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgcls.models.normalize import Whitening
@@ -73,8 +74,9 @@ def cifar_fast(
     """Wide and shallow, to learn small images in minutes: the top of case 05, after Jordan 2024 (arXiv:2404.00498).
 
     A first convolution of 2x2 pixels, blocks of conv-pool-conv with batch norm and no biases, the largest value of
-    each map, one linear layer. Convolutions begin as the identity where they can, the rest random. It takes images
-    of other sizes than it was made for.
+    each map, one linear layer. No convolution before a pooling, where each filter costs most, has more than twice
+    the filters of the one before. Convolutions begin as the identity where they can, the rest random. It takes
+    images of other sizes than it was made for.
 
     Args:
         num_classes: outputs.
@@ -91,7 +93,9 @@ def cifar_fast(
     stack = OrderedDict(first=nn.Sequential(first, ACTIVATIONS[activation]()))
     channels = first.out_channels
     for i, width in enumerate(widths, start=1):
-        pooled, (*same, act) = (_lean_conv(c, width, activation) for c in (channels, width))
+        between = min(width, 2 * channels)
+        pooled = _lean_conv(channels, between, activation)
+        *same, act = _lean_conv(between, width, activation)
         pooled.insert(1, nn.MaxPool2d(2))
         stack[f"block{i}"] = nn.Sequential(*pooled, (Residual if residual else nn.Sequential)(*same, act))
         channels = width
@@ -256,11 +260,15 @@ def _lean_conv(channels: int, filters: int, activation: str) -> list[nn.Module]:
 
 
 class Residual(nn.Sequential):
-    """Adds what its modules make of the input to the input itself (He et al. 2016, "Deep Residual Learning")."""
+    """Adds what its modules make of the input to the input itself (He et al. 2016, "Deep Residual Learning").
+
+    Where they make more maps than they get, the input is added to the first ones (option A of the paper).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        return x + super().forward(x)
+        """(N, C, H, W) to the same shape, or with more maps."""
+        made = super().forward(x)
+        return made + F.pad(x, (0, 0, 0, 0, 0, made.shape[1] - x.shape[1]))
 
 
 class ScaledLinear(nn.Linear):

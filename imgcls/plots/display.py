@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from imgcls.files import write
 from imgcls.plots.theme import DARK, HEAT, HEAT_DARK, LIGHT, TIME_AXIS, themed
 
 DARK_MIME = "application/vnd.imgcls.dark+png"
@@ -70,10 +71,8 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = Fals
 def save(drawing: Figure | Axes, path: str | Path, dark: bool = False) -> Path:
     """Write a figure as PNG without any metadata, so that the same figure gives the same bytes; returns the path."""
     figure, path = _figure(drawing), Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with dark_twin(figure) if dark and _has_background(figure) else contextlib.nullcontext():
-        path.write_bytes(render(figure))
-    return path
+        return write(path, render(figure))
 
 
 @themed

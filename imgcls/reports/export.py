@@ -16,8 +16,9 @@ import nbformat
 from nbconvert.exporters.templateexporter import TemplateExporter
 
 from imgcls import exercises, paths
+from imgcls.files import write
 from imgcls.reports import index, pages
-from imgcls.reports.files import Files, write
+from imgcls.reports.files import Files
 from imgcls.reports.markup import Heading, Slugs, Unexportable, highlighted, inline, markdown, plain, sanitize
 from imgcls.reports.math import FormulaError, to_svg
 from imgcls.reports.parameters import read
@@ -303,11 +304,10 @@ def _save(files: Files, figure: Figure) -> str:
     """Write a figure with its description inside, and its dark twin; returns the path as the result lists it."""
     relative = f"figures/{files.name}-{figure.file}"
     path = files.folder / relative
-    path.parent.mkdir(parents=True, exist_ok=True)
     if figure.dark:
-        path.with_suffix(".dark.png").write_bytes(figure.dark)
+        write(path.with_suffix(".dark.png"), figure.dark)
     if figure.kind != "image/png":
-        path.write_bytes(figure.content)
+        write(path, figure.content)
         return relative
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -318,8 +318,10 @@ def _save(files: Files, figure: Figure) -> str:
         info.add_text("Cover", "yes")
     if figure.timed:
         info.add_text("Timed", "yes")
+    described = io.BytesIO()
     with Image.open(io.BytesIO(figure.content)) as picture:
-        picture.save(path, pnginfo=info)
+        picture.save(described, "PNG", pnginfo=info)
+    write(path, described.getvalue())
     return relative
 
 

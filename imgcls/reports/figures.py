@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from imgcls import paths
+from imgcls.files import write
 from imgcls.reports import index
-from imgcls.reports.files import Files, write
+from imgcls.reports.files import Files
 from imgcls.reports.parameters import Refused, notebooks
 
 RESULTS = "results.json"

@@ -1,18 +1,9 @@
-"""Which file of a report lies where, and how files are written so that no reader meets half of one."""
+"""Which file of a report lies where."""
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imgcls import paths
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks; two runs at once are then the user's to avoid
-    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -90,35 +81,3 @@ class Files:
                 path.replace(previous)
         for figure in self.figures():
             figure.unlink()
-
-
-def write(path: Path, text: str) -> Path:
-    """Write a text file whole or not at all, and make its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:  # a full disk, Ctrl-C: what stood there before still does
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
-@contextlib.contextmanager
-def lock(path: Path, on_wait: str | None = None) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends; says `on_wait` if another holds it."""
-    if fcntl is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if on_wait:
-                print(on_wait, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from imgcls import paths
+from imgcls.files import lock, write
 from imgcls.reports import pages
-from imgcls.reports.files import Files, lock, write
+from imgcls.reports.files import Files
 from imgcls.reports.markup import highlighted, plain
 from imgcls.reports.parameters import notebooks
 from imgcls.reports.result import validate

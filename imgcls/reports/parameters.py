@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from imgcls import catalogue, paths
-from imgcls.reports.files import Files, write
+from imgcls.files import write
+from imgcls.reports.files import Files
 
 KINDS = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcls import paths
-from imgcls.reports.files import write
+from imgcls.files import write
 
 CODE = ("commit", "dirty")  # which state of the code ran; two runs of one state are compared without it
 STAGES = ("claimed", "as_published", "repaired", "best")

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from imgcls import paths
+from imgcls.files import lock
 from imgcls.reports import index
-from imgcls.reports.files import Files, lock
+from imgcls.reports.files import Files
 from imgcls.reports.markup import plain
 from imgcls.reports.parameters import Request
 from imgcls.reports.result import validate

@@ -17,7 +17,7 @@ from imgcls.transforms import RandomHorizontalFlip
 
 Changes = Mapping[str, Any]  # fields of the recipe, and options of the network
 Idea = Changes | Callable[[Recipe], Changes]
-TOGETHER = "the undecided together"
+TOGETHER = "the promising together"
 NAMED = frozenset(one.name for one in fields(Recipe))
 GAINS = {"gain": "value", "low": "low", "high": "high"}  # columns of the table, and what they are of an interval
 
@@ -30,11 +30,7 @@ class Climb:
     options: dict[str, Any]  # of the network
     recipe: Recipe
     runs: list[Run]  # of the best, one a seed
-
-    @property
-    def kept(self) -> list[str]:
-        """Names of the ideas that stayed."""
-        return self.table.loc[self.table["kept"], "name"].tolist()[1:]
+    kept: list[str]  # names of the ideas that stayed, alone or together
 
 
 def climb(
@@ -46,12 +42,12 @@ def climb(
     seeds: Sequence[int],
     options: Mapping[str, Any] | None = None,
 ) -> Climb:
-    """Try the ideas one after the other, each on top of those that have stayed so far; then the undecided together.
+    """Try the ideas one after the other, each on top of those that have stayed so far; then the promising together.
 
     An idea stays if the 95 % interval of its gain on the validation images (`paired_over_seeds`) lies above zero.
-    Several gains that are each too small to be seen may be seen in their sum: ideas whose interval holds zero are tried
-    once more, all at once, whatever the sign of what they gained. Where nothing can be told from chance, a climb keeps
-    nothing: it errs towards the simpler network.
+    Several gains that are each too small to be seen may be seen in their sum: ideas that gained something, yet not
+    enough to stay, are trained anew, all at once, and stay on the same condition. Where nothing can be told from
+    chance, a climb keeps nothing: it errs towards the simpler network.
 
     Args:
         create: Makes the untrained network from `options`, such as `partial(create_model, "cifar_fast", 10)`.
@@ -78,11 +74,13 @@ def climb(
     for name, idea in {"start": {}, **ideas}.items():
         rows.append(_attempt(create, best if rows else None, best.with_(name, idea), train, val, seeds))
         best = rows[-1] if rows[-1].kept else best
-    undecided = [idea for trial, idea in zip(rows[1:], ideas.values(), strict=True) if trial.undecided]
-    if len(undecided) > 1:
-        rows.append(_attempt(create, best, best.with_(TOGETHER, *undecided), train, val, seeds))
+    promising = {trial.name: ideas[trial.name] for trial in rows[1:] if trial.promising}
+    if len(promising) > 1:
+        trial = best.with_(TOGETHER, *promising.values(), parts=tuple(promising))
+        rows.append(_attempt(create, best, trial, train, val, seeds))
         best = rows[-1] if rows[-1].kept else best
-    return Climb(pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs)
+    kept = [part for trial in rows[1:] if trial.kept for part in trial.parts or [trial.name]]
+    return Climb(pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs, kept)
 
 
 @dataclass
@@ -92,18 +90,19 @@ class Trial:
     name: str
     options: dict[str, Any]
     recipe: Recipe
+    parts: tuple[str, ...] = ()  # names of the ideas, where they are several
     runs: list[Run] = field(default_factory=list)
     right: np.ndarray | None = None  # bool (seeds, N), on validation
     gain: Interval | None = None  # over the best before it; the start has none
 
-    def with_(self, name: str, *ideas: Idea) -> "Trial":
+    def with_(self, name: str, *ideas: Idea, parts: tuple[str, ...] = ()) -> "Trial":
         """The same with the changes of these ideas, one after the other, not yet tried."""
         options, recipe = dict(self.options), self.recipe
         for idea in ideas:
             changes = idea(recipe) if callable(idea) else idea
             options |= {key: value for key, value in changes.items() if key not in NAMED}
             recipe = replace(recipe, **{key: value for key, value in changes.items() if key in NAMED})
-        return Trial(name, options, recipe)
+        return Trial(name, options, recipe, parts)
 
     def __str__(self) -> str:
         """What came of it, in a line without times."""
@@ -111,7 +110,8 @@ class Trial:
         if self.gain is not None:
             points = [100 * limit for limit in (self.gain.value, self.gain.low, self.gain.high)]
             gain = ", {:+.1f} points [{:+.1f}, {:+.1f}]".format(*points) + (": stays" if self.kept else "")
-        return f"{self.name}: {100 * self.right.mean():.1f} % of validation, mean of {len(self.right)} seeds{gain}"
+        name = f"{self.name} ({', '.join(self.parts)})" if self.parts else self.name
+        return f"{name}: {100 * self.right.mean():.1f} % of validation, mean of {len(self.right)} seeds{gain}"
 
     @property
     def kept(self) -> bool:
@@ -119,9 +119,9 @@ class Trial:
         return self.gain is None or self.gain.low > 0
 
     @property
-    def undecided(self) -> bool:
-        """Whether it may be better or worse."""
-        return self.gain is not None and self.gain.low <= 0 <= self.gain.high
+    def promising(self) -> bool:
+        """Whether it gained something, which may be chance."""
+        return self.gain is not None and self.gain.value > 0 and not self.kept
 
     @property
     def row(self) -> dict[str, Any]:

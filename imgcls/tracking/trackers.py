@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from imgcls.files import write
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -87,7 +89,7 @@ def _record(path: Path, settings: dict[str, Any]) -> None:
         if names:
             differences = "; ".join(f"{name} was {theirs.get(name)}, now {settings.get(name)}" for name in names)
             raise ValueError(f"{path.parent} holds another run ({differences}): use its settings, or another folder")
-    _write(path, json.dumps(settings, indent=2) + "\n")
+    write(path, json.dumps(settings, indent=2) + "\n")
 
 
 class TrackedRun:
@@ -108,7 +110,7 @@ class TrackedRun:
         row = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
         self._rows = {e: kept for e, kept in self._rows.items() if e < epoch} | {epoch: {"epoch": epoch} | row}
         self._sent = {service: min(sent, epoch - 1) for service, sent in self._sent.items()}
-        _write(self.folder / "history.csv", _csv(list(self._rows.values())))
+        write(self.folder / "history.csv", _csv(list(self._rows.values())))
         for service in self.services:
             self._send(service)
 
@@ -232,7 +234,7 @@ class _ClearML:
                 home = folder / "clearml"
                 home.mkdir(exist_ok=True)
                 # A second process that writes the events would fork this one and end many seconds after the run.
-                _write(home / "clearml.conf", "sdk.development.report_use_subprocess: false\n")
+                write(home / "clearml.conf", "sdk.development.report_use_subprocess: false\n")
                 undo.enter_context(_environment(CLEARML_CACHE_DIR=home, CLEARML_CONFIG_FILE=home / "clearml.conf"))
             from clearml import Task
 
@@ -396,10 +398,3 @@ def _number(text: str) -> int | float | str:
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, so that a run that is killed leaves every finished epoch."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    temporary.replace(path)
