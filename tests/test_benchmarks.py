@@ -10,7 +10,9 @@ from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 
+import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import colour_split
@@ -30,7 +32,7 @@ from benchmarks import (
     tasks,
 )
 from benchmarks.record import met, report, row, versus
-from imgcls import menagerie
+from imgcls import menagerie, paths
 from imgcls.evaluation import Features
 
 SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}
@@ -267,6 +269,17 @@ def test_each_known_species_plays_unknown_once_and_no_unknown_one_ever():
     assert all(list(table.index) == [*learnt, *dealt[0]] for table in tables.values())
     kept = [set(tables[name].columns) for name in ("told by 40%", "told by 20%", "told by 0%", "all")]
     assert all(few < more for few, more in pairwise(kept))
+
+
+def test_case_02_takes_what_told_the_folds_best():
+    rows = pd.read_json(paths.ROOT / "benchmarks" / "species_folds.json").query("others == 1200")
+    told = rows.query("measure == 'auroc'").pivot_table(index="what", columns="views", values="value")
+    notebook = nbformat.read(paths.NOTEBOOKS / "02_forty_species.ipynb", as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert f'detector: str = "{told["mirrored too"].idxmax()}"' in code
+    known = rows.query("measure == 'accuracy'").groupby("views")["value"].mean()
+    for better in (told.max(), known):
+        assert better["mirrored too"] > better["one"]
 
 
 # ------------------------------------------------------------------ hostile files
