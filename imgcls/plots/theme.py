@@ -70,7 +70,7 @@ RC: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.edgecolor": MUTED,
     "axes.facecolor": SURFACE,
-    "axes.formatter.use_mathtext": True,
+    "axes.formatter.use_mathtext": False,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "figure.facecolor": SURFACE,
