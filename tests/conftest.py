@@ -22,6 +22,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the cores, and so
 configure_threads()
 
 
+CHAINS = 3  # of notebooks, each on a worker of its own
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONG = (  # from the longest on
     "test_resume.py", "test_models.py", "test_real_folder.py", "test_reports.py", "test_benchmarks.py", "test_cli.py",
@@ -135,10 +136,14 @@ def check_twin(draw):
 def pytest_collection_modifyitems(items):
     """The tests of a file belong to one worker, as they share fixtures, caches and the processes that they start.
 
-    Runs of notebooks come first and are one worker's too: they share a checkout, in which one waits for the other.
-    Then come the files that take longest, so that no worker begins one of them when the others end.
+    Runs of notebooks come first, as many chains of them as `make test` has workers: those of a chain share a copy of
+    the project, in which one waits for the other. Then come the files that take longest, so that no worker begins one
+    of them when the others end.
     """
     rank = {name: k for k, name in enumerate(LONG)}
     items.sort(key=lambda item: ("smoke" not in item.fixturenames, rank.get(item.path.name, len(LONG))))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.name))
+        group = item.path.name
+        if "smoke" in item.fixturenames:
+            group = f"notebooks {int(item.callspec.params['notebook'].stem[:2]) % CHAINS}"
+        item.add_marker(pytest.mark.xdist_group(group))
