@@ -1,18 +1,20 @@
 """Recipes that earned a name."""
 
 from imgcls.training import Recipe
-from imgcls.transforms import RandomCrop
+from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 FAST = Recipe(
-    epochs=8,
+    epochs=9,
     batch_size=500,
     lr=0.02,
     optimizer="muon",
     momentum=0.6,
     weight_decay=1.0,  # keeps the weights before batch norms at one length, so that a step turns them equally far
     label_smoothing=0.2,
-    transforms=(RandomCrop(padding=2),),
-    alternating_flip=True,
+    transforms=(RandomCrop(padding=2), RandomHorizontalFlip()),
     image_sizes=((1, 24), (4, 32)),
 )
-"""For `cifar_fast` on pictures of 32 px, after Jordan 2024, arXiv:2404.00498; case 05 puts its parts on trial."""
+"""For `cifar_fast` on pictures of 32 px: what case 05 kept of its ideas on the 60,000 images of CIFAR-10.
+
+After Jordan 2024, arXiv:2404.00498, whose alternating flips could not be told from flips by chance there.
+"""
