@@ -158,16 +158,17 @@ def learning_curves(
     return figure
 
 
-def _level_lines(ax: Axes, lines: Mapping[str, float] | None) -> None:
+def _level_lines(ax: Axes, lines: Mapping[str, float] | None, side: str = "right") -> None:
     if lines:
         (bottom, top), levels = ax.get_ylim(), lines.values()
         span = max(top, *levels) - min(bottom, *levels)
         ax.set_ylim(min(bottom, min(levels) - 0.05 * span), max(top, max(levels) + 0.11 * span))  # labels stand above
+    edge, gap = (1, -2) if side == "right" else (0, 2)
     for label, level in (lines or {}).items():
         ax.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
         ax.annotate(
-            label, (1, level), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-            ha="right", va="bottom", size=SMALL, color=MUTED,
+            label, (edge, level), (gap, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha=side, va="bottom", size=SMALL, color=MUTED,
         )  # fmt: skip
 
 
@@ -533,7 +534,7 @@ def accuracy_against_seconds(
     ax.margins(y=0.14)
     percent_axis(ax.yaxis)
     ax.set(xlabel=TIME_AXIS, ylabel="accuracy")
-    _level_lines(ax, dict(others[others["seconds"].isna()][["name", "accuracy"]].to_numpy()))
+    _level_lines(ax, dict(others[others["seconds"].isna()][["name", "accuracy"]].to_numpy()), side="left")
     _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"])
     return ax
 
