@@ -1,3 +1,4 @@
+import ast
 import hashlib
 import math
 import os
@@ -624,6 +625,23 @@ def test_angles_come_from_a_full_turn():
     cosine, sine = draws.cos_sin(angle)
     assert (cosine - angle.cos()).abs().max() < 2 * math.pi / draws.ANGLES
     assert (sine - angle.sin()).abs().max() < 2 * math.pi / draws.ANGLES
+
+
+def test_square_roots_are_rounded_as_ieee_754_says():
+    x = torch.rand(200_000, generator=torch.Generator().manual_seed(0)) * 10
+    exact = np.sqrt(x.numpy().astype(np.float64)).astype(np.float32)  # rounding twice is harmless for square roots
+    assert np.array_equal(draws.square_root(x).numpy(), exact)
+    assert np.array_equal(draws.square_root(x[::3]).numpy(), exact[::3])
+    assert draws.square_root(torch.tensor(9.0)) == 3
+
+
+def test_nothing_here_takes_a_function_that_differs_between_processors():
+    """PyTorch asks MKL for these, whose last bit depends on the make of the processor."""
+    unsafe = {"sqrt", "rsqrt", "exp", "log", "sin", "cos", "tan", "tanh", "pow", "sigmoid", "norm"}
+    for path in Path(menagerie.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in unsafe:
+                assert ast.unparse(node.value) in ("math", "np"), f"{path.name}:{node.lineno} {ast.unparse(node)}"
 
 
 def test_source_hash_follows_the_code_and_the_table(monkeypatch, tmp_path):

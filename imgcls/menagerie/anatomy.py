@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from imgcls.menagerie.draws import cos_sin
+from imgcls.menagerie.draws import cos_sin, square_root
 
 Number = float | torch.Tensor
 Vector = torch.Tensor
@@ -60,7 +60,7 @@ def cross(a: Vector, b: Vector) -> Vector:
 def norm(a: Vector) -> torch.Tensor:
     """Length of the rows, (N,)."""
     x, y, z = a.unbind(1)
-    return (x * x + y * y + z * z).sqrt()
+    return square_root(x * x + y * y + z * z)
 
 
 def unit(a: Vector) -> Vector:

@@ -2,18 +2,25 @@
 
 What is drawn and what is computed from it per pixel uses only operations that IEEE 754 rounds exactly (+ - × ÷,
 square root, comparisons) and integers. Others, such as sine, may differ in the last bit between a vector unit and
-the remainder of a loop, that is between batch sizes and thread counts; angles therefore come from a table.
+the remainder of a loop, that is between batch sizes and thread counts; angles therefore come from a table. PyTorch's
+own square root is MKL's, which rounds otherwise on another make of processor; `square_root` is NumPy's.
 """
 
 import hashlib
 import math
 from functools import cache
 
+import numpy as np
 import torch
 
 WORD = 0xFFFFFFFF
 GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: multiples of it are spread evenly
 ANGLES = 4096  # in a full turn
+
+
+def square_root(x: torch.Tensor) -> torch.Tensor:
+    """Square root of a tensor on the CPU, to the last bit as IEEE 754 rounds it, on every processor."""
+    return torch.as_tensor(np.sqrt(x.numpy()))
 
 
 def mix(x: torch.Tensor) -> torch.Tensor:

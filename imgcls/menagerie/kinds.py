@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie.draws import Draws, square_root
 
 Value = float | str
 SPREAD, COLOUR_SPREAD = "spread", "colour_spread"  # columns: how far individuals stray from their row
@@ -103,7 +103,7 @@ class Traits:
         for name, value in self.values.items():
             if value.dim() == 2:
                 for channel, letter in enumerate("rgb"):
-                    result[:, where[f"{name}.{letter}"]] = value[:, channel].sqrt()
+                    result[:, where[f"{name}.{letter}"]] = square_root(value[:, channel])
             else:
                 result[:, where[name]] = value / _largest()[name]
         return result
@@ -178,8 +178,8 @@ def differences(a: str, b: str) -> list[str]:
             found.append(name)
         elif isinstance(one[name], str):
             if str(one[name]).startswith("#"):
-                x, y = (torch.tensor(linear(str(row_[name]))).sqrt() for row_ in (one, other))
-                if (x - y).square().sum().sqrt() > LEAST_COLOUR:
+                x, y = (square_root(torch.tensor(linear(str(row_[name])))) for row_ in (one, other))
+                if square_root((x - y).square().sum()) > LEAST_COLOUR:
                     found.append(name)
             elif one[name] != other[name]:
                 found.append(name)

@@ -7,6 +7,7 @@ import torch
 from imgcls.menagerie import coat as coats
 from imgcls.menagerie.anatomy import CAPSULE, PARTS, RA, RB, SHAPE, P, U, V, W
 from imgcls.menagerie.coat import Coat
+from imgcls.menagerie.draws import square_root
 from imgcls.menagerie.raster import Surface, centre, locate, pick, present, rectangles, square
 from imgcls.menagerie.scene import Scene
 from imgcls.menagerie.view import View, back
@@ -28,7 +29,7 @@ def lit(surface: Surface, coat: Coat, view: View, scene: Scene, size: int) -> tu
     """
     who, row, column = locate(surface.pixel, size)
     spot = back(view, who, *centre(row, column, size), surface.depth)
-    nx, ny, nz = surface.normal / square(*surface.normal).sqrt().clamp(min=1e-4)
+    nx, ny, nz = surface.normal / square_root(square(*surface.normal)).clamp(min=1e-4)
     m = pick(view.turn[:, :, 1].T, who)
     up = nx * m[0] + ny * m[1] + nz * m[2]
     painted, relief, fray = coats.paint(surface, coat, who, spot, up)
@@ -36,7 +37,7 @@ def lit(surface: Surface, coat: Coat, view: View, scene: Scene, size: int) -> tu
     lx, ly, lz = pick(scene.light.T, who)
     facing = nx * lx + (ny + relief) * ly + (nz + relief) * lz
     diffuse = (facing * (1 - WRAP) + WRAP).clamp(min=0)
-    glance = (nx * lx + ny * ly + nz * (lz + 1)).clamp(min=0) / square(lx, ly, lz + 1).sqrt()
+    glance = (nx * lx + ny * ly + nz * (lz + 1)).clamp(min=0) / square_root(square(lx, ly, lz + 1))
     for _ in range(SHARPNESS):
         glance = glance * glance
     rim = (1 - RIM) + RIM * nz.clamp(min=0)
@@ -90,7 +91,7 @@ def shade(subject: torch.Tensor, view: View, scene: Scene, size: int) -> torch.T
     px, pz = x - pick(ax, which), z - pick(az, which)
     ux, uz = pick(bx - ax, which), pick(bz - az, which)
     t = ((px * ux + pz * uz) / square(ux, uz).clamp(min=1e-6)).clamp(0, 1)
-    distance = square(px - t * ux, pz - t * uz).sqrt() - pick(radius, which)
+    distance = square_root(square(px - t * ux, pz - t * uz)) - pick(radius, which)
     dark = (0.5 - distance * (1 / PENUMBRA)).clamp(0, 1)
     result = torch.zeros(count * size * size)
     result.scatter_reduce_(0, (pick(image_of, which) * size + row) * size + column, dark, "amax")
@@ -102,7 +103,7 @@ def shade(subject: torch.Tensor, view: View, scene: Scene, size: int) -> torch.T
 def _as_capsules(primitives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Both ends (M, 3) and the radius (M) of capsules about as large as the primitives (M, FIELDS)."""
     u, v, w = (primitives[:, axis] for axis in (U, V, W))
-    length, height, width = (square(*one.unbind(1)).sqrt().clamp(min=1e-6) for one in (u, v, w))
+    length, height, width = (square_root(square(*one.unbind(1))).clamp(min=1e-6) for one in (u, v, w))
     girth = torch.maximum(height, width) * 0.9
     inner = ((length - girth) / length).clamp(min=0)[:, None] * u
     capsule = primitives[:, SHAPE] == CAPSULE

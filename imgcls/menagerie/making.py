@@ -7,7 +7,7 @@ import torch
 from imgcls.menagerie import coat as coats
 from imgcls.menagerie import scene as scenes
 from imgcls.menagerie.anatomy import BELLY, COLOUR, GLOSS, PART, PARTS, PATTERN, SOFT, TIP
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie.draws import Draws, square_root
 from imgcls.menagerie.kinds import row
 from imgcls.menagerie.light import lit, shade
 from imgcls.menagerie.picture import Model, build, pose, shoot
@@ -29,7 +29,7 @@ def steps(kind: str, image_size: int = 192, seed: int = 0, habitat: str | None =
     flat = _flat(model)
     scheme = _surface(pose(flat, scene)[0], image_size)
     bare = replace(coat, numbers=coat.numbers * 0)
-    nx, ny, nz = surface.normal / square(*surface.normal).sqrt().clamp(min=1e-4)
+    nx, ny, nz = surface.normal / square_root(square(*surface.normal)).clamp(min=1e-4)
     near, far = surface.depth.max(), surface.depth.min()
     paint = _painted(surface, model, view, image_size)
     shadow = shade(posed, view, scene, image_size)
@@ -90,4 +90,4 @@ def _on_paper(surface: Surface, light: torch.Tensor, size: int) -> torch.Tensor:
 
 def _visible(light: torch.Tensor) -> torch.Tensor:
     """Linear light as uint8."""
-    return (light.clamp(0, 1).sqrt() * 255 + 0.5).to(torch.uint8)
+    return (square_root(light.clamp(0, 1)) * 255 + 0.5).to(torch.uint8)

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie.draws import Draws, square_root
 
 CELL = 8  # samples per cell of the noise
 CELLS = 16  # cells per period, each way
@@ -48,7 +48,7 @@ def spots() -> tuple[torch.Tensor, torch.Tensor]:
             square = square + delta * delta
         second = torch.minimum(second, torch.maximum(near, square))
         near = torch.minimum(near, square)
-    return near.sqrt().flatten(), second.sqrt().flatten()
+    return square_root(near).flatten(), square_root(second).flatten()
 
 
 def index3(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

@@ -32,6 +32,7 @@ from imgcls.menagerie.anatomy import (
     V,
     W,
 )
+from imgcls.menagerie.draws import square_root
 
 TINY = 1e-7
 FAR = 64.0  # taken off the depth of a fragment that only touches its pixel's rim: whatever lies inside wins
@@ -87,7 +88,7 @@ def extent(primitives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     p, u, v, w = primitives[..., P], primitives[..., U], primitives[..., V], primitives[..., W]
     ra, rb = primitives[..., RA, None].clamp(min=0), primitives[..., RB, None].clamp(min=0)
     far = p + u
-    around = square(u, v, w).sqrt()
+    around = square_root(square(u, v, w))
     corner = u.abs() + v.abs() + w.abs()
     shape = primitives[..., SHAPE, None]
     reach = torch.where(shape == ELLIPSOID, around, corner)
@@ -113,7 +114,7 @@ def _capsule(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale
     b = ra * dr + dx * ux + dy * uy
     c = ra * ra - dx * dx - dy * dy
     outline = (b * over).clamp(0, 1)
-    inner = ((b * b - a * c).clamp(min=0) / (uz * uz - a).clamp(min=TINY)).sqrt()
+    inner = square_root((b * b - a * c).clamp(min=0) / (uz * uz - a).clamp(min=TINY))
     t = ((b + uz * inner) * over).clamp(0, 1)
 
     # Seen nearly along its length, one end may hide the other: compare both and what is between.
@@ -125,9 +126,9 @@ def _capsule(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale
         t[hard] = torch.where(ends[2] > torch.maximum(ends[0], ends[1]), 1.0, between)
         outline[hard] = (b > 0).float()
     ox, oy = dx - outline * ux, dy - outline * uy
-    distance = ((ox * ox + oy * oy).sqrt() - (ra + outline * dr)) * scale
+    distance = (square_root(ox * ox + oy * oy) - (ra + outline * dr)) * scale
     ox, oy, radius = dx - t * ux, dy - t * uy, ra + t * dr
-    height = (radius * radius - ox * ox - oy * oy).clamp(min=0).sqrt()
+    height = square_root((radius * radius - ox * ox - oy * oy).clamp(min=0))
     return pz + t * uz + height, distance, ox, oy, height, t
 
 
@@ -142,7 +143,7 @@ def _sweep(capsules: torch.Tensor) -> list[torch.Tensor]:
 
 def _root(x: torch.Tensor) -> torch.Tensor:
     """Square root, far down where there is none."""
-    return torch.where(x >= 0, x.clamp(min=0).sqrt(), -FAR)
+    return torch.where(x >= 0, square_root(x.clamp(min=0)), -FAR)
 
 
 def _ellipsoid(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale: float) -> Solved:
@@ -157,8 +158,8 @@ def _ellipsoid(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, sca
     along = b / a
     ex, ey, ez = qx - along * kx, qy - along * ky, qz - along * kz
     gx, gy = ix * ex + iy * ey + iz * ez, jx * ex + jy * ey + jz * ez
-    distance = (m - 1) / (2 * square(gx, gy).sqrt()).clamp(min=TINY) * scale
-    z = (root.sqrt() - b) / a
+    distance = (m - 1) / (2 * square_root(square(gx, gy))).clamp(min=TINY) * scale
+    z = (square_root(root) - b) / a
     qx, qy, qz = qx + z * kx, qy + z * ky, qz + z * kz
     normal = (qx * ix + qy * iy + qz * iz, qx * jx + qy * jy + qz * jz, qx * kx + qy * ky + qz * kz)
     return pz + z, distance, *normal, (qx * 0.5 + 0.5).clamp(0, 1)
@@ -180,7 +181,7 @@ def _slab(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale: f
     distance = torch.full_like(x, -FAR)
     for one, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
         nx, ny = -axes[2 * one + 1], axes[2 * one]
-        length = square(nx, ny).sqrt()
+        length = square_root(square(nx, ny))
         support = sum((nx * axes[2 * o] + ny * axes[2 * o + 1]).abs() for o in others)
         side = ((nx * dx + ny * dy).abs() - support) / length.clamp(min=TINY)
         distance = torch.maximum(distance, torch.where(length > 1e-5, side, distance))
@@ -318,7 +319,7 @@ def rasterize(primitives: torch.Tensor, image: torch.Tensor, count: int, size: i
     weight, which, slot, t = pick(weight, melts), pick(which, melts), pick(slot, melts), pick(t, melts)
     weight = weight * weight
     nx, ny, nz = pick(nx, melts), pick(ny, melts), pick(nz, melts)
-    over = weight / (nx * nx + ny * ny + nz * nz).sqrt().clamp(min=TINY)
+    over = weight / square_root(nx * nx + ny * ny + nz * nz).clamp(min=TINY)
     look = primitives[:, [*range(COLOUR.start, TIP.stop), PATTERN, BELLY, ALONG, ALONG_END]].T.contiguous()
     r0, g0, b0, r1, g1, b1, pattern, belly, s0, s1 = (pick(one, which) for one in look)
     values = (

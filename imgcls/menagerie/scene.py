@@ -14,7 +14,7 @@ import torch
 
 from imgcls.menagerie import scene_paint as paint
 from imgcls.menagerie.anatomy import Body, mix, unit, vector
-from imgcls.menagerie.draws import Draws, cos_sin
+from imgcls.menagerie.draws import Draws, cos_sin, square_root
 from imgcls.menagerie.kinds import linear
 from imgcls.menagerie.scene_paint import COLOURS, CROWDED, NUMBERS, ON_WALLS, TALL, THINGS, Place
 from imgcls.menagerie.scene_tables import SHAPES
@@ -275,7 +275,7 @@ def develop(scene: Scene, image: torch.Tensor, draws: Draws) -> torch.Tensor:
     away = axis.view(1, 1, 1, -1) * axis.view(1, 1, 1, -1) + axis.view(1, 1, -1, 1) * axis.view(1, 1, -1, 1)
     gain = torch.cat([1 + (red - 0.5) * 0.08, torch.ones_like(red), 1 + (blue - 0.5) * 0.08], dim=1)
     gain = gain * (0.84 + 0.32 * exposure)
-    image = (image * gain * (1 - (vignette * vignette * 0.22) * away)).clamp(0, 1).sqrt()
+    image = square_root((image * gain * (1 - (vignette * vignette * 0.22) * away)).clamp(0, 1))
     image = image + (image * (1 - image)) * (image * 2 - 1) * (contrast * 0.75 - 0.1)
     image = image + draws.noise(size) * (0.003 + 0.009 * noise * noise)
     return (image * 255 + 0.5).clamp(0, 255).to(torch.uint8)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.menagerie import scene_tables as tables
+from imgcls.menagerie.draws import square_root
 from imgcls.menagerie.raster import pick, rectangles
 from imgcls.menagerie.scene_tables import ALPHA, LIGHT, LINES, SHAPES, STAMP, STAMP_LEVELS, TONE, look
 from imgcls.menagerie.threads import rows_of
@@ -160,7 +161,7 @@ def _ridge(
     reach = 0.015
     flank = tables.along(row, x + reach) - tables.along(row, x - reach)
     flank = (flank[:, None] * height * (scale * 0.5 / reach) * (1 - 2 * c.side)).clamp(-0.8, 0.8)
-    cover = c.edge((top - c.y) / (1 + slope * slope).sqrt(), 1 + far)
+    cover = c.edge((top - c.y) / square_root(1 + slope * slope), 1 + far)
     fog = (far + (1 - far) * 0.4 * c.fog) if far else 0.25 * c.fog
     tone = blend(c.ridge if colour is None else colour, c.haze, fog * 0.85)
     depth = top - c.y
@@ -204,7 +205,7 @@ def _tone(c: Canvas, d: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
 
 def _grass(c: Canvas, across: torch.Tensor, d: torch.Tensor, away: torch.Tensor) -> torch.Tensor:
     """Upright tufts, smaller with distance: light around 0."""
-    rise = d.sqrt().sqrt()
+    rise = square_root(square_root(d))
     bend = c.noise(tables.clouds(), across * 1.2, rise * 2.4, away * 1.2)
     blades = c.noise(tables.grains(), across * 1.9 + bend * 0.03, rise * 1.6 + bend * 0.1, away * 1.5)
     flat = c.noise(tables.grains(), across * 1.1, away * 1.1, away * 1.6)

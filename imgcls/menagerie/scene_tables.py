@@ -10,7 +10,7 @@ from functools import cache
 
 import torch
 
-from imgcls.menagerie.draws import Draws, cos_sin
+from imgcls.menagerie.draws import Draws, cos_sin, square_root
 from imgcls.menagerie.raster import pick
 
 FIELD = 512  # samples per period of the noise, each way, at its finest level
@@ -96,7 +96,7 @@ def _bumps(seed: str, count: int, width: tuple[float, float], shape: Callable, l
 
 
 def _round(s: torch.Tensor, _: random.Random) -> torch.Tensor:
-    return (1 - s * s).clamp(min=0).sqrt()
+    return square_root((1 - s * s).clamp(min=0))
 
 
 def _spike(s: torch.Tensor, _: random.Random) -> torch.Tensor:
@@ -185,7 +185,7 @@ class Stamp:
     ) -> None:
         """An ellipse lit from above, its rim frayed by `rough`."""
         dx, dy = (self.x - x) / rx, (self.y - y) / ry
-        distance = ((dx * dx + dy * dy).sqrt() - 1) * min(rx, ry) + self.rough * rough
+        distance = (square_root(dx * dx + dy * dy) - 1) * min(rx, ry) + self.rough * rough
         shade = ((0.38 + 0.16 * (dy + 0.5 * dx) + self.rough * (0.5 * (rough > 0))) * light).clamp(min=0.1)
         self._paint(distance, tone, shade)
 
@@ -198,7 +198,7 @@ class Stamp:
         dx, dy = self.x - x0 - t * ux, self.y - y0 - t * uy
         radius = r0 + (r1 - r0) * t
         shade = (0.42 + 0.18 * dx / radius.clamp(min=0.004) + self.rough * 0.15) * light
-        self._paint((dx * dx + dy * dy).sqrt() - radius, tone, shade)
+        self._paint(square_root(dx * dx + dy * dy) - radius, tone, shade)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, tone: float, light: float = 1.0) -> None:
         """A rectangle, a little brighter above."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 
 from imgcls.menagerie.anatomy import Body, cross, mix, scaled, unit, vector
-from imgcls.menagerie.draws import Draws, cos_sin
+from imgcls.menagerie.draws import Draws, cos_sin, square_root
 from imgcls.menagerie.kinds import Traits
 from imgcls.menagerie.plans.marks import EYEBALL, PAINTED
 from imgcls.menagerie.plans.swimmer import Spine, blade
@@ -62,7 +62,7 @@ def _trunk(body: Body, t: Traits, spine: Spine, radii: list[torch.Tensor]) -> No
     look = {"part": "trunk", "soft": 0.02, "pattern": t.trunk_marks, "belly": 1 - two_tone.float()}
     body.chain(spine.points, radii, colour=t.coat, tip=t.tail_colour, **look)
     drop = 0.15  # radii; two circles so far apart meet at the line if the lower is `share` times as large
-    share = (1 + drop * drop + 2 * drop * t.flank_line).clamp(min=0.01).sqrt()
+    share = square_root((1 + drop * drop + 2 * drop * t.flank_line).clamp(min=0.01))
     last = 7
     skin = [torch.where(two_tone, radius * share, -1.0) for radius in radii[:last]]
     skin[-1] = skin[-1] * 0.9

@@ -3,7 +3,7 @@
 import torch
 
 from imgcls.menagerie.anatomy import Body, heading, mix, scaled, unit, vector
-from imgcls.menagerie.draws import Draws, cos_sin
+from imgcls.menagerie.draws import Draws, cos_sin, square_root
 from imgcls.menagerie.kinds import Traits
 from imgcls.menagerie.plans.marks import EYEBALL, PAINTED
 from imgcls.menagerie.plans.swimmer import Spine, blade
@@ -95,7 +95,7 @@ def _fins(body: Body, t: Traits, draws: Draws, spine: Spine) -> None:
         (1.0, t.dorsal, t.dorsal_length, t.dorsal_place, t.dorsal_peak),
         (-1.0, t.anal, t.anal_length, t.anal_place, t.anal_peak),
     ):
-        level = (1 - place * place).clamp(min=0.2).sqrt() * t.depth
+        level = square_root((1 - place * place).clamp(min=0.2)) * t.depth
         base = spine.at(MIDDLE, place, sign * level * 0.8, 0.0)
         lean = unit(back + scaled(up, place * t.depth * (1.4 * sign)))
         size = (length * 0.5, height + level * 0.2, torch.where(length > 0.02, 0.018, 0.0))

@@ -54,7 +54,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.menagerie.anatomy import Body, Number, Vector, cross, heading, mix, scaled, unit
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie.draws import Draws, square_root
 from imgcls.menagerie.kinds import Traits
 
 Point = tuple[float, float, float]  # forward, up, out
@@ -195,7 +195,7 @@ def _face(body: Body, t: Traits, skull: Skull) -> None:
 def _eyes(body: Body, t: Traits, skull: Skull) -> None:
     """Eyes and the patches around them. The pupil looks out of the head; the iris is a ring around it."""
     forward, out = 0.42 + 0.42 * t.eye_forward, 0.86 - 0.36 * t.eye_forward
-    length = (forward * forward + out * out + t.eye_height * t.eye_height).sqrt()
+    length = square_root(forward * forward + out * out + t.eye_height * t.eye_height)
     forward, rise, out = forward / length, t.eye_height / length, out / length
     ring = t.iris * 2 - t.eye  # the visible half of the ball is the outer half of its gradient
     size, pupil = t.head * t.eye_patch, t.head * t.eye_size

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.menagerie.anatomy import Body, Number, Vector, frame, heading, mix, norm, scaled, unit, vector
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie.draws import Draws, square_root
 from imgcls.menagerie.kinds import Traits
 
 TAIL = 9  # bones
@@ -38,7 +38,7 @@ def limb(root: Vector, goal: Vector, upper: Number, lower: Number, bend: Vector)
     forward, side, _ = frame(way, bend)
     far = torch.minimum(distance, torch.as_tensor(upper + lower, dtype=torch.float32) * 0.99)
     along = (upper * upper - lower * lower + far * far) / (2 * far)
-    off = (upper * upper - along * along).clamp(min=0).sqrt()
+    off = square_root((upper * upper - along * along).clamp(min=0))
     return root + scaled(forward, along) + scaled(side, off), root + scaled(forward, far)
 
 
@@ -72,7 +72,7 @@ def _pose(t: Traits, draws: Draws) -> Pose:
     # On all fours the spine slopes from shoulders at the height of the arms to hips at that of the legs.
     arm, leg = t.arm_length * draws.number(0.93, 1.0), t.leg_length * draws.number(0.88, 0.97)
     slope = ((arm - leg) / t.trunk_length).clamp(-0.3, 0.75)
-    walking = vector((1 - slope * slope).sqrt(), slope, flat)
+    walking = vector(square_root(1 - slope * slope), slope, flat)
     spine = torch.where((sits | hangs)[:, None], heading(flat, 0.0, draws.number(1.0, 1.3)), walking)
     height = torch.where(hangs, t.leg_length * 0.9, torch.where(sits, t.loin * 0.85, leg))
     hip = vector(flat, height, flat)

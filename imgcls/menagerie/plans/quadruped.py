@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.menagerie.anatomy import Body, Number, Vector, heading, mix, norm, scaled, unit, vector
-from imgcls.menagerie.draws import Draws
+from imgcls.menagerie.draws import Draws, square_root
 from imgcls.menagerie.kinds import Traits
 from imgcls.menagerie.plans.head import head
 
@@ -60,7 +60,7 @@ def _pose(t: Traits, draws: Draws) -> Pose:
     hip_y = torch.where(lies, t.loin * 0.85, torch.where(sits, t.loin * 0.80, hip_y))
     length = t.trunk_length * (1 - torch.where(sits, 0.3 * t.sit_upright, 0.0))  # a rounded back is a shorter one
     climb = ((shoulder_y - hip_y) / length).clamp(-0.8, 0.82)
-    level = (1 - climb * climb).sqrt()
+    level = square_root(1 - climb * climb)
     flat = torch.zeros(len(t))
     forward, up = vector(level, climb, flat), vector(-climb, level, flat)
     hip = vector(-0.5 * length * level, hip_y, flat)
@@ -242,7 +242,7 @@ def _joint(
     line = bottom - top
     far = norm(line)
     slack = standing * standing * (0.25 + bend * bend) - far * far * 0.25
-    off = slack.clamp(min=0).sqrt()
+    off = square_root(slack.clamp(min=0))
     line = unit(line)
     out = vector(-line[:, 1], line[:, 0], torch.zeros_like(far))
     knee = mix(top, bottom, 0.48) + scaled(out, off * sign)
@@ -260,7 +260,7 @@ def _neck_and_head(body: Body, t: Traits, pose: Pose, draws: Draws) -> None:
     upright = heading(flat, turn * 0.4, rise)
     # Grazing heads go down until the muzzle is near the ground.
     drop = ((t.head + t.snout_length * 0.8 - nape[:, 1]) / length).clamp(-0.92, 0.5)
-    down = vector((1 - drop * drop).sqrt(), drop, flat)
+    down = vector(square_root(1 - drop * drop), drop, flat)
     line = torch.where(pose.grazes[:, None], down, upright)
     crown = nape + scaled(line, length)
     side = unit(vector(-line[:, 1], line[:, 0], flat))  # towards the crest
