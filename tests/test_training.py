@@ -26,6 +26,7 @@ from imgcls.training import (
     lr_range_test,
     make_loss,
     make_optimizer,
+    sanity_checks,
     together,
     train_step,
 )
@@ -383,6 +384,34 @@ def test_balanced_sampling_is_what_the_loop_sees(tiny):
     assert torch.equal(torch.cat(seen), rare.images[order[:192], 0, 0, 0])
     assert rare.labels[order].float().mean().item() == pytest.approx(0.5, abs=0.15)
     assert rare.labels.float().mean() < 0.15
+
+
+def test_sanity_checks_pass_for_a_sound_network_and_owe_nothing_to_the_past(tiny):
+    create = partial(create_model, "cifar_dropout", num_classes=3, image_size=8, dropout=0.5)
+    torch.manual_seed(1)
+    table = sanity_checks(create, tiny[0])
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert after == torch.rand(1)  # nor do they touch it
+    torch.manual_seed(2)
+    assert sanity_checks(create, tiny[0]).equals(table)
+    assert table["passed"].all()
+    assert table["expected"].tolist() == ["1.10", "< 0.05"]  # ln 3
+
+
+def test_sanity_checks_find_what_is_broken(tiny):
+    class Sure(nn.Module):
+        """Certain of the first class, whatever it is shown."""
+
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(1, 3)
+
+        def forward(self, images):
+            nothing = 0 * images.float().mean((1, 2, 3))[:, None]
+            return self.head(nothing) + torch.tensor([20.0, 0.0, 0.0])
+
+    assert not sanity_checks(Sure, tiny[0])["passed"].any()
 
 
 @pytest.mark.parametrize("mix", [MixUp(0.4, num_classes=3), CutMix(1.0, num_classes=3)])
