@@ -509,6 +509,12 @@ def test_ladder_keeps_the_order_and_leaves_out_what_is_not_there():
     assert [t.get_text() for t in bare.get_legend().get_texts()] == ["measured here"]
 
 
+def test_runs_of_nearly_the_same_length_have_more_than_one_tick():
+    alike = TIMES.iloc[:2].assign(seconds=[3.1, 6.2])
+    labels = [label.get_text() for label in plots.accuracy_against_seconds(alike).get_xticklabels()]
+    assert labels == ["3 s", "6 s"]
+
+
 def test_accuracy_against_seconds_names_every_model_and_joins_the_best():
     ax = plots.accuracy_against_seconds(TIMES.rename(columns={"accuracy": "value"}))
     assert ax.get_xscale() == "log"

@@ -526,7 +526,8 @@ def accuracy_against_seconds(
     spread = max(last / first, 4) ** 0.12
     first, last = first / spread, last * spread
     ticks = [tick for tick in DURATIONS if first <= tick <= last]
-    ticks = ticks or sorted({float(f"{seconds:.1g}") for seconds in models["seconds"]})  # runs of less than a second
+    if len(ticks) < 2:  # runs of less than a second, or all within a few
+        ticks = sorted({float(f"{seconds:.1g}") for seconds in models["seconds"]})
     ticks = ticks[:: math.ceil(len(ticks) / 8)]
     ax.set_xlim(first, last)
     ax.set_xticks(ticks, [duration(tick) for tick in ticks])
