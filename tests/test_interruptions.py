@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -222,6 +223,17 @@ except OSError:
         assert name.endswith((".failed.html", "index.html")), name
         assert (root / "reports" / name).read_text().rstrip().endswith("</html>"), name
     assert not list((root / "reports").glob(".*"))  # no half of a file either
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_permissions_that_the_user_gives_new_files(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        written = files.write(tmp_path / "page.html", "a page")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(written.stat().st_mode) == mode
 
 
 def drawing() -> Figure:
