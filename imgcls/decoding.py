@@ -1,7 +1,7 @@
 """One image file becomes one RGB picture, or a stated reason why not.
 
-Run as a script this module is the decoding worker of `datasets`: it must start fast and alone, so torch and
-numpy are imported only where they are used and nothing else of imgcls is.
+Its `main` is the decoding process of `datasets`, which must start fast and alone: torch and numpy are imported only
+where they are used, and nothing else of imgcls is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
 MAX_MEMORY = 490_000_000  # bytes that a picture may take while it is decoded, beside its file; see _memory
 MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
+SCAN = b"\xff\xda"  # begins a scan; cannot occur within its data; one in an embedded preview counts too, to no harm
 STRIP = 2**18  # pixels converted at a time
 ORIENTATION = 0x0112  # EXIF tag
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
@@ -152,15 +153,16 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
     if size[0] * size[1] > MAX_PIXELS:  # only the header was read so far
         raise Undecodable(f"{size[0]:,} × {size[1]:,} pixels are more than the limit of {MAX_PIXELS:,}")
     kind = image.format
-    # Marks of scans cannot occur within their data; those of embedded previews are counted too, and do not matter.
-    marks = data.count(b"\xff\xda")
-    scans = marks if image.info.get("progressive") else 1
+    scans = data.count(SCAN) if image.info.get("progressive") else 1
     if scans * size[0] * size[1] > MAX_SCANNED:
         raise Undecodable(f"{scans:,} scans of {size[0]:,} × {size[1]:,} pixels would take too long to decode")
     try:
         if at_least and kind in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
-        if (needed := _memory(image, size, marks > 1)) > MAX_MEMORY:
+        needed = _memory(image, size, in_scans=True)
+        if needed > MAX_MEMORY and data.count(SCAN) < 2:  # few are so large that their marks need counting
+            needed = _memory(image, size, in_scans=False)
+        if needed > MAX_MEMORY:
             raise Undecodable(
                 f"{size[0]:,} × {size[1]:,} pixels of {kind} {image.mode} would take {needed / 1e6:,.0f} MB to decode, "
                 f"more than the limit of {MAX_MEMORY / 1e6:.0f}"
@@ -301,6 +303,7 @@ def try_decode_square(data: bytes, size: int, channels: int) -> tuple[bytes, tup
         return error.reason
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What a decoding process does: `serve` at its standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
     serve(sys.stdin.buffer, sys.stdout.buffer)

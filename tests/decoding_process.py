@@ -46,8 +46,8 @@ def taken(data: bytes, decode: Callable[[bytes], object]) -> list[float]:
         decode(file.getvalue())
     reckon, reckoned = decoding._memory, []
 
-    def note(*header: object) -> int:
-        reckoned.append(reckon(*header))
+    def note(*header: object, **ways: bool) -> int:
+        reckoned.append(reckon(*header, **ways))
         return reckoned[-1]
 
     decoding._memory = note

@@ -133,17 +133,17 @@ def test_several_processes_give_what_one_gives(tmp_path, monkeypatch):
     path = as_zip(tmp_path / "a.zip", files)
     one = load(path, image_size=8)
     monkeypatch.setattr(decoded, "IN_PROCESS", 0)
-    monkeypatch.setattr(decoded, "CHUNK_FILES", 3)
+    monkeypatch.setattr(decoded, "CHUNK_FILES", (3, 3))
     many = load(path, image_size=8, cache=tmp_path / "other")
     assert torch.equal(one.train.images, many.train.images)
     assert left_out(many) == left_out(one) == {"cat/broken.jpg": "damaged or truncated JPEG header"}
 
 
 def test_a_decoding_process_that_dies_stops_the_load_and_leaves_nothing(tmp_path, monkeypatch):
-    (tmp_path / "dies.py").write_text("import sys; sys.exit('no memory')")
+    (tmp_path / "decoding.py").write_text("import sys; sys.exit('no memory')")
     monkeypatch.setattr(decoded, "IN_PROCESS", 0)
-    monkeypatch.setattr(decoded, "CHUNK_FILES", 1)  # or this process would have them all
-    monkeypatch.setattr(decoded.decoding, "__file__", str(tmp_path / "dies.py"))
+    monkeypatch.setattr(decoded, "CHUNK_FILES", (1, 1))  # or this process would have them all
+    monkeypatch.setattr(decoded.decoding, "__file__", str(tmp_path / "decoding.py"))
     with pytest.raises(RuntimeError, match="ended with code 1: no memory"):
         load(as_zip(tmp_path / "a.zip", pictures("cat", "dog", count=300)), image_size=8)
     assert list(paths.CACHE.iterdir()) == []

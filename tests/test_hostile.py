@@ -113,7 +113,7 @@ def test_a_folder_of_hostile_files_is_read_or_named_file_by_file(tmp_path):
 
 def test_the_same_files_in_a_zip_through_decoding_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(decoded, "IN_PROCESS", 0)
-    monkeypatch.setattr(decoded, "CHUNK_FILES", 40)
+    monkeypatch.setattr(decoded, "CHUNK_FILES", (8, 40))
     laid = {}
     with zipfile.ZipFile(tmp_path / "files.zip", "w") as archive:
         for k, file in enumerate(FILES):

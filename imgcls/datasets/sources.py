@@ -158,6 +158,8 @@ def _as_listed(member: Member, data: bytes | str) -> bytes | str:
 
 def as_text(name: str) -> str:
     r"""A file name as it can be shown and stored: bytes that are no UTF-8, and what moves a cursor, stand as \xe9."""
+    if name.isascii() and name.isprintable():
+        return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
