@@ -96,13 +96,16 @@ def test_sides_that_were_not_measured_by_turns_are_refused():
         versus("x", "s", [1.0, 2.0], [1.0], "kornia", "> 1")
 
 
-def test_a_report_replaces_rows_of_its_name_and_keeps_the_others(tmp_path, capsys):
+def test_a_report_replaces_rows_of_its_name_and_keeps_the_others(tmp_path, capsys, monkeypatch):
     out = tmp_path / "new" / "results.json"
     report([row("a", "s", 1.0, "-", 1), row("b", "s", 2.0, "-", 1)], out)
+    here = record.machine()
+    monkeypatch.setattr(record, "machine", lambda: here | {"cpu": "Z80"})
     report([versus("b", "s", [1.0], [0.5], "kornia 0.9", ">= 2")], out)
     found = json.loads(out.read_text())
     assert [(one["name"], one["ours"], one["ratio"]) for one in found["rows"]] == [("a", 1.0, None), ("b", 1.0, 0.5)]
     assert all("commit" in one for one in found["rows"])
+    assert [one["cpu"] for one in found["rows"]] == [here["cpu"], "Z80"]
     assert "MISSED" in capsys.readouterr().out
 
 
