@@ -12,7 +12,7 @@ HARMLESS = {"classes"}  # names of species are no pictures; `len` of a split is 
 DECIDED = {
     "weights", "learn", "steps", "repaired", "answering", "model", "full_head", "raced", "body", "train_features",
     "val_features", "detectors", "thresholds", "detector", "keep", "temperature", "calibrated", "guesser", "traits",
-    "seen_in_pictures", "kept",
+    "seen_in_pictures", "kept", "teachers", "matrix",
 }  # fmt: skip
 """What is trained, fitted or chosen, and must not know any picture of an unknown species."""
 ASSIGNS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from scipy.spatial import distance
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 
@@ -459,7 +461,7 @@ def test_held_out_classes_and_images_take_no_part_in_their_trial(world):
     traits, split, _ = world
     train = split(range(SEEN), 20, 3.0, 1)
     x, t = train.images.double(), torch.tensor(traits.to_numpy(float))[:SEEN]
-    folds = openset.traits._folds(train.labels, SEEN, UNSEEN, seed=0)
+    folds = openset.traits.deal(train.labels, SEEN, UNSEEN, seed=0)
     assert sorted(torch.cat([held for held, _ in folds]).tolist()) == list(range(SEEN))
     assert [len(held) for held, _ in folds] == [3, 3, 3, 3]  # as 4 unseen are to 16 classes
     for held, aside in folds:
@@ -529,6 +531,85 @@ def test_traits_are_standardised_by_the_seen_classes_and_what_none_varies_is_lef
     assert torch.allclose(openset.traits._standardized(traits, 3), expected)
 
 
+def test_exemplars_are_those_of_a_kernel_ridge_and_its_penalty_foretells_left_out_classes_best(world):
+    traits, split, _ = world
+    train = split(range(SEEN), 30, 2.0, 1)
+    model = openset.fit_exemplars(train, traits)
+    x, y, t = train.images.double().numpy(), train.labels.numpy(), traits.to_numpy(float)
+    means = np.stack([x[y == c].mean(0) for c in range(SEEN)])
+    t = (t - t[:SEEN].mean(0)) / t[:SEEN].std(0)
+    squares = distance.squareform(distance.pdist(t, "sqeuclidean"))
+    kernel = np.exp(-squares / np.median(distance.pdist(t[:SEEN], "sqeuclidean")))
+    centre, everyone = means.mean(0), np.arange(SEEN)
+
+    def foretold(learn, ask, penalty):
+        ridge = KernelRidge(alpha=penalty, kernel="precomputed").fit(
+            kernel[np.ix_(learn, learn)], (means - centre)[learn]
+        )
+        return centre + ridge.predict(kernel[np.ix_(ask, learn)])
+
+    errors = {}
+    for penalty in openset.exemplars.PENALTIES:
+        off = [foretold(np.delete(everyone, c), [c], penalty)[0] - means[c] for c in everyone]
+        errors[penalty] = np.square(off).sum()
+    assert model.penalty == min(errors, key=errors.get)
+    unseen = foretold(everyone, np.arange(SEEN, SEEN + UNSEEN), model.penalty)
+    test = split(range(SEEN, SEEN + UNSEEN), 3, 2.0, 2).images
+    expected = -distance.cdist(test.double().numpy(), np.concatenate([means, unseen]), "sqeuclidean")
+    assert np.allclose(model.scores(test), expected, rtol=1e-6)
+
+
+def test_exemplars_name_what_no_image_showed_and_nothing_when_the_traits_lie():
+    rng = draws()
+    traits = torch.rand(68, 3, generator=rng)
+    means = torch.cat([traits, traits.square()], dim=1) @ torch.randn(6, DIM, generator=rng)  # not linear
+    names = [f"kind {i}" for i in range(68)]
+
+    def split(first, last, seed):
+        labels = torch.arange(last - first).repeat(20)
+        x = means[first:last][labels] + 0.05 * torch.randn(len(labels), DIM, generator=draws(seed))
+        return Features(x, labels, tuple(names[first:last]))
+
+    frame = pd.DataFrame(traits.double().numpy(), index=names)
+    model = openset.fit_exemplars(split(0, 60, 1), frame, seen=names[20:50])  # the others only teach
+    assert model.classes == (*names[20:50], *names[60:])
+    table = openset.zero_shot_table(model, split(20, 50, 2), split(60, 68, 3)).set_index(["setting", "measure"])
+    assert table["value"]["unseen only", "unseen"] == 1.0
+    assert table["value"]["all classes, calibrated", "harmonic mean"] > 0.9
+    lies = frame.iloc[[*range(60), *range(61, 68), 60]].set_axis(names)  # each unseen class gets another's
+    assert openset.fit_exemplars(split(0, 60, 1), lies).answers(split(60, 68, 3), among="unseen").accuracy < 0.2
+
+
+def test_exemplars_choose_nothing_by_what_is_unseen(world):
+    traits, split, _ = world
+    train = split(range(SEEN), 20, 3.0, 1)
+    replaced = traits.copy()
+    replaced.iloc[SEEN:] = 1000 * np.random.default_rng(0).normal(size=(UNSEEN, TRAITS))
+    one, other = (openset.fit_exemplars(train, table, seed=5) for table in (traits, replaced))
+    assert (one.penalty, one.calibration) == (other.penalty, other.calibration)
+    assert torch.equal(one.points[:SEEN], other.points[:SEEN])
+    assert not torch.equal(one.points[SEEN:], other.points[SEEN:])
+
+
+def test_what_is_held_out_takes_no_part_in_a_trial_of_exemplars(world):
+    """Images that sit it out are moved far away: their own scores change, and what was learnt does not."""
+    traits, split, _ = world
+    train = split(range(SEEN), 20, 3.0, 1)
+    x, t = train.images.double(), torch.tensor(traits.to_numpy(float))[:SEEN]
+    seen = SEEN - 2  # the last two only teach
+    for held, aside in openset.traits.deal(train.labels, seen, UNSEEN, seed=0):
+        took_part = ~(aside | torch.isin(train.labels, held))
+        changed = x.clone()
+        changed[(~took_part).nonzero()[0]] += 1000
+        one, other = (openset.exemplars._trial(z, train.labels, t, seen, held, aside) for z in (x, changed))
+        assert torch.equal(one[0][1:], other[0][1:])
+        assert not torch.equal(one[0][0], other[0][0])
+        assert one[2] == seen - len(held)
+        assert one[0].shape == (int((~took_part).sum()), seen)
+        order = torch.tensor([c for c in range(seen) if c not in held] + held.tolist())
+        assert torch.equal(order[one[1]], train.labels[~took_part])
+
+
 def test_harmonic_mean_by_hand_and_its_interval_by_simulation():
     found = openset.harmonic_mean(Interval(0.8, 0.7, 0.9, 50), Interval(0.4, 0.3, 0.5, 40))
     assert found.value == pytest.approx(2 * 0.8 * 0.4 / 1.2)
@@ -550,6 +631,12 @@ def test_wrong_traits_are_named(world):
     for wrong in (traits[:SEEN], traits.where(traits < traits.to_numpy().max()), pd.concat([traits, traits[-1:]])):
         with pytest.raises(ValueError, match="expected at least 4 and 1, each once, without missing values"):
             openset.fit_zero_shot(train, wrong)
+    with pytest.raises(ValueError, match="no trait differs among the 12 classes"):
+        openset.fit_exemplars(train, traits * 0)
+    with pytest.raises(ValueError, match="'yeti' has no images to learn from; choose among"):
+        openset.fit_exemplars(train, traits, seen=["yeti"])
+    with pytest.raises(ValueError, match="2 seen classes; take at least 4"):
+        openset.fit_exemplars(train, traits, seen=NAMES[:2])
     model = openset.fit_zero_shot(train, traits)
     with pytest.raises(ValueError, match="choose 'all' or 'unseen'"):
         model.answers(train, among="known")

@@ -4,6 +4,7 @@ Every score is higher for what looks more like something known, and an image cou
 the threshold. Detectors are fitted on training features, thresholds on known images: no unknown image takes part.
 """
 
+from imgcls.openset.exemplars import Exemplars, fit_exemplars
 from imgcls.openset.measures import (
     AurocTest,
     auroc,
@@ -29,6 +30,7 @@ from imgcls.openset.scores import (
     vim,
 )
 from imgcls.openset.traits import (
+    Eszsl,
     ZeroShot,
     choose_calibration,
     eszsl,
@@ -44,6 +46,8 @@ __all__ = [
     "BASELINE",
     "AurocTest",
     "Detector",
+    "Eszsl",
+    "Exemplars",
     "ZeroShot",
     "auroc",
     "choose_calibration",
@@ -53,6 +57,7 @@ __all__ = [
     "energy",
     "eszsl",
     "fit_detectors",
+    "fit_exemplars",
     "fit_zero_shot",
     "fpr_at_tpr",
     "harmonic_mean",

@@ -1,6 +1,7 @@
 """Zero-shot learning: classes that no training image shows, told by their traits."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,24 +57,16 @@ def _ridge(gram: Tensor, strength: float, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class ZeroShot:
+class ZeroShot(ABC):
     """Compatibility of images with classes of which only the traits are known; seen classes come first."""
 
     classes: tuple[str, ...] = field(repr=False)  # seen, then unseen
     seen: int  # how many are seen
-    weights: Tensor = field(repr=False)  # float64 (D, A)
-    traits: Tensor = field(repr=False)  # float64 (classes, A), standardised by the seen classes, each of length 1
-    centre: Tensor = field(repr=False)  # mean training feature (D,)
-    scale: float  # deviation of the training features, one for all dimensions
-    gamma: float
-    lam: float
     calibration: float  # taken off the scores of seen classes where all classes compete
-    trials: pd.DataFrame = field(repr=False)  # gamma, lam (for each image, each class) and accuracy on held-out classes
 
+    @abstractmethod
     def scores(self, features: Tensor) -> Tensor:
         """Compatibility with every class: features (N, D) to float64 (N, classes)."""
-        x = (as_matrix(features, "features", len(self.centre)) - self.centre) / self.scale
-        return x @ self.weights @ self.traits.T
 
     def answers(self, split: Features, among: str = "all", calibration: float | None = None) -> Predictions:
         """Predictions on a split whose classes are found by name; the mean accuracy of a class is `.balanced`.
@@ -97,7 +90,25 @@ class ZeroShot:
         return Predictions(scores, labels, self.classes[self.seen :] if among == "unseen" else self.classes)
 
 
-def fit_zero_shot(train: Features, traits: pd.DataFrame, seed: int = 0) -> ZeroShot:
+@dataclass(frozen=True, eq=False)
+class Eszsl(ZeroShot):
+    """One matrix between features and traits, as `eszsl` learns it."""
+
+    weights: Tensor = field(repr=False)  # float64 (D, A)
+    traits: Tensor = field(repr=False)  # float64 (classes, A), standardised by the seen classes, each of length 1
+    centre: Tensor = field(repr=False)  # mean training feature (D,)
+    scale: float  # deviation of the training features, one for all dimensions
+    gamma: float
+    lam: float
+    trials: pd.DataFrame = field(repr=False)  # gamma, lam (for each image, each class) and accuracy on held-out classes
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Compatibility with every class: features (N, D) to float64 (N, classes)."""
+        x = (as_matrix(features, "features", len(self.centre)) - self.centre) / self.scale
+        return x @ self.weights @ self.traits.T
+
+
+def fit_zero_shot(train: Features, traits: pd.DataFrame, seed: int = 0) -> Eszsl:
     """ESZSL on the seen classes, its penalties and its calibration chosen by holding seen classes out.
 
     The seen classes are dealt into folds, in each of which some play unseen, in about the true proportion. Penalties
@@ -110,17 +121,10 @@ def fit_zero_shot(train: Features, traits: pd.DataFrame, seed: int = 0) -> ZeroS
         seed: of the folds and of the images kept aside.
     """
     seen = list(train.classes)
-    unseen = [name for name in traits.index if name not in seen]
-    if missing := [name for name in seen if name not in traits.index]:
-        raise ValueError(f"traits has no row of the seen class {missing[0]!r}; name its rows as the data do")
-    if not unseen or len(seen) < 4 or not traits.index.is_unique or traits.isna().any(axis=None):
-        raise ValueError(
-            f"traits with {len(seen)} seen and {len(unseen)} unseen classes; expected at least 4 and 1, each once, "
-            "without missing values"
-        )
+    unseen = check_traits(traits, seen)
     raw = torch.tensor(traits.loc[[*seen, *unseen]].to_numpy(float))  # (K, A)
     x, labels = as_matrix(train.images, "features"), train.labels.cpu()
-    folds = _folds(labels, len(seen), len(unseen), seed)
+    folds = deal(labels, len(seen), len(unseen), seed)
     trials = pd.DataFrame(
         [
             {"fold": i, "gamma": gamma, "lam": lam, "accuracy": _class_accuracy(scores[:, cut:], y - cut, y >= cut)}
@@ -134,9 +138,20 @@ def fit_zero_shot(train: Features, traits: pd.DataFrame, seed: int = 0) -> ZeroS
     t, centre, scale = _standardized(raw, len(seen)), x.mean(dim=0), _scale(x)
     gamma, lam = gamma * len(x), lam * len(seen)
     weights = eszsl((x - centre) / scale, labels, t[: len(seen)], gamma, lam)
-    return ZeroShot(
-        (*seen, *unseen), len(seen), weights, t, centre, scale, gamma, lam, choose_calibration(chosen), trials
-    )
+    return Eszsl((*seen, *unseen), len(seen), choose_calibration(chosen), weights, t, centre, scale, gamma, lam, trials)
+
+
+def check_traits(traits: pd.DataFrame, seen: Sequence[str]) -> list[str]:
+    """The unseen classes of a table; raises ValueError if it cannot serve."""
+    unseen = [name for name in traits.index if name not in seen]
+    if missing := [name for name in seen if name not in traits.index]:
+        raise ValueError(f"traits has no row of the seen class {missing[0]!r}; name its rows as the data do")
+    if not unseen or len(seen) < 4 or not traits.index.is_unique or traits.isna().any(axis=None):
+        raise ValueError(
+            f"traits with {len(seen)} seen and {len(unseen)} unseen classes; expected at least 4 and 1, each once, "
+            "without missing values"
+        )
+    return unseen
 
 
 def predictability(train: Features, traits: pd.DataFrame, folds: int = 10, seed: int = 0) -> pd.Series:
@@ -174,7 +189,8 @@ Fold = tuple[Tensor, Tensor]  # classes that play unseen; images kept aside from
 Trial = tuple[Tensor, Tensor, int]  # compatibility (N, K), labels (N,), how many of the classes are seen; those first
 
 
-def _folds(labels: Tensor, seen: int, unseen: int, seed: int) -> list[Fold]:
+def deal(labels: Tensor, seen: int, unseen: int, seed: int) -> list[Fold]:
+    """Seen classes dealt into folds, in each of which some play unseen, and of each class some images aside."""
     draws = generator(seed, "zero-shot")
     aside = torch.zeros(len(labels), dtype=torch.bool)
     for c in range(seen):
