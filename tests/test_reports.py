@@ -362,11 +362,11 @@ def test_foreign_html_loses_everything_active():
 
 def test_tables_scroll_and_numbers_align():
     page = markup.sanitize(
-        "<table><thead><tr><th>n</th><th>x</th></tr></thead>"
-        "<tr><td>a</td><td>1.5</td></tr><tr><td>b</td><td>2 %</td></tr></table>"
+        "<table><thead><tr><th>n</th><th>x</th><th>p</th></tr></thead>"
+        "<tr><td>a</td><td>1.5</td><td>–</td></tr><tr><td>b</td><td>2 %</td><td>&lt; 0.0001</td></tr></table>"
     )
     assert 'class="scroll"' in page
-    assert page.count('"num"') == 3
+    assert page.count('"num"') == 6
 
 
 def test_frames_lose_row_numbers_but_keep_a_real_index():
