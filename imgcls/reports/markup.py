@@ -35,7 +35,9 @@ _ATTRIBUTES = {
     "abbr": {"title"},
     "time": {"datetime"},
 }
-_NUMBER = re.compile(r"(?:[<>≤≥] ?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I)
+_NUMBER = re.compile(
+    r"(?:[<>≤≥] ?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
+)
 TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
 _CALLOUT = re.compile(r"\s*<p>\s*<strong>(Mistake|Lesson|Try it)\b", re.I)
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B])")
