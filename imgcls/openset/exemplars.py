@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from imgcls.evaluation import Features
-from imgcls.openset.scores import as_matrix
+from imgcls.openset.scores import as_matrix, nearness
 from imgcls.openset.traits import Trial, ZeroShot, check_traits, choose_calibration, deal
 
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the kernel ridge regression
@@ -23,7 +23,7 @@ class Exemplars(ZeroShot):
 
     def scores(self, features: Tensor) -> Tensor:
         """Minus the squared distance to the point of every class: features (N, D) to float64 (N, classes)."""
-        return _nearness(as_matrix(features, "features", self.points.shape[1]), self.points)
+        return nearness(as_matrix(features, "features", self.points.shape[1]), self.points)
 
 
 def fit_exemplars(train: Features, traits: pd.DataFrame, seen: Sequence[str] | None = None, seed: int = 0) -> Exemplars:
@@ -81,14 +81,9 @@ def _kernel(table: Tensor, count: int) -> Tensor:
     if not varies.any():
         raise ValueError(f"no trait differs among the {count} classes that have images; bring traits that do")
     standard = ((table - table[:count].mean(dim=0)) / deviation)[:, varies]
-    apart = -_nearness(standard, standard)
+    apart = -nearness(standard, standard)
     among = apart[:count, :count]
     return torch.exp(-apart / among[among > 0].quantile(0.5))
-
-
-def _nearness(x: Tensor, points: Tensor) -> Tensor:
-    """Minus the squared distance of each row to each point; the way by products would lose half of the digits."""
-    return -torch.cdist(x, points, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def _trial(x: Tensor, labels: Tensor, table: Tensor, seen: int, held: Tensor, aside: Tensor) -> Trial:
@@ -99,5 +94,5 @@ def _trial(x: Tensor, labels: Tensor, table: Tensor, seen: int, held: Tensor, as
     learn = (y < len(rest)) & ~aside
     means, foretold, _ = _foretell(x[learn], y[learn], table[order])
     cut, asked = seen - len(held), y[~learn]
-    scores = _nearness(x[~learn], torch.cat([means[:cut], foretold]))
+    scores = nearness(x[~learn], torch.cat([means[:cut], foretold]))
     return scores, torch.where(asked < len(rest), asked, asked - len(rest) + cut), cut

@@ -70,6 +70,12 @@ def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
     return score
 
 
+def nearness(x: Tensor, points: Tensor) -> Tensor:
+    """Minus the squared distance of each row (N, D) to each point (K, D): (N, K)."""
+    exact = "donot_use_mm_for_euclid_dist"  # the other way loses half of the digits
+    return -torch.cdist(x, points, compute_mode=exact).square()
+
+
 def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -> Detector:
     """Minus the squared Mahalanobis distance to the nearest class mean, one covariance for all (Lee et al. 2018).
 
@@ -101,8 +107,7 @@ def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -
 
     def score(features: Tensor) -> Tensor:
         z = torch.linalg.solve_triangular(root, as_matrix(features, "features", len(root)).T, upper=False).T
-        exact = "donot_use_mm_for_euclid_dist"  # the other way loses half of the digits
-        return -torch.cdist(z, whitened, compute_mode=exact).amin(dim=1).square()
+        return nearness(z, whitened).amax(dim=1)
 
     return score
 
