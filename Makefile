@@ -45,9 +45,9 @@ lock:  ## resolve the pins again (needs uv)
 lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
-# Three workers keep two cores busy: many tests wait for a process of their own.
+# Three workers keep two cores busy: many tests wait for a process of their own. Those find the library compiled.
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 clean:  ## remove what was made, but not .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info

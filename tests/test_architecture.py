@@ -1,6 +1,7 @@
 """Imports point one way. The table below is the design; the code is parsed, not run, and must agree."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def imported(source: str, package: str) -> set[str]:
     return found
 
 
+@cache
 def modules() -> dict[str, set[str]]:
     """Each first-level module with what its files import; a package counts as one module."""
     table = {}

@@ -108,3 +108,10 @@ def test_no_index_address_is_committed():
             continue
         found = address.search((paths.ROOT / name).read_text(errors="replace"))
         assert not found, f"{name} holds {found.group() if found else ''}"
+
+
+def test_the_tests_of_a_file_share_a_worker(request):
+    """As `make test` asks for: without it, every worker makes a module's fixtures anew."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("the tests are not spread by groups")
+    assert request.node.nodeid.endswith("@test_project.py")
