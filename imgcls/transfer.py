@@ -26,11 +26,11 @@ CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
 AS_WRITTEN = "write origin/name@pixels, such as 'source/cifar_fast@32'"
 
 
-def source_recipe(image_size: int = SIDE, epochs: int = 4) -> Recipe:
+def source_recipe(image_size: int = SIDE, epochs: int = 3) -> Recipe:
     """How `source_backbone` trains unless told otherwise.
 
-    At 64 pixels, the first half of the epochs sees the images at half their side, which is faster, and batches are
-    larger, since a step of Muon costs a ResNet-18 about as much as a small batch does. None is drawn larger.
+    At 64 pixels, the first epochs, up to half of them, see the images at half their side, which is faster; and batches
+    are larger, since a step of Muon costs a ResNet-18 about as much as a small batch does. None is drawn larger.
     """
     plain = Recipe(
         epochs=epochs, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,

@@ -45,18 +45,18 @@ def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
 
 def test_small_images_come_first_where_there_are_larger_ones():
     full, small = transfer.source_recipe(), transfer.source_recipe(32)
-    assert full.image_sizes == ((1, transfer.SIDE // 2), (3, transfer.SIDE))
-    assert full.epochs == small.epochs == 4
+    assert full.image_sizes == ((1, transfer.SIDE // 2), (2, transfer.SIDE))
+    assert full.epochs == small.epochs == 3
     assert transfer.source_recipe(224) == full  # the source set is drawn at 64 pixels at most
     assert small.image_sizes == transfer.source_recipe(epochs=1).image_sizes == ()
-    assert transfer.source_recipe(epochs=3).image_sizes == ((1, 32), (2, 64))
+    assert transfer.source_recipe(epochs=4).image_sizes == ((1, 32), (3, 64))
 
 
 def test_notebooks_that_name_the_recipe_and_those_that_do_not_share_one_backbone(made):
     settings = made[0]
     place = transfer.source_backbone(**settings | {"recipe": None})
     assert transfer.source_backbone(**settings | {"recipe": transfer.source_recipe(16)}) == place
-    assert models.read_card(place)["recipe"]["epochs"] == 4
+    assert models.read_card(place)["recipe"]["epochs"] == 3
 
 
 def test_it_has_seen_no_animal_of_any_task(made):
