@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,10 @@ SOURCE = "menagerie/source"
 SIDE = 64  # pixels
 CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
 AS_WRITTEN = "write origin/name@pixels, such as 'source/cifar_fast@32'"
-
-
-def source_recipe(image_size: int = SIDE, epochs: int = 3) -> Recipe:
-    """How `source_backbone` trains unless told otherwise.
-
-    At 64 pixels, the first epochs, up to half of them, see the images at half their side, which is faster; and batches
-    are larger, since a step of Muon costs a ResNet-18 about as much as a small batch does. None is drawn larger.
-    """
-    plain = Recipe(
-        epochs=epochs, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
-        transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
-    )  # fmt: skip
-    if image_size < SIDE or epochs < 2:
-        return plain
-    sizes = ((1, SIDE // 2), (1 + epochs // 2, SIDE))
-    return replace(plain, batch_size=128, lr=0.014, image_sizes=sizes)
+RECIPE = Recipe(
+    epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
+    transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
+)  # fmt: skip
 
 
 def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **source: Any) -> str | Path:
@@ -109,7 +97,7 @@ def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
 
 def source_backbone(
     name: str = "resnet18",
-    recipe: Recipe | None = None,
+    recipe: Recipe = RECIPE,
     train_count: int | None = None,
     image_size: int = SIDE,
     seed: int = 0,
@@ -123,7 +111,7 @@ def source_backbone(
 
     Args:
         name: of the network, from `models.list_models()`.
-        recipe: of the training; `source_recipe` of the side if None.
+        recipe: of the training.
         train_count: use only so many training images.
         image_size: side in pixels.
         seed: of the first weights and of the training.
@@ -134,7 +122,6 @@ def source_backbone(
         source set's own test images, with its interval.
     """
     splits = datasets.load(SOURCE, image_size=image_size, train_count=train_count)
-    recipe = recipe or source_recipe(image_size)
     made = {
         "data": {
             "name": splits.name,

@@ -10,7 +10,7 @@ from imgcls.models import create_model
 from imgcls.training import Recipe, initialized
 
 REST = ("recipe", "train_count", "folder")
-SHORT = replace(transfer.source_recipe(epochs=1), batch_size=32, transforms=())
+SHORT = replace(transfer.RECIPE, epochs=1, batch_size=32, transforms=())
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +41,6 @@ def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
     places = {transfer.source_backbone(**settings | other) for other in others}
     assert len(places) == len(trained) == len(others)
     assert place not in places
-
-
-def test_small_images_come_first_where_there_are_larger_ones():
-    full, small = transfer.source_recipe(), transfer.source_recipe(32)
-    assert full.image_sizes == ((1, transfer.SIDE // 2), (2, transfer.SIDE))
-    assert full.epochs == small.epochs == 3
-    assert transfer.source_recipe(224) == full  # the source set is drawn at 64 pixels at most
-    assert small.image_sizes == transfer.source_recipe(epochs=1).image_sizes == ()
-    assert transfer.source_recipe(epochs=4).image_sizes == ((1, 32), (3, 64))
-
-
-def test_notebooks_that_name_the_recipe_and_those_that_do_not_share_one_backbone(made):
-    settings = made[0]
-    place = transfer.source_backbone(**settings | {"recipe": None})
-    assert transfer.source_backbone(**settings | {"recipe": transfer.source_recipe(16)}) == place
-    assert models.read_card(place)["recipe"]["epochs"] == 3
 
 
 def test_it_has_seen_no_animal_of_any_task(made):
@@ -92,7 +76,7 @@ def test_a_probe_trains_nothing_but_the_head(made):
 
 def test_a_probe_cannot_augment(made):
     with pytest.raises(ValueError, match="leave transforms and mix out"):
-        transfer.linear_probe(None, None, None, transfer.source_recipe(), [0])
+        transfer.linear_probe(None, None, None, transfer.RECIPE, [0])
 
 
 def test_missing_weights_are_known_early_with_the_other_ways(made, tmp_path):

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 FUSED = ("cpu", "cuda")  # devices on which one kernel takes the whole step
-NEWTON_SCHULZ = {"ns_steps": 3, "ns_coefficients": "original"}  # as in airbench94_muon (Jordan 2024)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -42,7 +41,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "muon":
         from timm.optim.muon import Muon  # slow to import, needed only here
 
-        return Muon(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **NEWTON_SCHULZ)
+        return Muon(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
     # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze
     if recipe.optimizer == "sgd":
