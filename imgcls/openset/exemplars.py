@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imgcls.evaluation import Features
 from imgcls.openset.scores import as_matrix, nearness
-from imgcls.openset.traits import Trial, ZeroShot, check_traits, choose_calibration, deal
+from imgcls.openset.traits import Trial, ZeroShot, check_traits, choose_calibration, deal, standard_scores
 
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the kernel ridge regression
 
@@ -76,13 +76,11 @@ def _foretell(x: Tensor, labels: Tensor, table: Tensor) -> tuple[Tensor, Tensor,
 
 def _kernel(table: Tensor, count: int) -> Tensor:
     """Gaussian of the distances between rows, standardised by the first `count`, whose median is its width."""
-    deviation = table[:count].std(dim=0, correction=0)
-    varies = deviation > 1e-9 * table[:count].abs().amax(dim=0)
-    if not varies.any():
-        raise ValueError(f"no trait differs among the {count} classes that have images; bring traits that do")
-    standard = ((table - table[:count].mean(dim=0)) / deviation)[:, varies]
+    standard = standard_scores(table, count)
     apart = -nearness(standard, standard)
     among = apart[:count, :count]
+    if not among.any():
+        raise ValueError(f"no trait differs among the {count} classes that have images; bring traits that do")
     return torch.exp(-apart / among[among > 0].quantile(0.5))
 
 

@@ -220,15 +220,17 @@ def _trial(
             yield gamma, lam, projected @ side, y[~learn], len(rest)
 
 
-def _standardized(traits: Tensor, seen: int) -> Tensor:
-    """Mean 0 and deviation 1 over the seen classes, then each class at length 1, or those with large traits win.
-
-    A trait that all seen classes share teaches nothing and becomes 0.
-    """
+def standard_scores(traits: Tensor, seen: int) -> Tensor:
+    """Mean 0 and deviation 1 over the seen classes; a trait that all of them share teaches nothing and becomes 0."""
     deviation = traits[:seen].std(dim=0, correction=0)
     constant = deviation <= 1e-9 * traits[:seen].abs().amax(dim=0)
     standard = (traits - traits[:seen].mean(dim=0)) / deviation.where(~constant, 1.0)
-    return F.normalize(torch.where(constant, 0.0, standard), dim=1)
+    return torch.where(constant, 0.0, standard)
+
+
+def _standardized(traits: Tensor, seen: int) -> Tensor:
+    """Standard scores, each class at length 1, or those with large traits win."""
+    return F.normalize(standard_scores(traits, seen), dim=1)
 
 
 def _scale(x: Tensor) -> float:
