@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,24 @@ RECIPE = Recipe(
     epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
+"""For the source set at less than 64 pixels."""
+
+
+def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
+    """How `source_backbone` trains unless told otherwise: `RECIPE`, or at 64 pixels one that is quicker there.
+
+    Its first half sees the images at half their side, and its batches are larger, since a step of Muon costs a
+    ResNet-18 about as much as a batch of 64 does.
+
+    Args:
+        image_size: side in pixels; none is drawn larger than 64.
+        epochs: instead of the recipe's own.
+    """
+    if image_size < SIDE:
+        return replace(RECIPE, epochs=epochs or RECIPE.epochs)
+    epochs = epochs or 4
+    sizes = ((1, SIDE // 2), (1 + epochs // 2, SIDE)) if epochs > 1 else ()
+    return replace(RECIPE, epochs=epochs, batch_size=128, lr=0.014, image_sizes=sizes)
 
 
 def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **source: Any) -> str | Path:
@@ -97,7 +115,7 @@ def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
 
 def source_backbone(
     name: str = "resnet18",
-    recipe: Recipe = RECIPE,
+    recipe: Recipe | None = None,
     train_count: int | None = None,
     image_size: int = SIDE,
     seed: int = 0,
@@ -111,7 +129,7 @@ def source_backbone(
 
     Args:
         name: of the network, from `models.list_models()`.
-        recipe: of the training.
+        recipe: of the training; `source_recipe` of the side if None.
         train_count: use only so many training images.
         image_size: side in pixels.
         seed: of the first weights and of the training.
@@ -122,6 +140,7 @@ def source_backbone(
         source set's own test images, with its interval.
     """
     splits = datasets.load(SOURCE, image_size=image_size, train_count=train_count)
+    recipe = recipe or source_recipe(image_size)
     made = {
         "data": {
             "name": splits.name,

@@ -43,6 +43,22 @@ def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
     assert place not in places
 
 
+def test_half_the_epochs_at_64_pixels_see_small_images():
+    full = transfer.source_recipe()
+    assert full.image_sizes == ((1, 32), (3, 64)) and full.epochs == 4
+    assert transfer.source_recipe(224) == full  # the source set is drawn at 64 pixels at most
+    assert transfer.source_recipe(epochs=3).image_sizes == ((1, 32), (2, 64))
+    assert transfer.source_recipe(epochs=1).image_sizes == ()
+    assert transfer.source_recipe(32) == transfer.RECIPE
+
+
+def test_notebooks_that_name_the_recipe_and_those_that_do_not_share_one_backbone(made):
+    settings = made[0]
+    place = transfer.source_backbone(**settings | {"recipe": None})
+    assert transfer.source_backbone(**settings | {"recipe": transfer.source_recipe(16, 3)}) == place
+    assert models.read_card(place)["recipe"]["epochs"] == 3
+
+
 def test_it_has_seen_no_animal_of_any_task(made):
     """Kinds of the source set are in no other set, so that transfer is transfer."""
     known = set(models.read_card(made[1])["classes"])
