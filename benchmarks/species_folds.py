@@ -30,7 +30,7 @@ Views = Sequence[Callable[[Tensor], Tensor]] | None
 
 DATA, SIDE, SEED = "menagerie/species", 64, 0
 RECIPE = Recipe(
-    epochs=5, batch_size=64, optimizer="adamw", lr=1e-3, weight_decay=0.05, ema=0.98,
+    epochs=3, batch_size=128, optimizer="muon", lr=0.01, weight_decay=0.01, ema=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 TOLD = (0.0, 0.2, 0.4)  # of the variance of a trait, that pictures of other classes have to tell for it to be taken
