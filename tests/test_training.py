@@ -278,11 +278,12 @@ def test_averaged_weights_follow_the_recurrence_and_are_the_ones_kept(tiny):
     assert len(steps) == 6
 
 
-def test_muon_steps_are_orthogonal_and_the_head_goes_by_adamw():
+@pytest.mark.parametrize(("turns", "least"), [(5, 0.6), (3, 0.3)])
+def test_muon_steps_are_orthogonal_and_the_head_goes_by_adamw(turns, least):
     """Muon's step of a hidden layer has singular values near one; its convolutions are matrices (filters, rest)."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-    recipe = Recipe(optimizer="muon", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0)
+    recipe = Recipe(optimizer="muon", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0, muon_turns=turns)
     optimizer = make_optimizer(model, recipe)
     before = [p.detach().clone() for p in model.parameters()]
     for p in model.parameters():
@@ -292,7 +293,7 @@ def test_muon_steps_are_orthogonal_and_the_head_goes_by_adamw():
     for name in ("0.weight", "2.weight"):
         matrix = moved[name].flatten(1)
         values = torch.linalg.svdvals(matrix / (0.2 * max(matrix.shape) ** 0.5))  # AdamW's size, Liu et al. 2025
-        assert values.min() > 0.6
+        assert values.min() > least
         assert values.max() < 1.3
     for name in ("0.bias", "2.bias", "4.weight", "4.bias"):  # the first step of Adam is the gradient's sign
         assert torch.allclose(moved[name].abs(), torch.ones_like(moved[name]), atol=1e-3), name
@@ -481,6 +482,7 @@ def test_a_recipe_goes_into_json_and_every_field_is_there():
         ({"warmup": 1.5}, "warmup is a share"),
         ({"patience": 0}, "patience must be positive, got 0"),
         ({"clip_norm": -1.0}, r"clip_norm must be positive, got -1\.0"),
+        ({"muon_turns": 0}, "muon_turns must be positive, got 0"),
         ({"ema": 1.0}, r"ema lies between 0 and 1, 1 excluded, got 1\.0"),
         ({"layer_decay": 1.5}, "layer_decay is a factor above 0"),
         ({"class_weights": "balance"}, "class_weights 'balance' is unknown; choose 'balanced' or"),

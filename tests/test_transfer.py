@@ -45,7 +45,8 @@ def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
 
 def test_half_the_epochs_at_64_pixels_see_small_images():
     full = transfer.source_recipe()
-    assert full.image_sizes == ((1, 32), (3, 64)) and full.epochs == 4
+    assert full.image_sizes == ((1, 32), (3, 64))
+    assert full.epochs == 4
     assert transfer.source_recipe(224) == full  # the source set is drawn at 64 pixels at most
     assert transfer.source_recipe(epochs=3).image_sizes == ((1, 32), (2, 64))
     assert transfer.source_recipe(epochs=1).image_sizes == ()

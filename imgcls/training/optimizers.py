@@ -21,7 +21,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     later is in the optimizer from the start, and stays as it is while it has no gradient. Muon (Jordan et al.
     2024, "Muon: An optimizer for hidden layers in neural networks", timm's) orthogonalises the steps of hidden
     layers, each convolution reshaped to (filters, the rest); head, biases and norms go by AdamW (NAdamW with
-    Nesterov), at the same learning rate.
+    Nesterov), at the same learning rate. With fewer turns than five it takes the coefficients of airbench94_muon.
     """
     depths = _depths(model) if recipe.layer_decay < 1 else {}
     output = set(head(model).parameters()) if recipe.optimizer == "muon" else set()
@@ -41,7 +41,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "muon":
         from timm.optim.muon import Muon  # slow to import, needed only here
 
-        return Muon(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+        few = {"ns_steps": recipe.muon_turns, "ns_coefficients": "original"}  # the same at every turn
+        turns = few if recipe.muon_turns < 5 else {"ns_steps": recipe.muon_turns}
+        return Muon(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **turns)
     # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze
     if recipe.optimizer == "sgd":

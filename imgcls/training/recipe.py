@@ -23,6 +23,7 @@ class Recipe:
     optimizer: str = "sgd"  # one of OPTIMIZERS
     momentum: float = 0.9  # SGD and Muon
     nesterov: bool = True  # SGD and Muon
+    muon_turns: int = 5  # of Newton and Schulz's iteration; fewer are quicker, and further from orthogonal
     weight_decay: float = 5e-4  # on weights of two or more dimensions; biases and norms are left alone
     layer_decay: float = 1.0  # learning rate of each stage as a share of the next stage's; 1 treats all alike
     unfreeze: Unfreezing = ()  # (first epoch, what trains from then on) as `models.freeze` takes it
@@ -47,7 +48,7 @@ class Recipe:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
-        for name in ("epochs", "batch_size", "lr", "patience", "clip_norm", "micro_batch"):
+        for name in ("epochs", "batch_size", "lr", "muon_turns", "patience", "clip_norm", "micro_batch"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}")
