@@ -43,7 +43,7 @@ def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 
 
 
 def _first_and_last_loss(model: nn.Module, train: ImageSet, seed: int, device: torch.device) -> tuple[float, float]:
-    """Of an untrained model on some images; and on two of them after a hundred steps, or what suffices, without dropout."""
+    """Of an untrained model on some images; and after at most a hundred steps on two of them, without dropout."""
     measure_normalization(model, train.images)
     model.to(device, memory_format=torch.channels_last)
     some = next(batches(train, min(256, len(train.labels)), seed=seed, epoch=0, device=device))
