@@ -18,7 +18,6 @@ from imgcls.training.optimizers import make_optimizer
 from imgcls.training.processes import Team
 from imgcls.training.recipe import Recipe
 
-
 LEARNED = 0.05  # loss of two images that are known by heart
 
 
