@@ -41,9 +41,10 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "muon":
         from timm.optim.muon import Muon  # slow to import, needed only here
 
-        few = {"ns_steps": recipe.muon_turns, "ns_coefficients": "original"}  # the same at every turn
-        turns = few if recipe.muon_turns < 5 else {"ns_steps": recipe.muon_turns}
-        return Muon(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **turns)
+        return Muon(
+            parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.muon_turns,
+            ns_coefficients="original" if recipe.muon_turns < 5 else "quintic",  # the same at every turn, or not
+        )  # fmt: skip
     # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze
     if recipe.optimizer == "sgd":
