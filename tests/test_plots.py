@@ -4,7 +4,7 @@ import base64
 import io
 import math
 import warnings
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -734,3 +734,14 @@ def test_published_times_are_points_and_unknown_ones_lines():
     assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([40.0], [0.91])
     assert any(list(line.get_ydata()) == [0.86, 0.86] for line in ax.lines)
     assert {"time unknown", "a faster one"} <= {t.get_text() for t in ax.texts}
+
+
+def test_no_point_writes_its_name_over_that_of_a_line():
+    early = {"name": ["frozen", "fine-tuned weights", "from scratch"], "seconds": [13.0, 113.0, 345.0]}
+    accuracy = {key: [0.48, 0.86, 0.9] for key in ("accuracy", "low", "high")}
+    lines = pd.DataFrame({"name": ["claimed, time unknown"], "seconds": [math.nan], "accuracy": [0.86]})
+    ax = plots.accuracy_against_seconds(pd.DataFrame(early | accuracy), lines)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 4
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]

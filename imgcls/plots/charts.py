@@ -552,6 +552,7 @@ def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series) -> N
     points = ax.transData.transform(np.stack([xs, ys], 1))
     panel, unit = ax.get_window_extent(), ax.figure.dpi / 72
     taken = [(x - 6 * unit, y - 6 * unit, x + 6 * unit, y + 6 * unit) for x, y in points]
+    taken += [tuple(text.get_window_extent().padded(2 * unit).extents) for text in ax.texts]
     for (x, y), name in zip(points, names, strict=True):
         width, height = text_width(name, SMALL) * ax.figure.dpi, SMALL * 1.3 * unit
         boxes = []
