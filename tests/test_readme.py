@@ -1,6 +1,7 @@
 """Every result that the README states is traced to what is committed: the numbers of a report, or of a benchmark."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ INTERVAL = re.compile(rf"({NUMBER})(?: %)? \[({NUMBER}), ({NUMBER})\]")
 DURATION = re.compile(rf"({NUMBER}) (?:min|minutes)(?: (\d+) (?:s|seconds))?\b")
 PLAIN = re.compile(rf"(?<![\w.,])({NUMBER})( %| ×| s\b| points?\b)?(?![\w]|,\d|\.\d)")
 NO_RESULT = {"95 %": "the level of every interval", "3.11": "a version of Python"}
+GAIN = (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
 # What no committed file holds, by section and text, with the reason.
 EXCUSED: dict[tuple[str, str], str] = {
     ("", "60,000"): "images of the data set; the opening names no file",
@@ -81,6 +83,11 @@ def written(content: Any) -> set[tuple[str, ...]]:
         value = content.get("value", content.get("ours"))
         if "low" in content and value is not None:
             ways.add(per_cent(value, content["low"], content["high"]))
+        gain = [content.get(key, content.get(other)) for key, other in GAIN]
+        if None not in gain and not any(map(math.isnan, gain)):
+            ways.add(per_cent(*map(abs, gain)))
+        if (content.get("p_value") or 1) < 0.0001:
+            ways.add(("0.0001",))  # p < 0.0001
         for stage, limits in content.get("intervals", {}).items():
             ways.add(per_cent(content[stage], *(min(max(limit, 0.0), 1.0) for limit in limits)))
         if isinstance(content.get("seconds"), float):
@@ -146,17 +153,22 @@ RESULT = {
     "headline": [{"value": 0.985, "low": 0.9568, "high": 0.9949, "n": 200}],
     "claims": [{"what": "accuracy", "claimed": 0.7, "best": 0.91, "intervals": {"best": [0.9, 1.02]}}],
     "data": {"test": 1200},
+    "ideas": [{"accuracy": 0.8, "gain": 0.0063, "low": -0.0012, "high": 0.0138}, {"gain": None, "low": None}],
+    "steps": [
+        {"value": 0.8, "low": 0.7, "high": 0.9, "gain": 0.02, "gain_low": 0.01, "gain_high": 0.03, "p_value": 1e-9}
+    ],
 }
 TRUE = (
     "See `reports/01_x.json`. It is 98.5 % [95.7, 99.5], on the mean 98.3 %, at best 91.0 % [90.0, 100.0]; claimed were"
     " 70 %, at 95 %. It took 3 min 13 s, or 3.2 minutes, for 1,200 images of 64 pixels in 3 steps."
+    " One idea gains +0.6 [−0.1, +1.4], another +2.0 [+1.0, +3.0], p < 0.0001."
 )
 
 
 def test_what_is_true_is_traced():
     known = {"default": {"01_x": RESULT}}
     assert untraced(f"## A\n{TRUE}\n## B\nNothing.", known) == set()
-    assert len(stated(TRUE)) == 7
+    assert len(stated(TRUE)) == 10
 
 
 @pytest.mark.parametrize(
@@ -169,6 +181,9 @@ def test_what_is_true_is_traced():
         ("3 min 13 s", "3 min 14 s"),
         ("3.2 minutes", "3.3 minutes"),
         ("1,200", "1,201"),
+        ("+0.6 [−0.1, +1.4]", "+0.6 [−0.1, +1.5]"),
+        ("+2.0 [+1.0, +3.0]", "+2.0 [+70.0, +90.0]"),
+        ("0.0001", "0.0002"),
     ],
 )
 def test_what_is_false_is_found(true, false):
