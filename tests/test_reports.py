@@ -383,6 +383,12 @@ def test_frames_lose_row_numbers_but_keep_a_real_index():
     assert "2025</th>" in years
 
 
+def test_a_number_is_not_torn_from_its_sign_or_its_spread():
+    page = markup.sanitize("<p>mean 91.5 ± 0.2 % of 10</p><pre>1 ± 2 %</pre>")
+    assert "<p>mean 91.5\xa0±\xa00.2\xa0% of 10</p>" in page
+    assert "<pre>1 ± 2 %</pre>" in page
+
+
 def test_terminal_text_is_shown_as_it_ends():
     assert markup.plain("\x1b[31mred\x1b[0m\n  1 %\r 50 %\r100 %\r\nend") == "red\n100 %\nend"
     assert markup.plain("decoding: 100%\r              \r") == ""  # a bar that wiped itself leaves nothing

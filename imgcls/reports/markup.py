@@ -165,9 +165,9 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
     soup = BeautifulSoup(source, "html.parser")
     for text in soup.find_all(string=lambda text: isinstance(text, Comment | PreformattedString)):
         text.extract()
-    for text in soup.find_all(string=re.compile(r"\d %")):
-        if text.find_parent(["code", "pre"]) is None:  # a number stays with its sign at the end of a line
-            text.replace_with(re.sub(r"(?<=\d) %", "\xa0%", text))
+    for text in soup.find_all(string=re.compile(r"\d [%±]")):
+        if text.find_parent(["code", "pre"]) is None:  # a number stays with its sign and spread at the end of a line
+            text.replace_with(re.sub(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)", "\xa0", text))
     for tag in soup.find_all(True):
         if tag.decomposed:
             continue
