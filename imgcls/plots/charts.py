@@ -551,22 +551,23 @@ def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series) -> N
     ax.figure.draw_without_rendering()
     points = ax.transData.transform(np.stack([xs, ys], 1))
     panel, unit = ax.get_window_extent(), ax.figure.dpi / 72
+    pad = 1  # points around a name in which it hides what lies behind
     taken = [(x - 6 * unit, y - 6 * unit, x + 6 * unit, y + 6 * unit) for x, y in points]
-    taken += [tuple(text.get_window_extent().padded(2 * unit).extents) for text in ax.texts]
+    taken += [tuple(text.get_window_extent().padded(pad * unit).extents) for text in ax.texts]
     for (x, y), name in zip(points, names, strict=True):
         width, height = text_width(name, SMALL) * ax.figure.dpi, SMALL * 1.3 * unit
         boxes = []
         for dx, dy, ha, va in SIDES:
             left = x + dx * unit - width * {"left": 0, "center": 0.5, "right": 1}[ha]
             low = y + dy * unit - height * {"bottom": 0, "center": 0.5, "top": 1}[va]
-            boxes.append((left, low, left + width, low + height))
+            boxes.append((left - pad * unit, low - pad * unit, left + width + pad * unit, low + height + pad * unit))
         costs = [sum(_overlap(box, other) for other in taken) + _outside(box, panel.extents) for box in boxes]
         best = int(np.argmin(costs))
         taken.append(boxes[best])
         dx, dy, ha, va = SIDES[best]
         ax.annotate(
             name, ax.transData.inverted().transform((x, y)), (dx, dy), textcoords="offset points", ha=ha, va=va,
-            size=SMALL, bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 2},
+            size=SMALL, bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": pad},
         )  # fmt: skip
 
 
