@@ -1,7 +1,6 @@
 """Every result that the README states is traced to what is committed: the numbers of a report, or of a benchmark."""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -85,10 +84,10 @@ def written(content: Any) -> set[tuple[str, ...]]:
         if "low" in content and value is not None:
             ways.add(per_cent(value, content["low"], content["high"]))
         gain = [content.get(key, content.get(other)) for key, other in GAIN]
-        if None not in gain and not any(map(math.isnan, gain)):
+        if None not in gain:
             ways.add(per_cent(*map(abs, gain)))
-        if (content.get("p_value") or 1) < 0.0001:
-            ways.add(("0.0001",))  # p < 0.0001
+        if content.get("p_value") is not None and content["p_value"] < 0.0001:  # written as p < 0.0001
+            ways.add(("0.0001",))
         for stage, limits in content.get("intervals", {}).items():
             ways.add(per_cent(content[stage], *(min(max(limit, 0.0), 1.0) for limit in limits)))
         if isinstance(content.get("seconds"), float):
