@@ -1,15 +1,17 @@
 """Ideas on trial, on a task where it is known which of them helps."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import colour_split
 
-from imgcls import recipes
+from imgcls import paths, recipes
 from imgcls.evaluation import predict
 from imgcls.models import create_model
 from imgcls.search import alternating_flips, climb
@@ -93,3 +95,20 @@ def test_the_fast_recipe_runs_on_its_network():
     assert first.measured
     assert not torch.equal(first.weight, before)
     assert history.rows[-1]["train_loss"] < history.rows[0]["train_loss"]
+
+
+def test_the_fast_recipe_is_what_stayed_on_real_images():
+    result = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))["real"]["05_cifar_ten"]
+    rows = {row["name"]: row for row in result["tables"]["ideas on trial"]}
+    together = rows.get(climbing.TOGETHER, {"kept": False})["kept"]
+    stayed = {name for name, row in rows.items() if row["kept"] or (together and row["gain"] > 0)}
+    names = {
+        "Muon": recipes.FAST.optimizer == "muon",
+        "whitening": bool(recipes.FAST.unfreeze),
+        "label smoothing": recipes.FAST.label_smoothing > 0,
+        "alternating flips": recipes.FAST.alternating_flip,
+        "small images first": bool(recipes.FAST.image_sizes),
+    }
+    assert stayed - {"start", climbing.TOGETHER} == {name for name, there in names.items() if there}
+    source = Path(recipes.__file__).read_text(encoding="utf-8")
+    assert f"at {result['environment']['commit']}." in source
