@@ -724,8 +724,27 @@ def test_gains_fill_only_what_stays():
     points = {line.get_label(): line for line in ax.lines if line.get_marker() == "o"}
     assert points["stays"].get_xdata().tolist() == pytest.approx([3.1])
     assert points["stays"].get_markerfacecolor() != "none"
-    assert points["not told from chance"].get_markerfacecolor() == "none"
+    assert points["does not stay by itself"].get_markerfacecolor() == "none"
     assert [t.get_text() for t in ax.texts] == ["+3.1  [+1.2, +5.0]", "+0.4  [-0.9, +1.7]", "-2.0  [-3.0, -1.0]"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_gain_beyond_all_others_leaves_them_their_room(sign):
+    usual = plots.gains(TRIALS).get_xlim()
+    giant = {
+        "name": "a giant",
+        "gain": 0.3 * sign,
+        "low": 0.3 * sign - 0.02,
+        "high": 0.3 * sign + 0.02,
+        "kept": sign > 0,
+    }
+    ax = plots.gains(pd.concat([TRIALS, pd.DataFrame([giant])], ignore_index=True))
+    assert ax.get_xlim() == pytest.approx(usual)
+    arrow = next(line for line in ax.lines if line.get_marker() == {1: ">", -1: "<"}[sign])
+    assert (arrow.get_ydata()[0], arrow.get_markerfacecolor() == "none") == (3, sign < 0)
+    assert "beyond the scale" in ax.get_xlabel()
+    assert ax.texts[-1].get_text().startswith(f"{30 * sign:+.1f}")
+    assert "beyond" not in plots.gains(TRIALS).get_xlabel()
 
 
 def test_published_times_are_points_and_unknown_ones_lines():

@@ -18,10 +18,15 @@ from imgcls.plots.theme import (
     themed,
 )
 
+FAR = 5  # a gain so many times the reach of the middle idea would leave no room to see the others
+
 
 @themed
 def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Gain of each idea in points with its interval, beside the line of no gain; filled where the idea stayed.
+
+    An idea that gains far more than the others, or loses far more, is an arrow at the edge: the scale is that of the
+    others, so that their intervals can be seen. Its number stands on the right like every other.
 
     Args:
         trials: columns name, gain, low, high (shares) and kept, as `search.climb` gives them; rows without a gain,
@@ -36,14 +41,29 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows = np.arange(len(trials))
     points = 100 * trials[["gain", "low", "high"]].to_numpy(float)
     kept = trials["kept"].to_numpy(bool)
-    for mine, colour, face, label in ((kept, ACCENT, ACCENT, "stays"), (~kept, MUTED, "none", "not told from chance")):
+    reach = np.abs(points).max(axis=1)
+    near = reach <= FAR * np.median(reach)
+    for mine, colour, face, label in (
+        (kept, ACCENT, ACCENT, "stays"),
+        (~kept, MUTED, "none", "does not stay by itself"),
+    ):
         if mine.any():
-            ax.hlines(rows[mine], points[mine, 1], points[mine, 2], color=colour, linewidth=3.5, alpha=0.45)
-            ax.plot(points[mine, 0], rows[mine], "o", color=colour, markerfacecolor=face, markersize=9, label=label)
+            seen = mine & near
+            ax.hlines(rows[seen], points[seen, 1], points[seen, 2], color=colour, linewidth=3.5, alpha=0.45)
+            ax.plot(points[seen, 0], rows[seen], "o", color=colour, markerfacecolor=face, markersize=9, label=label)
     rows_axis(ax, trials["name"])
     for row, (gain, low, high) in enumerate(points):
         right_text(ax, row, f"{gain:+.1f}  [{low:+.1f}, {high:+.1f}]", INK)
     ax.margins(x=0.06)
-    ax.set_xlabel("gain on the validation images, in points")
+    ax.locator_params(axis="x", nbins=6)
+    ax.set_xlabel(
+        "gain on the validation images, in points" + ("" if near.all() else "; an arrow lies beyond the scale")
+    )
     legend_above(ax)
+    for row in rows[~near]:
+        right = points[row, 0] > 0
+        ax.plot(
+            0.98 if right else 0.02, row, ">" if right else "<", transform=ax.get_yaxis_transform(), markersize=9,
+            color=ACCENT if kept[row] else MUTED, markerfacecolor=ACCENT if kept[row] else "none",
+        )  # fmt: skip
     return ax
