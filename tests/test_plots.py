@@ -747,6 +747,13 @@ def test_a_gain_beyond_all_others_leaves_them_their_room(sign):
     assert "beyond" not in plots.gains(TRIALS).get_xlabel()
 
 
+def test_a_wide_interval_that_reaches_the_others_is_drawn_whole():
+    doubt = {"name": "a doubt", "gain": 0.02, "low": -0.4, "high": 0.44, "kept": False}
+    ax = plots.gains(pd.concat([TRIALS, pd.DataFrame([doubt])], ignore_index=True))
+    assert (ax.get_xlim()[0] < -40, ax.get_xlim()[1] > 44) == (True, True)
+    assert "beyond" not in ax.get_xlabel()
+
+
 def test_published_times_are_points_and_unknown_ones_lines():
     ax = plots.accuracy_against_seconds(TIMES, ELSEWHERE)
     marks = next(line for line in ax.lines if line.get_marker() == "D")

@@ -41,8 +41,8 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows = np.arange(len(trials))
     points = 100 * trials[["gain", "low", "high"]].to_numpy(float)
     kept = trials["kept"].to_numpy(bool)
-    reach = np.abs(points).max(axis=1)
-    near = reach <= FAR * np.median(reach)
+    least = np.maximum(points[:, 1], -points[:, 2])  # what is gained or lost at least; negative where neither is sure
+    near = least <= FAR * np.median(np.abs(points).max(axis=1))
     for mine, colour, face, label in (
         (kept, ACCENT, ACCENT, "stays"),
         (~kept, MUTED, "none", "does not stay by itself"),
