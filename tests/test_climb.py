@@ -40,6 +40,7 @@ def test_only_the_idea_that_helps_stays(tiny):
     assert table.loc["no lesson", "low"] <= 0
     assert table.loc["wide, for nothing", "gain"] < 0  # measured against the best so far, not against the start
     assert [run.seed for run in climbed.runs] == [0, 1, 2]
+    assert climbed.right.tolist() == [predict(run.model, tiny[1]).correct.tolist() for run in climbed.runs]
     mean = sum(predict(run.model, tiny[1]).accuracy for run in climbed.runs) / 3
     assert mean == pytest.approx(climbed.table["accuracy"].max())
 

@@ -49,8 +49,12 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ):
         if mine.any():
             seen = mine & near
+            style = {"color": colour, "markerfacecolor": face, "markersize": 9}
             ax.hlines(rows[seen], points[seen, 1], points[seen, 2], color=colour, linewidth=3.5, alpha=0.45)
-            ax.plot(points[seen, 0], rows[seen], "o", color=colour, markerfacecolor=face, markersize=9, label=label)
+            ax.plot(points[seen, 0], rows[seen], "o", label=label, **style)
+            for row in rows[mine & ~near]:
+                edge, arrow = (0.98, ">") if points[row, 0] > 0 else (0.02, "<")
+                ax.plot(edge, row, arrow, transform=ax.get_yaxis_transform(), **style)
     rows_axis(ax, trials["name"])
     for row, (gain, low, high) in enumerate(points):
         right_text(ax, row, f"{gain:+.1f}  [{low:+.1f}, {high:+.1f}]", INK)
@@ -60,10 +64,4 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
         "gain on the validation images, in points" + ("" if near.all() else "; an arrow lies beyond the scale")
     )
     legend_above(ax)
-    for row in rows[~near]:
-        right = points[row, 0] > 0
-        ax.plot(
-            0.98 if right else 0.02, row, ">" if right else "<", transform=ax.get_yaxis_transform(), markersize=9,
-            color=ACCENT if kept[row] else MUTED, markerfacecolor=ACCENT if kept[row] else "none",
-        )  # fmt: skip
     return ax

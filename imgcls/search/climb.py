@@ -30,6 +30,7 @@ class Climb:
     options: dict[str, Any]  # of the network
     recipe: Recipe
     runs: list[Run]  # of the best, one a seed
+    right: np.ndarray  # bool (seeds, N): where these were right on validation
     kept: list[str]  # names of the ideas that stayed, alone or together
 
 
@@ -80,7 +81,7 @@ def climb(
         rows.append(_attempt(create, best, trial, train, val, seeds))
         best = rows[-1] if rows[-1].kept else best
     kept = [part for trial in rows[1:] if trial.kept for part in trial.parts or [trial.name]]
-    return Climb(pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs, kept)
+    return Climb(pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs, best.right, kept)
 
 
 @dataclass
