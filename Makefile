@@ -28,7 +28,7 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 # Writes the pins anew from the ranges of pyproject.toml. torch and torchvision are held to a matching pair there.
@@ -63,10 +63,10 @@ CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9
 EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
-LOOKS    := $(wildcard imgcls/reports/template/*) $(addprefix imgcls/reports/,export.py markup.py math.py pages.py) imgcls/exercises.py
+LOOKS    := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) course/exercises.py
 TIMEOUT  ?= $(if $(filter real,$(PROFILE)),14400,3600)
 ASKED     = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
-REPORTS  := $(RUN) -m imgcls.reports
+REPORTS  := $(RUN) -m course.reports
 
 # One notebook that fails must not keep the others from being built.
 ifneq ($(filter reports,$(MAKECMDGOALS)),)

@@ -20,7 +20,7 @@ from torchvision.datasets import ImageFolder
 from benchmarks.measure import alternate, arguments, fastest, own_process, seconds_of
 from benchmarks.record import report, version, versus
 from benchmarks.tasks import unpack
-from imgcls import datasets
+from imgcls.data import load
 
 SIZE, BATCH = 64, 128
 WORKERS = (0, 1, 2)
@@ -29,7 +29,7 @@ WORKERS = (0, 1, 2)
 def ours(archive: Path) -> int:
     """Every picture of the archive, decoded into an empty cache; how many there are."""
     with tempfile.TemporaryDirectory() as empty:
-        splits = datasets.load(archive, image_size=SIZE, cache=empty)
+        splits = load(archive, image_size=SIZE, cache=empty)
         return sum(len(split) for _, split in splits.items())
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure, print, record."""
     asked = arguments(__doc__, archive="cats-dogs.zip")
     with tempfile.TemporaryDirectory() as folder:
-        found = datasets.load(asked.data, image_size=SIZE, cache=Path(folder, "cache"))
+        found = load(asked.data, image_size=SIZE, cache=Path(folder, "cache"))
         images = sum(len(split) for _, split in found.items())
         for name, split in found.items():
             unpack(asked.data, split.names, Path(folder, "files", name))

@@ -5,14 +5,15 @@ python -m benchmarks.difficulty [--out FILE]     (about eight minutes)
 
 import torch
 
+import menagerie
 from benchmarks.measure import arguments
 from benchmarks.record import report, row
-from imgcls import datasets, menagerie, reproducibility
-from imgcls.baselines import histograms, linear, pixels
-from imgcls.datasets import Split, Splits
+from course.baselines import histograms, linear, pixels
+from imgcls import reproducibility
+from imgcls.data import Split, Splits, load
 from imgcls.evaluation import predict
+from imgcls.evaluation.statistics import Interval
 from imgcls.models import create_model
-from imgcls.statistics import Interval
 from imgcls.training import Recipe, fit, initialized
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
@@ -42,7 +43,7 @@ def main() -> None:
     """Measure, print, record."""
     asked = arguments(__doc__, runs=None)
     reproducibility.configure_threads()
-    species, pair = datasets.load("menagerie/species"), datasets.load("menagerie/fox_elephant")
+    species, pair = load("menagerie/species"), load("menagerie/fox_elephant")
     results = []
 
     def note(name: str, found: Interval, target: str) -> None:

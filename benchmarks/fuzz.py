@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import hostile
-from imgcls import decoding
+from imgcls.data import decoding
 
 BATCH, SIZE = 500, 64
 PHOTOS = 200  # of the archive that are mutated

@@ -6,9 +6,11 @@ python -m benchmarks.menagerie [--runs 5] [--out FILE]     (about two minutes)
 import tempfile
 import time
 
+import menagerie
 from benchmarks.measure import arguments, median_seconds
 from benchmarks.record import report, row
-from imgcls import datasets, menagerie, reproducibility
+from imgcls import reproducibility
+from imgcls.data import load
 
 COUNT = 960  # images of one timed call
 
@@ -27,7 +29,7 @@ def main() -> None:
         for times in (first, again):
             for name, subset in menagerie.subsets().items():
                 begun = time.perf_counter()
-                datasets.load(f"menagerie/{name}", image_size=subset.image_size, cache=cache)
+                load(f"menagerie/{name}", image_size=subset.image_size, cache=cache)
                 times[name] = time.perf_counter() - begun
     rows.append(row("menagerie_fox_elephant_ready", "s", first["fox_elephant"], "< 10", 1))
     rows.append(row("menagerie_all_sets_ready", "s", sum(first.values()), "< 120", 1))

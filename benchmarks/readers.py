@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks import hostile
 from benchmarks.measure import arguments, own_process
 from benchmarks.record import Row, report, row, version
-from imgcls import datasets, decoding
+from imgcls.data import decoding, load
 
 RIGHT = "read as meant"
 NAMED = "left out, named with the reason"
@@ -51,7 +51,7 @@ def lay(folder: Path) -> dict[str, hostile.Hostile]:
 
 def ours(folder: Path) -> tuple[dict[str, str], float]:
     """Outcome of each file in a data set of ours, and the seconds of its slowest one."""
-    splits = datasets.load(folder, image_size=hostile.SIDE, cache=folder.parent / "cache")
+    splits = load(folder, image_size=hostile.SIDE, cache=folder.parent / "cache")
     read = {
         name: image.permute(1, 2, 0).numpy()
         for _, split in splits.items()

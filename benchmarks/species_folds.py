@@ -19,8 +19,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from imgcls import datasets, evaluation, menagerie, models, openset, reproducibility, transfer
-from imgcls.batches import ImageSet
+import imgcls.data
+import menagerie
+from imgcls import evaluation, models, openset, reproducibility, transfer
+from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Features, flips_and_shifts, predict
 from imgcls.models import create_model
 from imgcls.training import Recipe, repeat
@@ -55,13 +57,13 @@ def choices_of_traits(learnt: Features, unknown: list[str]) -> dict[str, pd.Data
 
 def one_fold(unknown: list[str], others: int) -> list[dict]:
     """Rows views, measure, what, value of one fold, for each choice of views of a picture."""
-    load = partial(datasets.load, DATA, image_size=SIDE)
+    load = partial(imgcls.data.load, DATA, image_size=SIDE)
     known = [name for name in load().classes if name not in unknown]
     splits, strangers = load(classes=known), load(classes=unknown)
     learn = splits.train
     if others:
-        kinds = datasets.load(transfer.SOURCE, image_size=SIDE, train_count=others).train
-        learn = datasets.joined(learn, kinds)
+        kinds = imgcls.data.load(transfer.SOURCE, image_size=SIDE, train_count=others).train
+        learn = imgcls.data.joined(learn, kinds)
     weights = transfer.pretrained("source", image_size=SIDE)
     create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=SIDE)
     run = repeat(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]
@@ -74,7 +76,7 @@ def one_fold(unknown: list[str], others: int) -> list[dict]:
 
 
 def judged(
-    network: nn.Module, learn: ImageSet, splits: datasets.Splits, strangers: datasets.Splits, views: Views
+    network: nn.Module, learn: ImageSet, splits: imgcls.data.Splits, strangers: imgcls.data.Splits, views: Views
 ) -> list[dict]:
     """Rows measure, what, value: accuracy, AUROC of each score, zero-shot accuracy of each way to learn traits."""
     known, unknown = list(splits.classes), list(strangers.classes)
@@ -115,7 +117,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     asked = parser.parse_args()
     reproducibility.configure_threads()
-    names = datasets.load(DATA, image_size=SIDE).classes
+    names = imgcls.data.load(DATA, image_size=SIDE).classes
     rows = []
     for fold, unknown in enumerate(deal(names, asked.folds)):
         for others in asked.others:

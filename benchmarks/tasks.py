@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from imgcls import datasets
-from imgcls.datasets import Splits
+import imgcls.data
+from imgcls.data import Splits
 from imgcls.models import create_model
 from imgcls.models.normalize import Normalize
 from imgcls.reproducibility import configure_threads
@@ -50,7 +50,7 @@ class Task:
 
 def load(archive: Path, folder: Path, image_size: int, images: int | None) -> Splits:
     """Every file of the archive decoded, at most `images` of them to train on, equally many of each class."""
-    return datasets.load(
+    return imgcls.data.load(
         archive, image_size=image_size, cache=folder, train_count=images, val_fraction=HELD_OUT, test_fraction=HELD_OUT
     )
 

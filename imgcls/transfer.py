@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from imgcls import datasets, models, paths
-from imgcls.batches import ImageSet
+from imgcls import models, paths
+from imgcls.data import load
+from imgcls.data.batches import ImageSet
 from imgcls.evaluation import features, predict
 from imgcls.models import MissingWeights, create_model
 from imgcls.reproducibility import pick_device
@@ -139,7 +140,7 @@ def source_backbone(
         A folder written by `models.save`. Its card has the data, the recipe, the seed and `metrics`: accuracy on the
         source set's own test images, with its interval.
     """
-    splits = datasets.load(SOURCE, image_size=image_size, train_count=train_count)
+    splits = load(SOURCE, image_size=image_size, train_count=train_count)
     recipe = recipe or source_recipe(image_size)
     made = {
         "data": {

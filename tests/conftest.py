@@ -20,6 +20,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the cores, and so
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))))
 configure_threads()
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 
 
 CHAINS = 3  # of notebooks, each on a worker of its own
@@ -27,8 +28,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LONG = (  # from the longest on
     "test_resume.py", "test_models.py", "test_real_folder.py", "test_reports.py", "test_benchmarks.py", "test_cli.py",
     "test_app.py", "test_exercises.py", "test_interruptions.py", "test_pages.py", "test_menagerie.py",
-    "test_reports_compare.py", "test_tracking.py", "test_plots.py", "test_processes.py", "test_search_shared.py",
-    "test_datasets.py", "test_batches.py",
+    "test_reports_compare.py", "test_tracking.py", "test_plots.py", "test_distributed.py", "test_search_shared.py",
+    "test_data.py", "test_batches.py",
 )  # fmt: skip
 
 
@@ -54,10 +55,8 @@ def colour_split(n: int, seed: int, noise: int = 60, size: int = 8) -> TinySplit
 
 def copy_builder(root):
     """What `make reports` needs of the project, without a notebook, in a folder; returns it."""
-    (root / "imgcls").mkdir()
-    for file in ("__init__.py", "files.py", "paths.py", "exercises.py", "catalogue.py"):
-        shutil.copy(REPOSITORY / "imgcls" / file, root / "imgcls")
-    shutil.copytree(REPOSITORY / "imgcls/reports", root / "imgcls/reports")
+    for package in ("course", "imgcls"):
+        shutil.copytree(REPOSITORY / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Makefile", root)
     return root
 

@@ -93,7 +93,7 @@ def test_the_package_itself_imports_nothing():
         ("import imgcls.training", "imgcls"),
         ("from . import training", "imgcls"),
         ("from .training import fit", "imgcls"),
-        ("from ..training import fit", "imgcls.reports"),
+        ("from ..training import fit", "course.reports"),
         ("def f():\n    from imgcls.training import fit", "imgcls"),
     ],
 )

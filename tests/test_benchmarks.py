@@ -18,6 +18,7 @@ import torch
 from conftest import colour_split
 from PIL import Image
 
+import menagerie
 from benchmarks import (
     chart,
     decode,
@@ -32,7 +33,7 @@ from benchmarks import (
     tasks,
 )
 from benchmarks.record import met, report, row, versus
-from imgcls import menagerie, paths
+from imgcls import paths
 from imgcls.evaluation import Features
 
 SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}

@@ -20,9 +20,10 @@ from conftest import REPOSITORY, colour_split, copy_builder, write_photos
 from matplotlib.figure import Figure
 from test_reports import NAME, cell, good, text, write_notebook
 
-from imgcls import datasets, files, models, plots
-from imgcls.datasets import cache as decoded
-from imgcls.reports import index
+from course.reports import index
+from imgcls import files, models, plots
+from imgcls.data import cache as decoded
+from imgcls.data import load
 from imgcls.training import Recipe, fit
 
 LONG = "import os, time; print('kernel', os.getpid(), flush=True); time.sleep(600)"
@@ -123,7 +124,7 @@ def test_what_a_killed_process_was_building_is_swept_away_in_time(tmp_path, monk
     for name, age in (("old", decoded.ABANDONED + 60), ("new", 60)):
         (cache / f".building-{name}" / "x").mkdir(parents=True)
         os.utime(cache / f".building-{name}", (time.time() - age,) * 2)
-    datasets.load(photos, image_size=8, cache=cache)
+    load(photos, image_size=8, cache=cache)
     assert [path.name for path in cache.glob(".building-*")] == [".building-new"]
 
 
@@ -135,12 +136,12 @@ def test_a_killed_load_leaves_nothing_that_is_used(tmp_path):
         "count, real = [], decoding.try_decode_square\n"
         "def dies(*a):\n    count.append(1)\n    len(count) == 9 and os.kill(os.getpid(), 9)\n    return real(*a)\n"
         "decoding.try_decode_square = dies\n"
-        "datasets.load(sys.argv[1], image_size=8, cache=sys.argv[2])"
+        "load(sys.argv[1], image_size=8, cache=sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", program, photos, tmp_path / "cache"], cwd=REPOSITORY)
     assert done.returncode == -signal.SIGKILL
     assert [path.name[:10] for path in (tmp_path / "cache").iterdir()] == [".building-"]
-    splits = datasets.load(photos, image_size=8, cache=tmp_path / "cache")
+    splits = load(photos, image_size=8, cache=tmp_path / "cache")
     assert sum(len(split) for _, split in splits.items()) == 24
 
 
@@ -171,11 +172,11 @@ def fill(disk, leave=0):
 def test_a_cache_that_does_not_fit_says_what_it_needs(small_disk, tmp_path):
     photos = write_photos(tmp_path / "photos", colour_split(24, seed=4))
     with pytest.raises(OSError, match=r"no space for 14 MB of decoded images in .*cache; make some") as caught:
-        datasets.load(photos, image_size=450, cache=small_disk / "cache")
+        load(photos, image_size=450, cache=small_disk / "cache")
     assert caught.value.errno == errno.ENOSPC
     assert "\n" not in str(caught.value)
     assert list((small_disk / "cache").iterdir()) == []
-    assert len(datasets.load(photos, image_size=8, cache=small_disk / "cache").train) > 0
+    assert len(load(photos, image_size=8, cache=small_disk / "cache").train) > 0
 
 
 def test_a_model_that_does_not_fit_leaves_the_older_one_whole(small_disk):
@@ -214,7 +215,7 @@ def test_a_report_on_a_full_disk_is_one_line_and_no_torn_page(checkout, small_di
 except OSError:
     pass"""
     write_notebook(root, NAME, [text("## Part"), cell(eats), *good(NAME)])
-    process = start(root, sys.executable, "-m", "imgcls.reports", "run", "05")
+    process = start(root, sys.executable, "-m", "course.reports", "run", "05")
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 1, errors
     assert "Traceback (most recent" not in errors

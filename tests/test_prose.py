@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from test_readme import stated
 
-from imgcls import exercises, paths
+from course import exercises
+from imgcls import paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 COUNT = "(?:two|three|four|five|six|seven|eight|nine|ten|twenty|hundred|thousand)"

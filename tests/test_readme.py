@@ -20,7 +20,7 @@ GAIN = (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
 # What no committed file holds, by section and text, with the reason.
 EXCUSED: dict[tuple[str, str], str] = {
     ("", "60,000"): "images of the data set; the opening names no file",
-    ("The images that come with it", "1,001"): "images of a generated set, as imgcls.menagerie.sizes tells",
+    ("The images that come with it", "1,001"): "images of a generated set, as menagerie.sizes tells",
     ("On real images", "91.0 %"): "a target",
     ("On real images", "15,000"): "30 % of the training images, as notebooks/profiles/real.yaml has it",
     ("On real images", "90.96 %"): "of another project, measured elsewhere on the same images; notebook 05 draws it",

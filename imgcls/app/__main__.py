@@ -23,7 +23,7 @@ OPTIONS = {
     "theme.font": SANS,  # of the machine: no font is fetched
     "theme.codeFont": MONO,
     "theme.baseRadius": "4px",
-    # The colours of the reports (imgcls/reports/template/style.css).
+    # The colours of the reports (course/reports/template/style.css).
     "theme.light.backgroundColor": "#fdfcfa",
     "theme.light.secondaryBackgroundColor": "#f5f3ee",
     "theme.light.textColor": "#22262b",

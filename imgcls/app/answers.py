@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from imgcls import datasets, decoding, explain, openset
+from imgcls import explain, openset
 from imgcls.app.runs import data_of, threshold_of
+from imgcls.data import Split, decoding, prepare
 from imgcls.evaluation import predict_checked
 from imgcls.models import temperature_of
 
@@ -59,7 +60,7 @@ def read(data: bytes, card: Mapping[str, Any]) -> Picture:
     preview.thumbnail((PREVIEW, PREVIEW))
     levels = np.asarray(preview, dtype=np.int16)
     coloured = np.mean(np.ptp(levels, axis=2) > COLOURED) > 0.01
-    seen = datasets.prepare(data, card["image_size"], card["channels"])
+    seen = prepare(data, card["image_size"], card["channels"])
     with Image.open(io.BytesIO(data), formats=decoding.FORMATS) as image:
         animated = bool(getattr(image, "is_animated", False))
     return Picture(preview, size, seen, animated, bool(coloured))
@@ -78,7 +79,7 @@ def ask(model: nn.Module, card: Mapping[str, Any], picture: Picture, photograph:
         ValueError: the model's answer is no number.
     """
     images, classes = picture.seen[None], tuple(card["classes"])
-    split = datasets.Split(images, torch.zeros(1, dtype=torch.int64), None, ("picture",), classes)
+    split = Split(images, torch.zeros(1, dtype=torch.int64), None, ("picture",), classes)
     raw = predict_checked(model, split)
     said = raw.at_temperature(temperature_of(card))
     # Stable, so that the first of equal classes wins as in Predictions.predicted.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from imgcls import menagerie
+import menagerie
 
 OWN = 6  # pictures of the run's classes
 STRANGERS = ("hot-air balloon", "lobster", "cactus", "zebra", "giraffe", "fox")

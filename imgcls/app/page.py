@@ -13,7 +13,7 @@ from imgcls.app import markup
 from imgcls.app.answers import MAX_BYTES, ask, read
 from imgcls.app.examples import examples
 from imgcls.app.runs import Run, data_of, find_runs
-from imgcls.decoding import FORMATS, Undecodable
+from imgcls.data.decoding import FORMATS, Undecodable
 from imgcls.models import open_run
 from imgcls.reproducibility import configure_threads
 

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import safe_open
 
 from imgcls import models
-from imgcls.models.cards import CARD, WEIGHTS
-from imgcls.statistics import Interval
+from imgcls.evaluation.statistics import Interval
+from imgcls.models.serialization import CARD, WEIGHTS
 
 SKIPPED = ("cache", "checkpoints", "executed")  # folders with many files, none of them a run
 SCORES = ("energy", "max_logit")  # functions of imgcls.openset, of the logits before any temperature

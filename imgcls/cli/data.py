@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 import typer
 
-from imgcls import datasets, files
+import imgcls.data
+from imgcls import files
 from imgcls.cli.common import check_choice, say, some
-from imgcls.datasets import Splits
-from imgcls.datasets.sources import SPLITS
+from imgcls.data import Splits
+from imgcls.data.sources import SPLITS
 
 FORMATS = ("table", "json")
 SHOWN = 20  # files left out and pairs of duplicates that a table names
@@ -39,9 +40,9 @@ def data(
     for option, path, ending in (("--sheet", sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
-    splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
+    splits = imgcls.data.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
     facts = describe(splits)
-    facts["kinds"] = datasets.kinds(data) if splits.kind == "real" else None
+    facts["kinds"] = imgcls.data.kinds(data) if splits.kind == "real" else None
     typer.echo(json.dumps(facts, indent=2) if format == "json" else _text(facts))
     if out is not None:
         files.write(out, json.dumps(facts, indent=2) + "\n")
@@ -62,11 +63,11 @@ def describe(splits: Splits) -> dict:
         duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest, ratio} of
         train; notes, one sentence for each thing to mend.
     """
-    measured = datasets.statistics(splits.train)
-    counts, sizes = datasets.class_counts(splits), splits.sizes
+    measured = imgcls.data.statistics(splits.train)
+    counts, sizes = imgcls.data.class_counts(splits), splits.sizes
     if sum(map(len, (splits.train, splits.val, splits.test))) > 50_000:
         say("looking for duplicates: every image is compared with every other")
-    audit = datasets.audit(splits)
+    audit = imgcls.data.audit(splits)
     channels, size = splits.train.images.shape[1:3]
     train = counts["train"]
     facts = {

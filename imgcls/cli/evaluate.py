@@ -11,13 +11,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from imgcls import datasets
 from imgcls.cli.common import check_choice, say, some, worth
-from imgcls.datasets import DataError, Splits
+from imgcls.data import DataError, Splits, load
 from imgcls.evaluation import Predictions, predict_checked
+from imgcls.evaluation.statistics import Interval
 from imgcls.files import write
 from imgcls.models import open_run, temperature_of
-from imgcls.statistics import Interval
 
 SPLITS = ("train", "val", "test", "all")
 FORMATS = ("table", "json")
@@ -79,14 +78,14 @@ def evaluate(
 def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
     """The data as the card wants them: split by the seed of the run, classes in the order of the model's outputs."""
     settings = {"image_size": card["image_size"], "channels": card["channels"], "seed": card.get("seed", 0)}
-    splits = datasets.load(data, **settings)
+    splits = load(data, **settings)
     ours, theirs = card["classes"], list(splits.classes)
     if sorted(ours) != sorted(theirs):
         raise DataError(
             f"{data} has other classes than the model in {run}: {_differences(ours, theirs)}; name the class folders "
             f"as the model does ({some(ours)}) and leave others out, or train a model on these data"
         )
-    return splits if ours == theirs else datasets.load(data, classes=ours, **settings)
+    return splits if ours == theirs else load(data, classes=ours, **settings)
 
 
 def _differences(ours: list[str], theirs: list[str]) -> str:

@@ -20,9 +20,9 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from imgcls import datasets, decoding
 from imgcls.cli.common import check_choice, say
-from imgcls.decoding import Undecodable
+from imgcls.data import EXTENSIONS, Split, decoding, pictures, prepare
+from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.models import open_run, temperature_of
 from imgcls.tracking import Progress
@@ -129,7 +129,7 @@ def _expand(argument: str) -> list[Item]:
     """What one argument stands for: a file, a folder, or a pattern where the shell has not done it."""
     path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib raises where there is no home
     if os.path.isdir(path):  # noqa: PTH112 - False for a name that is too long, where pathlib raises
-        nothing = Undecodable(f"no picture in this folder ({', '.join(datasets.EXTENSIONS)})")
+        nothing = Undecodable(f"no picture in this folder ({', '.join(EXTENSIONS)})")
         return _files(path) or [(argument, nothing)]
     if os.path.lexists(path):
         return [(argument, path)]
@@ -140,7 +140,7 @@ def _expand(argument: str) -> list[Item]:
 
 
 def _files(path: str) -> list[Item]:
-    files = datasets.pictures(Path(path)) if os.path.isdir(path) else [path]  # noqa: PTH112
+    files = pictures(Path(path)) if os.path.isdir(path) else [path]  # noqa: PTH112
     return [(str(file), str(file)) for file in files]
 
 
@@ -163,7 +163,7 @@ def _decoded(
         try:
             if isinstance(source, Undecodable):
                 raise source
-            return datasets.prepare(source, image_size, channels)
+            return prepare(source, image_size, channels)
         except Undecodable as error:
             return error.reason
 
@@ -189,7 +189,7 @@ def _answers(
     answered: dict[str, dict[str, Any]] = {}
     if named:
         images = torch.stack(list(named.values()))  # (N, C, H, W)
-        split = datasets.Split(images, torch.zeros(len(images), dtype=torch.int64), None, tuple(named), tuple(classes))
+        split = Split(images, torch.zeros(len(images), dtype=torch.int64), None, tuple(named), tuple(classes))
         answers = predict_checked(model, split).at_temperature(temperature)
         # Stable, so that the first of equal classes wins as in Predictions.predicted.
         best = answers.logits.argsort(dim=1, descending=True, stable=True)[:, :2].tolist()

@@ -14,14 +14,14 @@ import torch
 import typer
 from optuna.trial import TrialState
 
-from imgcls import datasets, paths
+from imgcls import paths
 from imgcls import search as studies
 from imgcls.cli.common import augmentation, check_choice, say, some
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
-from imgcls.datasets import Splits
+from imgcls.data import Splits, load
 from imgcls.models import create_model, minimum_size
-from imgcls.models.zoo import did_you_mean
+from imgcls.models.factory import did_you_mean
 from imgcls.search import SAMPLERS, Between, Space, Value
 from imgcls.search.answers import AUGMENT, apart
 from imgcls.search.loop import TRIALS
@@ -97,7 +97,7 @@ def search(
     where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.journal")
     check_storage(where)
     name = name or sampler
-    splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
+    splits = load(data, image_size=size, channels=1 if grey else 3, seed=seed)
     trials = TRIALS if trials is None and max_epochs is None else trials
     _print_plan(splits, model, chosen, recipe, trials, max_epochs, f"{name!r} in {shown(where)}")
     create = partial(create_model, model, len(splits.classes), splits.train.images.shape[1], image_size=size)

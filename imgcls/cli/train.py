@@ -17,9 +17,9 @@ import torch
 import typer
 from torch import nn
 
-from imgcls import datasets, models, openset, paths
+from imgcls import models, openset, paths
 from imgcls.cli.common import augmentation, worth
-from imgcls.datasets import Splits
+from imgcls.data import Splits, load
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
 from imgcls.models import create_model, minimum_size, parameter_count
@@ -37,8 +37,8 @@ from imgcls.training import (
     make_optimizer,
     train_step,
 )
+from imgcls.training.distributed import Team
 from imgcls.training.loop import shares, steps_of
-from imgcls.training.processes import Team
 
 KEEPS = 0.95  # share of the validation images that count as known
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of a trial before the run; it ends with the first step beyond either
@@ -85,7 +85,7 @@ def train(
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     minimum_size(model)  # refuses an unknown name before any image is decoded
-    splits = datasets.load(data, image_size=size, channels=1 if grey else 3, seed=seed, train_count=train_count)
+    splits = load(data, image_size=size, channels=1 if grey else 3, seed=seed, train_count=train_count)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     network = _network(model, splits, seed, pretrained)
     if processes > 1 and "WORLD_SIZE" not in os.environ:

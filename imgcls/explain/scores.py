@@ -12,9 +12,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from imgcls import models
+from imgcls.evaluation.statistics import over_seeds, wilson
 from imgcls.explain.shared import check_images, device_of, targets_of
 from imgcls.reproducibility import derive_seed, generator
-from imgcls.statistics import over_seeds, wilson
 
 
 # ------------------------------------------------------------------ the subject

@@ -1,6 +1,10 @@
 """Every network by name, with normalisation inside; heads, freezing, channels, the layer to explain."""
 
-from imgcls.models.anatomy import (
+from imgcls.models.factory import MissingWeights, create_model, default_size, list_models, minimum_size
+from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
+from imgcls.models.normalize import Normalize
+from imgcls.models.serialization import load, open_run, read_card, save, temperature_of
+from imgcls.models.surgery import (
     backbone,
     evaluating,
     freeze,
@@ -12,10 +16,6 @@ from imgcls.models.anatomy import (
     summary,
     trainable_parts,
 )
-from imgcls.models.cards import load, open_run, read_card, save, temperature_of
-from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
-from imgcls.models.normalize import Normalize
-from imgcls.models.zoo import MissingWeights, create_model, default_size, list_models, minimum_size
 
 __all__ = [
     "MissingWeights",

@@ -13,8 +13,8 @@ from scipy.special import expit, logit
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
+from imgcls.evaluation.statistics import Interval, PairedTest, mcnemar, wilson
 from imgcls.openset.scores import BASELINE
-from imgcls.statistics import Interval, PairedTest, mcnemar, wilson
 
 
 @dataclass(frozen=True)

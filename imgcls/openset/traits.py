@@ -15,9 +15,9 @@ from sklearn.model_selection import KFold, cross_val_predict
 from torch import Tensor
 
 from imgcls.evaluation import Features, Predictions
+from imgcls.evaluation.statistics import Interval
 from imgcls.openset.scores import as_matrix
 from imgcls.reproducibility import generator
-from imgcls.statistics import Interval
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # of ESZSL's penalties, for each image and each class
 PENALTIES = tuple(10.0**power for power in (1, 1.5, 2, 2.5, 3, 3.5))  # of a ridge regression on standardised features

@@ -1,8 +1,8 @@
 """Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
 
 from imgcls.search.answers import apart, best_by_training_loss, best_so_far, importances, recipe_of, table
-from imgcls.search.climb import Climb, alternating_flips, climb
 from imgcls.search.loop import search
+from imgcls.search.selection import Climb, alternating_flips, climb
 from imgcls.search.sharing import read_study
 from imgcls.search.space import SAMPLERS, Between, Space, Value
 

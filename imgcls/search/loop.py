@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
-from imgcls.batches import ImageSet
+from imgcls.data.batches import ImageSet
 from imgcls.search.answers import apart
 from imgcls.search.sharing import claim, join, open_storage, outcome, put_back, signs_of_life, take_back
 from imgcls.search.space import SAMPLERS, Between, Space, Value, draw, make_sampler

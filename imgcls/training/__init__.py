@@ -1,5 +1,6 @@
 """Training: a Recipe of plain data, `fit` on one screen, exact resume from any step, one process or many."""
 
+from imgcls.training.distributed import Team, join, leave
 from imgcls.training.history import History, Run
 from imgcls.training.loop import (
     TrainingDiverged,
@@ -19,7 +20,6 @@ from imgcls.training.probes import (
     lr_range_test,
     sanity_checks,
 )
-from imgcls.training.processes import Team, join, leave
 from imgcls.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from imgcls.batches import ImageSet
+from imgcls.data.batches import ImageSet
 from imgcls.reproducibility import pick_precision
 from imgcls.training.recipe import Recipe
 

@@ -14,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.batches import ImageSet, balanced_weights, batches, steps_per_epoch
+from imgcls.data.batches import ImageSet, balanced_weights, batches, steps_per_epoch
 from imgcls.evaluation import Predictions, predict
 from imgcls.models import freeze
 from imgcls.models.normalize import Whitening
 from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, seed_device
 from imgcls.tracking import Progress, Tracker, clock
 from imgcls.training.checkpoints import Checkpoints, State, StepResult, identity
+from imgcls.training.distributed import Team, join
 from imgcls.training.history import History, Run
 from imgcls.training.optimizers import make_average, make_optimizer, set_lr
-from imgcls.training.processes import Team, join
 from imgcls.training.recipe import Recipe
 
 if TYPE_CHECKING:

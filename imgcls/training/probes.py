@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.batches import ImageSet, batches
+from imgcls.data.batches import ImageSet, batches
 from imgcls.reproducibility import configure_threads, pick_device, seed_device
+from imgcls.training.distributed import Team
 from imgcls.training.loop import Batch, initialized, make_loss, measure_normalization, shares, steps_of, train_step
 from imgcls.training.optimizers import make_optimizer
-from imgcls.training.processes import Team
 from imgcls.training.recipe import Recipe
 
 LEARNED = 0.05  # loss of two images that are known by heart

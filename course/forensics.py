@@ -1,0 +1,55 @@
+"""What the printed numbers of a report imply: the confusion matrices and sample sizes that fit them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from imgcls.evaluation import Predictions
+
+
+def answers_of(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
+    """The answers behind a printed confusion matrix, as far as it tells: rows true, columns predicted, counts.
+
+    They are given as if entirely sure, so ask them for counts and not for confidences.
+    """
+    counts = torch.as_tensor(confusion, dtype=torch.int64)
+    if counts.shape != (len(classes),) * 2 or (counts < 0).any():
+        raise ValueError(f"a confusion matrix of {len(classes)} classes needs as many rows and columns of counts")
+    cells = torch.cartesian_prod(*[torch.arange(len(classes))] * 2)  # (true, predicted), row by row
+    labels, predicted = cells.repeat_interleave(counts.flatten(), dim=0).T
+    return Predictions(100 * F.one_hot(predicted, len(classes)).float(), labels, tuple(classes))
+
+
+def tables_with(accuracy: float, precision: float, recall: float, f1: float, each: int) -> np.ndarray:
+    """Every confusion matrix of two classes, `each` images of both, that gives four printed scores.
+
+    The scores are per cent, rounded to whole numbers; the last three are averages over the classes. Returns counts
+    (tables, 2, 2), rows true, columns predicted; a table and its mirror image give the same scores.
+    """
+    first, second = np.meshgrid(np.arange(each + 1), np.arange(each + 1), indexing="ij")  # right answers of each class
+    recalls = np.stack([first, second]) / each
+    said = np.stack([first + each - second, second + each - first])
+    precisions = np.stack([first, second]) / np.maximum(said, 1)
+    f1s = 2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)
+    found = np.stack([recalls.mean(0), precisions.mean(0), recalls.mean(0), f1s.mean(0)]) * 100
+    printed = np.array([accuracy, precision, recall, f1])[:, None, None]
+    fits = (np.abs(found - printed) <= 0.5 + 1e-9).all(axis=0)
+    a, b = first[fits], second[fits]
+    return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
+
+
+def counts_behind(shares: Sequence[str], most: int = 1000) -> list[int]:
+    """Numbers of images of which all of these printed shares can be a whole number: how large a split was.
+
+    Args:
+        shares: As printed, such as ".759" or "0.7589"; the digits tell how far each may be rounded.
+        most: The largest number that is tried.
+    """
+    printed = np.array([float(share) for share in shares])  # (S,)
+    half = np.array([0.5 * 10.0 ** -len(share.partition(".")[2]) for share in shares])
+    counts = np.arange(1, most + 1)[:, None]
+    nearest = np.round(printed * counts) / counts  # (most, S)
+    fits = (np.abs(nearest - printed) <= half + 1e-9).all(axis=1)
+    return (np.flatnonzero(fits) + 1).tolist()

@@ -1,0 +1,346 @@
+"""Render an executed notebook to one HTML file: no scripts, no requests, at most 2 MB."""
+
+import base64
+import contextlib
+import copy
+import html
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters.templateexporter import TemplateExporter
+
+from course import exercises
+from course.reports import index, pages
+from course.reports.files import Files
+from course.reports.markup import Heading, Slugs, Unexportable, highlighted, inline, markdown, plain, sanitize
+from course.reports.math import FormulaError, to_svg
+from course.reports.parameters import read
+from course.reports.run import Failed, fail, title
+from imgcls import paths
+from imgcls.files import write
+
+MAX_BYTES = 2_000_000
+_DARK = "application/vnd.imgcls.dark+png"
+# How `tracking.progress.clock`, the training loop and `imgcls train` write durations and rates.
+_CLOCKED = re.compile(r"\b\d+(?::\d\d){1,2}\b|[\d,.]+ images/s|\ba few seconds\b|\babout [\d.]+ (?:s|min|h)\b")
+_PICTURES = {"image/png": "png", "image/svg+xml": "svg", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
+
+
+@dataclass
+class Figure:
+    """One picture of the report as it will stand beside it."""
+
+    number: int
+    kind: str
+    content: bytes
+    dark: bytes | None
+    alt: str
+    caption: str
+    cover: bool
+    timed: bool
+    cell: str
+    embedded: int = 0  # bytes that both versions take in the page
+
+    @property
+    def file(self) -> str:
+        """File name without the notebook's name, e.g. `3-learning-curves.png`."""
+        words = re.sub(r"[^a-z0-9]+", "-", (self.caption or self.alt).lower()).strip("-").split("-")
+        return f"{self.number}-{'-'.join(words[:6])[:48]}.{_PICTURES[self.kind]}"
+
+
+@dataclass
+class Report:
+    """What the walk over the cells collects: contents, figures and the title."""
+
+    title: str = ""
+    contents: list[Heading] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    slugs: Slugs = field(default_factory=Slugs)
+
+
+class _Exporter(TemplateExporter):
+    """nbconvert with our templates; the HTML of each cell is ready in its metadata."""
+
+    export_from_notebook = None
+    output_mimetype = "text/html"
+
+    def __init__(self) -> None:
+        super().__init__(
+            template_name=pages.TEMPLATE.name,
+            template_file="report.html.j2",
+            extra_template_basedirs=[str(pages.TEMPLATE.parent)],
+            filters=pages.filters(),
+        )
+
+
+def render(name: str, profile: str = "default") -> Path:
+    """Write the report, its result and its figures, and return the path of the page.
+
+    Raises:
+        Failed: there is no executed notebook, a picture has no alt text, a formula cannot be drawn, or the page is
+            larger than 2 MB; where an old report stood, `NAME.failed.html` stands now.
+    """
+    files = Files(name, profile)
+    if not (files.executed.exists() and files.result.exists()):
+        raise Failed(f"{name} has not been executed under the profile {profile}: run it first")
+    result = json.loads(files.result.read_text(encoding="utf-8"))
+    result.pop("token", None)
+    try:
+        content, figures = to_html(nbformat.read(files.executed, as_version=4), result)
+        _check_size(name, content, figures)
+    except (Unexportable, FormulaError) as error:
+        fail(files, str(error), keep_executed=True)  # mending a template must cost no training
+        raise Failed(f"{name} could not be rendered: {error}") from None
+    for old in files.figures():
+        old.unlink()
+    result["figures"] = [_save(files, figure) for figure in figures]
+    write(files.json, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write(files.html, content)
+    files.failed.unlink(missing_ok=True)
+    index.write_index(profile)
+    return files.html
+
+
+def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
+    """The page, and the figures in it.
+
+    Raises:
+        Unexportable: content that would be missing or fetched; the message names the cell.
+        FormulaError: a formula that cannot be drawn; the message names formula and cell.
+    """
+    notebook, report = copy.deepcopy(notebook), Report()
+    try:
+        exercises.find(notebook.cells)
+    except ValueError as error:
+        raise Unexportable(str(error)) from None
+    number = 0
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", ())
+        foreign = bool({"injected-parameters", "papermill-error-cell-tag"} & set(tags))  # put there by papermill
+        number += not foreign
+        hidden = "hide" in tags or foreign
+        with _named(f"cell {number} ({title(cell.source)!r})"):
+            cell.metadata["report"] = None if hidden else _cell(cell, report, result, f"cell {number}")
+    exporter = _Exporter()
+    values = pages.globals_() | {
+        "result": result,
+        "title": report.title or result["case"],
+        "contents": [item for item in report.contents if item.level in (2, 3)],
+    }
+    return exporter.from_notebook_node(notebook, {"report": values})[0], report.figures
+
+
+def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """What the template shows of one cell."""
+    if cell.cell_type == "markdown":
+        text, headings = markdown(cell.source, report.slugs, cell.get("attachments"), paths.NOTEBOOKS)
+        if not report.title and headings and headings[0].level == 1:
+            report.title = headings.pop(0).plain
+            text = re.sub(r"<h1[^>]*>.*?</h1>", "", text, count=1, flags=re.S)
+        report.contents += headings
+        opens = exercises.part_of(cell) == "task"
+        return {"html": text, "exercise": headings[0].id if opens and headings else None}
+    if cell.cell_type != "code":
+        return None
+    outputs = "\n".join(filter(None, (_output(output, report, name) for output in _merged(cell.outputs))))
+    part = exercises.part_of(cell)
+    if "parameters" in cell.metadata.get("tags", ()):
+        return {"label": "Parameters of this run", "lines": 0, "code": _parameters(result), "outputs": outputs}
+    code = f'<pre class="code">{highlighted(cell.source)}</pre>' if cell.source.strip() else ""
+    lines = len(cell.source.strip().splitlines())
+    label = {"given": "Given", "solution": "Solution", "check": "Check"}.get(part, "Code")
+    return {"label": label, "lines": lines, "code": code, "outputs": outputs, "folded": part, "last": part == "check"}
+
+
+def _parameters(result: dict[str, Any]) -> str:
+    """Table of the parameters with which the notebook ran, changed ones beside their default."""
+    rows = []
+    try:
+        declared = read(result["case"])
+    except (OSError, ValueError):
+        declared = {}
+    for key, value in result["parameters"].items():
+        known = declared.get(key)
+        default = "" if known is None or known.default == value else f"instead of {known.default!r}"
+        note = "" if known is None else known.note
+        cells = (f"<code>{html.escape(key)}</code>", f"<code>{html.escape(repr(value))}</code>")
+        cells += (html.escape(default), html.escape(note))
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+    head = "<thead><tr><th>name</th><th>value</th><th>changed</th><th>meaning</th></tr></thead>"
+    return sanitize(f"<table>{head}<tbody><tr>{'</tr><tr>'.join(rows)}</tr></tbody></table>")
+
+
+def _merged(outputs: list[Any]) -> Iterator[Any]:
+    """Outputs with the pieces of a stream put together where nothing stands between them."""
+    last = None
+    for output in outputs:
+        if last is not None and output.output_type == "stream" == last.output_type and output.name == last.name:
+            last.text += output.text
+            continue
+        if last is not None:
+            yield last
+        last = output
+    if last is not None:
+        yield last
+
+
+def _output(output: Any, report: Report, name: str) -> str:
+    """HTML of one output."""
+    if output.output_type == "stream":
+        return _stream(_tidy(plain(output.text)), output.name)
+    if output.output_type == "error":
+        return f'<pre class="stream error">{html.escape(_tidy(plain(chr(10).join(output.traceback))))}</pre>'
+    data = output.data
+    for kind in _PICTURES:
+        if kind in data:
+            return _figure(output, kind, report, name)
+    if "text/markdown" in data:
+        return f'<div class="prose">{markdown("".join(data["text/markdown"]), report.slugs)[0]}</div>'
+    if "text/html" in data and "application/vnd.jupyter.widget-view+json" not in data:
+        return f'<div class="output">{sanitize("".join(data["text/html"]))}</div>'
+    if "text/latex" in data:
+        tex = "".join(data["text/latex"]).strip().strip("$").removeprefix(r"\displaystyle").strip()
+        return f'<div class="formula">{to_svg(tex, display=True)}</div>'
+    return _stream(_tidy(plain("".join(data.get("text/plain", "")))), "result")
+
+
+def _tidy(text: str) -> str:
+    """Terminal text without what differs on every machine: the kernel's temporary files, this checkout, the home."""
+    text = re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py:(\d+)", r"line \1 of this cell", text)
+    return text.replace(f"{paths.ROOT}/", "").replace(str(Path.home()), "~").strip("\n")
+
+
+def _stream(text: str, name: str, fold: int = 40) -> str:
+    """Terminal text; long ones folded, standard error marked as such."""
+    if not text.strip():
+        return ""
+    label = '<span class="label">standard error</span>' if name == "stderr" else ""
+    block = f'<div class="stream {name}">{label}<pre tabindex="0">{_mark_times(text)}</pre></div>'
+    lines = text.count("\n") + 1
+    if lines <= fold:
+        return block
+    what = "Standard error" if name == "stderr" else "Output"
+    return f'<details class="fold"><summary>{what}<span>{lines} lines</span></summary>{block}</details>'
+
+
+def _mark_times(text: str) -> str:
+    """Terminal text as HTML, what a clock measured marked as such."""
+    return _CLOCKED.sub(r'<span class="time">\g<0></span>', html.escape(text))
+
+
+def _figure(output: Any, kind: str, report: Report, name: str) -> str:
+    """A picture with its dark twin, its description and its caption."""
+    meta = output.metadata.get(kind, {})
+    alt = str(meta.get("alt", "")).strip()
+    if not alt:
+        raise Unexportable(f"a figure has no alt text: give it as metadata {{{kind!r}: {{'alt': ...}}}}")
+    content, dark = _bytes(output.data[kind], kind), output.data.get(_DARK)
+    figure = Figure(
+        number=len(report.figures) + 1,
+        kind=kind,
+        content=content,
+        dark=_bytes(dark, "image/png") if dark else None,
+        alt=alt,
+        caption=str(meta.get("caption", "")).strip(),
+        cover=bool(meta.get("cover")),
+        timed=bool(meta.get("timed")),
+        cell=name,
+    )
+    report.figures.append(figure)
+    width, height = _size(content, kind, meta.get("width"))
+    size = f' width="{width}" height="{height}"' if width else ""
+    light, twin = _uri(content, kind), _uri(figure.dark, "image/png") if figure.dark else ""
+    figure.embedded = len(light) + len(twin)
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{twin}">' if twin else ""
+    # A picture without a dark twin gets a light plate in the dark, unless it was drawn to sit on any paper.
+    plate = "plate" if not figure.dark and meta.get("opaque", True) else ""
+    looks = " ".join(filter(None, [plate, "time" if figure.timed else ""]))
+    looks = f' class="{looks}"' if looks else ""
+    caption = f" {inline(figure.caption)}" if figure.caption else ""
+    return (
+        f'<figure id="figure-{figure.number}"{looks}><picture>{source}'
+        f'<img src="{light}" alt="{html.escape(alt, quote=True)}"{size}></picture>'
+        f"<figcaption><b>Figure {figure.number}.</b>{caption}</figcaption></figure>"
+    )
+
+
+def _bytes(content: Any, kind: str) -> bytes:
+    text = "".join(content)
+    return text.encode() if kind == "image/svg+xml" else base64.b64decode(text)
+
+
+def _uri(content: bytes, kind: str) -> str:
+    """The picture as a data URI; a PNG as lossless WebP where that is smaller, as it mostly is by a quarter."""
+    if kind == "image/png":
+        from PIL import Image
+
+        smaller = io.BytesIO()
+        with Image.open(io.BytesIO(content)) as picture:
+            if "A" in picture.getbands() or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+            picture.save(smaller, "WEBP", lossless=True, quality=75, method=3)  # more effort takes long for one in 50
+        if smaller.tell() < len(content):
+            content, kind = smaller.getvalue(), "image/webp"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _size(content: bytes, kind: str, width: int | None) -> tuple[int, int]:
+    """Size in CSS pixels, so that the page does not jump while it loads; (0, 0) if unknown."""
+    if kind == "image/svg+xml":
+        return 0, 0
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        width = round(width or picture.width)
+        return width, round(picture.height * width / picture.width)
+
+
+def _save(files: Files, figure: Figure) -> str:
+    """Write a figure with its description inside, and its dark twin; returns the path as the result lists it."""
+    relative = f"figures/{files.name}-{figure.file}"
+    path = files.folder / relative
+    if figure.dark:
+        write(path.with_suffix(".dark.png"), figure.dark)
+    if figure.kind != "image/png":
+        write(path, figure.content)
+        return relative
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_itxt("Description", figure.alt)
+    if figure.cover:
+        info.add_text("Cover", "yes")
+    if figure.timed:
+        info.add_text("Timed", "yes")
+    described = io.BytesIO()
+    with Image.open(io.BytesIO(figure.content)) as picture:
+        picture.save(described, "PNG", pnginfo=info)
+    write(path, described.getvalue())
+    return relative
+
+
+def _check_size(name: str, content: str, figures: list[Figure]) -> None:
+    size = len(content.encode())
+    if size <= MAX_BYTES:
+        return
+    largest = "; ".join(
+        f"figure {figure.number} in {figure.cell}: {figure.embedded / 1e3:,.0f} kB"
+        for figure in sorted(figures, key=lambda figure: -figure.embedded)[:5]
+    )
+    raise Unexportable(f"{name}.html would be {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: {largest}")
+
+
+@contextlib.contextmanager
+def _named(cell: str) -> Iterator[None]:
+    """Put the cell in front of what went wrong in it."""
+    try:
+        yield
+    except (Unexportable, FormulaError) as error:
+        raise type(error)(f"{cell}: {error}") from None

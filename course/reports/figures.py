@@ -1,0 +1,78 @@
+"""What the repository keeps of its reports for the README: a few pictures, and the numbers that it quotes."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from course.reports import index
+from course.reports.files import Files
+from course.reports.parameters import Refused, notebooks
+from imgcls import paths
+from imgcls.files import write
+
+RESULTS = "results.json"
+MORE = {  # beside the cover of each report: file name, and the report and the first words of the caption to find it by
+    "confusion": ("04_inaturalist_ten", "Confusion of"),
+    "grad_cam": ("01_arctic_fox_vs_elephant", "Why: places swapped"),
+}
+
+
+def write_figures(profile: str) -> list[Path]:
+    """Copy the pictures of every finished report to `figures/`, and note its numbers in `figures/results.json`.
+
+    A picture is `figures/NAME.png` for the cover of a report, or named in `MORE`; other profiles than default put
+    their name before it, as in `real_NAME.png`. What an unfinished report or another profile left there stays.
+
+    Raises:
+        Refused: a finished report has no figure with the caption that `MORE` asks for.
+    """
+    finished = {}
+    for name in notebooks():
+        found = index.entry(Files(name, profile))
+        if found["state"] in ("done", "stale"):
+            finished[name] = found["result"]
+    pictures = {}
+    prefix = "" if profile == "default" else f"{profile}_"
+    for name, result in finished.items():
+        if picture := index.cover(Files(name, profile), result):
+            pictures[prefix + name] = picture[0]
+    for short, (name, words) in MORE.items():
+        if name in finished:
+            pictures[prefix + short] = _figure(Files(name, profile), finished[name], words)
+    if not finished:
+        return []
+    paths.FIGURES.mkdir(exist_ok=True)
+    written = [Path(shutil.copyfile(path, paths.FIGURES / f"{name}.png")) for name, path in pictures.items()]
+    return [*written, _write_numbers(profile, finished)]
+
+
+def extract(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a result that a reader may quote, without what changes from run to run but its duration."""
+    data = result["data"]
+    about = {key: data[key] for key in ("name", "kind", "fingerprint", "train", "val", "test")}
+    environment = {key: result["environment"][key] for key in ("device", "threads", "precision", "commit", "dirty")}
+    quoted = {key: result[key] for key in ("question", "answer", "seeds", "headline", "claims")}
+    tables = {"tables": result["tables"]} if "tables" in result else {}
+    about |= {"classes": len(data["classes"]), "left_out": len(data["left_out"])}
+    about["images"] = about["train"] + about["val"] + about["test"]
+    return {"seconds": result["seconds"], "environment": environment, "data": about, **quoted, **tables}
+
+
+def _write_numbers(profile: str, finished: Mapping[str, Mapping[str, Any]]) -> Path:
+    path = paths.FIGURES / RESULTS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known[profile] = known.get(profile, {}) | {name: extract(result) for name, result in finished.items()}
+    known = {key: dict(sorted(known[key].items())) for key in sorted(known)}
+    return write(path, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+
+
+def _figure(files: Files, result: Mapping[str, Any], words: str) -> Path:
+    """The figure of a report whose caption begins with these words."""
+    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+    for relative in result["figures"]:
+        if re.fullmatch(rf"{re.escape(files.name)}-\d+-{slug}(-.*)?", Path(relative).stem):
+            return files.folder / relative
+    raise Refused(f"{files.name} has no figure whose caption begins with {words!r}; mend MORE in {Path(__file__).name}")

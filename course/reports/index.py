@@ -1,0 +1,148 @@
+"""The page that collates all reports of a profile, and the page that stands for one that failed."""
+
+import base64
+import html
+import io
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from course.reports import pages
+from course.reports.files import Files
+from course.reports.markup import highlighted, plain
+from course.reports.parameters import notebooks
+from course.reports.result import validate
+from imgcls import paths
+from imgcls.files import lock, write
+
+UNFINISHED = "the run has not finished: it still goes on, or its process was ended from outside"
+MAX_BYTES = 300_000
+QUALITIES = (82, 70, 60, 50, 40, 30, 20)
+_REASON = re.compile(r'<meta name="failure" content="([^"]*)">')
+
+
+def write_failure(
+    files: Files,
+    reason: str,
+    cell: int | None = None,
+    section: str = "",
+    source: str = "",
+    traceback: str = "",
+    outputs: str = "",
+    log: str = "",
+) -> None:
+    """Write `NAME.failed.html`: which cell, its source, the traceback, the last outputs and lines of the log."""
+    content = pages.page(
+        "failed.html.j2",
+        name=files.name,
+        profile=files.profile,
+        reason=plain(reason),
+        cell=cell,
+        section=section,
+        source=highlighted(source),
+        traceback=plain(traceback),
+        outputs=plain(outputs),
+        log=plain(log),
+        time=datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
+    write(files.failed, content)
+
+
+def write_index(profile: str = "default") -> Path:
+    """Write `index.html` over every notebook of the project, whatever its state, and return the path.
+
+    Its pictures lose quality, never size, until the page is at most 300 kB.
+    """
+    target = Files("index", profile).html
+    with lock(paths.BUILD / "executed" / ".index"):
+        entries = [entry(Files(name, profile)) for name in notebooks()]
+        results = [entry["result"] for entry in entries if "result" in entry]
+        about = {
+            "seconds": sum(result["seconds"] for result in results),
+            "machines": sorted({pages.computer(result["environment"]) for result in results}),
+            "commits": sorted({pages.commit(result["environment"]) for result in results}),
+        }
+        for quality in QUALITIES:
+            for one in entries:
+                one["picture"] = (
+                    _picture(Files(one["name"], profile), one["result"], quality) if "result" in one else None
+                )
+            content = pages.page("index.html.j2", profile=profile, entries=entries, about=about)
+            if len(content.encode()) <= MAX_BYTES:
+                break
+        write(target, content)
+    return target
+
+
+def entry(files: Files) -> dict[str, Any]:
+    """What the index says about one notebook: its state, why it failed, its result where there is one."""
+    found: dict[str, Any] = {"name": files.name, "title": _title(files), "state": "not built", "reason": ""}
+    if files.failed.exists():
+        match = _REASON.search(files.failed.read_text(encoding="utf-8"))
+        reason = html.unescape(match[1]) if match else "unknown"
+        return found | {"state": "unfinished" if reason == UNFINISHED else "failed", "reason": reason}
+    if not (files.html.exists() and files.json.exists()):
+        return found
+    try:
+        result = json.loads(files.json.read_text(encoding="utf-8"))
+        problems = validate(result, files.name)
+    except ValueError as error:
+        problems = [str(error)]
+    if problems:
+        return found | {"state": "failed", "reason": f"{files.json.name} is not valid: {problems[0]}"}
+    made = (files.executed if files.executed.exists() else files.json).stat().st_mtime
+    stale = files.notebook.stat().st_mtime > made
+    return found | {"state": "stale" if stale else "done", "result": result}
+
+
+def _title(files: Files) -> str:
+    """First heading of the notebook, or its name in words."""
+    for cell in json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]:
+        for line in "".join(cell["source"]).splitlines() if cell["cell_type"] == "markdown" else ():
+            if line.startswith("# "):
+                return re.sub(r"[`*_$]", "", line[2:]).strip()
+    return files.name[3:].replace("_", " ").capitalize()
+
+
+def cover(files: Files, result: dict[str, Any]) -> tuple[Path, str] | None:
+    """The picture that stands for a report, with its description: the one it calls its cover, or its first."""
+    from PIL import Image
+
+    candidates = []
+    for relative in result["figures"]:
+        path = files.folder / relative
+        if path.suffix in (".png", ".jpg", ".gif", ".webp") and path.exists():
+            with Image.open(path) as picture:
+                about = picture.info.get("Description") or f"A figure of {files.name}"
+                candidates.append((not picture.info.get("Cover"), path, about))
+    return min(candidates, key=lambda candidate: candidate[0])[1:] if candidates else None
+
+
+def _picture(files: Files, result: dict[str, Any], quality: int) -> dict[str, Any] | None:
+    """The cover made small enough for the index, with its dark twin."""
+    found = cover(files, result)
+    if found is None:
+        return None
+    from PIL import Image
+
+    path, alt = found
+    source, size = _thumbnail(path, quality)
+    dark = path.with_suffix(".dark.png")
+    twin = _thumbnail(dark, quality)[0] if dark.exists() else ""
+    with Image.open(path) as picture:
+        timed = "Timed" in picture.info
+    return {"source": source, "size": size, "alt": alt, "dark": twin, "timed": timed}
+
+
+def _thumbnail(path: Path, quality: int) -> tuple[str, tuple[int, int]]:
+    """A picture as a small data URI, and its size."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        small = picture.convert("RGBA")
+    small.thumbnail((608, 456), Image.Resampling.LANCZOS)  # twice what the page shows, for dense screens
+    small.save(buffer, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), small.size

@@ -1,0 +1,290 @@
+"""From what notebooks hold (Markdown, HTML, streams, code) to HTML that is safe, self-contained and readable."""
+
+import html
+import re
+from collections.abc import Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mistune
+from bs4 import BeautifulSoup, Comment
+from bs4.element import PreformattedString
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+_TAGS, _DROPPED, _UNSHOWABLE = (
+    frozenset(names.split())
+    for names in (
+        "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5"
+        " h6 hr i img kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead"
+        " time tr u ul var",
+        "script style link meta base head title template noscript",
+        "iframe object embed applet video audio canvas svg math form input button select textarea",
+    )
+)
+_ATTRIBUTES = {
+    "a": {"href", "title"},
+    "img": {"src", "alt", "width", "height", "title"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+    "ol": {"start"},
+    "details": {"open"},
+    "abbr": {"title"},
+    "time": {"datetime"},
+}
+_NUMBER = re.compile(
+    r"(?:[<>≤≥] ?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
+)
+TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
+_CALLOUT = re.compile(r"\s*<p>\s*<strong>(Mistake|Lesson|Try it)\b", re.I)
+_ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B])")
+_TAG, _FORMULA = re.compile(r"<[^>]+>"), re.compile(r"\ue000(\d+)\ue001")
+_MARK = "\ue000{}\ue001"  # stands for a formula while the HTML around it is cleaned
+
+
+class Unexportable(ValueError):
+    """Content that a self-contained page cannot show as it is."""
+
+
+class Heading(NamedTuple):
+    """A heading of the text: `plain` is text with TeX, `html` has the formulas drawn and nothing else."""
+
+    level: int
+    id: str
+    plain: str
+    html: str
+
+
+class Slugs:
+    """Identifiers for headings, each given out once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, text: str) -> str:
+        """A short id made of the words of `text`."""
+        slug = re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60] or "section"
+        self._seen[slug] = self._seen.get(slug, 0) + 1
+        return slug if self._seen[slug] == 1 else self(f"{slug}-{self._seen[slug]}")
+
+
+class _Renderer(mistune.HTMLRenderer):
+    """Mistune's HTML with our headings, callouts, formulas, code and embedded pictures."""
+
+    def __init__(self, slugs: Slugs, attachments: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(escape=False)
+        self.slugs, self.attachments, self.folder = slugs, attachments, folder
+        self.formulas: list[str] = []
+        self.headings: list[Heading] = []
+
+    def heading(self, text: str, level: int, **attrs: Any) -> str:
+        plain = _FORMULA.sub(lambda m: _label(self.formulas[int(m[1])]), html.unescape(_TAG.sub("", text)))
+        slug = self.slugs(plain)
+        short = _FORMULA.sub(lambda m: self.formulas[int(m[1])], _TAG.sub("", text))
+        self.headings.append(Heading(level, slug, plain, short))
+        return f'<h{level} id="{slug}">{text}</h{level}>\n'
+
+    def block_math(self, text: str) -> str:
+        return f'<div class="formula">{self._formula(text, display=True)}</div>\n'
+
+    def inline_math(self, text: str) -> str:
+        return self._formula(text)
+
+    def _formula(self, tex: str, display: bool = False) -> str:
+        from course.reports.math import to_svg  # brings matplotlib, which most texts do without
+
+        self.formulas.append(to_svg(tex, display))
+        return _MARK.format(len(self.formulas) - 1)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        if not text.strip():
+            raise Unexportable(f"the picture {url[:60]!r} has no alt text: write ![what it shows]({url[:60]})")
+        source = html.escape(_embed(url, self.attachments, self.folder), quote=True)
+        return f'<img src="{source}" alt="{html.escape(html.unescape(text), quote=True)}">'
+
+    def block_quote(self, text: str) -> str:
+        callout = _CALLOUT.match(text)
+        kind = f' class="callout {callout[1].lower().replace(" ", "-")}"' if callout else ""
+        return f"<blockquote{kind}>\n{text}</blockquote>\n"
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        return f'<pre class="code">{highlighted(code, (info or "text").split()[0])}</pre>\n'
+
+
+def _inline_math(inline: Any, match: re.Match, state: Any) -> int:
+    state.append_token({"type": "inline_math", "raw": match["tex"]})
+    return match.end()
+
+
+def _block_math(block: Any, match: re.Match, state: Any) -> int:
+    state.append_token({"type": "block_math", "raw": match["display_tex"]})
+    return match.end()
+
+
+def _math_plugin(md: mistune.Markdown) -> None:
+    """`$x$` as Pandoc reads it (no space inside the dollars, no digit behind, so prices stay text) and `$$x$$`."""
+    md.block.register("block_math", r"^ {0,3}\$\$(?P<display_tex>[^$]+?)\$\$[ \t]*(?:\n|$)", _block_math, before="list")
+    md.block.insert_rule(md.block.block_quote_rules, "block_math", before="list")
+    md.block.insert_rule(md.block.list_rules, "block_math", before="list")
+    inline = r"(?<!\$)\$(?![\s$])(?P<tex>(?:[^$`\\]|\\.)+?)(?<!\s)\$(?![\d$])"
+    md.inline.register("inline_math", inline, _inline_math, before="codespan")
+
+
+def markdown(
+    source: str, slugs: Slugs, attachments: Mapping[str, Any] | None = None, folder: Path = Path()
+) -> tuple[str, list[Heading]]:
+    """HTML of a Markdown text, and its headings.
+
+    Raises:
+        FormulaError: a formula cannot be drawn.
+        Unexportable: a picture lies on the network, is missing or has no alt text.
+    """
+    renderer = _Renderer(slugs, attachments or {}, folder)
+    convert = mistune.Markdown(renderer, plugins=[mistune.plugins.import_plugin(p) for p in _PLUGINS] + [_math_plugin])
+    page = sanitize(convert(source), keep_ids=True)
+    return _FORMULA.sub(lambda m: renderer.formulas[int(m[1])], page), renderer.headings
+
+
+def inline(source: str) -> str:
+    """HTML of a Markdown text of one paragraph, without the paragraph."""
+    return re.sub(r"^<p>(.*)</p>$", r"\1", markdown(source, Slugs())[0].strip(), flags=re.S)
+
+
+_PLUGINS = ("table", "strikethrough", "url", "def_list")
+
+
+def sanitize(source: str, keep_ids: bool = False) -> str:
+    """HTML reduced to what a page without scripts and requests may hold; tables get a box that scrolls.
+
+    Raises:
+        Unexportable: a picture would be fetched or has no alt text.
+    """
+    soup = BeautifulSoup(source, "html.parser")
+    for text in soup.find_all(string=lambda text: isinstance(text, Comment | PreformattedString)):
+        text.extract()
+    for text in soup.find_all(string=re.compile(r"\d [%±]")):
+        if text.find_parent(["code", "pre"]) is None:  # a number stays with its sign and spread at the end of a line
+            text.replace_with(re.sub(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)", "\xa0", text))
+    for tag in soup.find_all(True):
+        if tag.decomposed:
+            continue
+        if tag.name in _DROPPED:
+            tag.decompose()
+        elif tag.name in _UNSHOWABLE:
+            note = soup.new_tag("em", attrs={"class": "removed"})
+            note.string = f"[{tag.name} element, not shown]"
+            tag.replace_with(note)
+            tag.decompose()
+        elif tag.name not in _TAGS:
+            tag.unwrap()
+        else:
+            _clean_attributes(tag, keep_ids)
+    for table in soup.find_all("table"):
+        if "dataframe" in (table.get("class") or ()):
+            _tidy_frame(table)
+        _align_numbers(table)
+        _mark_times(table)
+        if table.parent is None or "scroll" not in (table.parent.get("class") or ()):
+            box = {"class": "scroll", "role": "region", "tabindex": "0", "aria-label": "Table"}
+            table.wrap(soup.new_tag("div", attrs=box))
+    return soup.decode(formatter="minimal")
+
+
+def _tidy_frame(table: Any) -> None:
+    """Leave out the row numbers that pandas puts before a table without an index; group digits by thousands."""
+    rows = table.select("tbody tr")
+    numbers = [row.th.get_text(strip=True) if row.th else None for row in rows]
+    corner = table.select_one("thead th")
+    if corner is not None and not corner.get_text(strip=True) and numbers == [str(i) for i in range(len(rows))]:
+        for first in [row.th for row in table.select("tr")]:
+            first.decompose()
+    for cell in table.select("td"):
+        if re.fullmatch(r"-?\d{5,}", text := cell.get_text(strip=True)):
+            cell.string = f"{int(text):,}"
+
+
+def _clean_attributes(tag: Any, keep_ids: bool) -> None:
+    allowed = _ATTRIBUTES.get(tag.name, set()) | {"class"} | ({"id"} if keep_ids else set())
+    right = tag.name in ("td", "th") and "right" in f"{tag.get('style', '')} {tag.get('align', '')}"
+    tag.attrs = {key: value for key, value in tag.attrs.items() if key in allowed}
+    if right:
+        tag["class"] = "num"
+    if tag.name == "a" and "href" in tag.attrs:
+        href = re.sub(r"[\x00-\x20]", "", tag["href"])
+        scheme = re.match(r"([a-zA-Z][\w+.-]*):", href)
+        if scheme and scheme[1].lower() not in ("http", "https", "mailto"):
+            del tag["href"]
+        else:  # a link to a neighbouring notebook leads to its report
+            tag["href"] = re.sub(r"^(\d\d_\w+)\.ipynb", r"\1.html", href)
+    if tag.name == "img":
+        if not tag.get("src", "").startswith("data:image/"):
+            raise Unexportable(f"the picture {tag.get('src', '')[:60]!r} would have to be fetched by the reader")
+        if not tag.get("alt", "").strip():
+            raise Unexportable("a picture in HTML has no alt text")
+
+
+def _align_numbers(table: Any) -> None:
+    """Mark the cells of every column that holds nothing but numbers."""
+    rows = [row.find_all(["td", "th"], recursive=False) for row in table.find_all("tr")]
+    body = [row for row in rows if row and row[0].find_parent("thead") is None]
+    for k in range(max(map(len, body), default=0)):
+        column = [row[k] for row in body if k < len(row)]
+        texts = [cell.get_text().strip() for cell in column]
+        if any(texts) and all(not text or _NUMBER.fullmatch(text) for text in texts):
+            for cell in column + [row[k] for row in rows if row not in body and k < len(row)]:
+                if cell.name == "td" or cell.find_parent("thead") is not None:
+                    cell["class"] = "num"
+
+
+def _mark_times(table: Any) -> None:
+    """Mark what stands in columns and rows of measured times, so that two runs can be compared without it."""
+    names = [cell.get_text().strip() for cell in table.select("thead tr:first-child > *")]
+    for row in table.select("tbody tr"):
+        cells = row.find_all(["td", "th"], recursive=False)
+        whole = bool(cells) and cells[0].name == "th" and TIMED.match(cells[0].get_text().strip())
+        for name, cell in zip(names, cells, strict=False):
+            if cell.name == "td" and (whole or TIMED.match(name)):
+                cell["class"] = [*cell.get_attribute_list("class"), "time"]
+
+
+def highlighted(code: str, language: str = "ipython3") -> str:
+    """Code as spans of Pygments' classes, without a box around it."""
+    try:
+        lexer = get_lexer_by_name(language, stripnl=True)
+    except ClassNotFound:
+        lexer = get_lexer_by_name("python" if language == "ipython3" else "text")
+    return highlight(code, lexer, HtmlFormatter(nowrap=True)).rstrip("\n")
+
+
+def plain(text: str) -> str:
+    """Terminal text as it looks in the end: no colour codes, and lines that were redrawn in their last state."""
+    lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
+    return "\n".join(reduce(lambda shown, part: part + shown[len(part) :], line.split("\r")).rstrip() for line in lines)
+
+
+def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:
+    """Picture of a Markdown cell as a data URI."""
+    import base64
+    import mimetypes
+    from urllib.parse import unquote
+
+    if url.startswith("data:image/"):
+        return url
+    if url.startswith("attachment:"):
+        name = unquote(url.removeprefix("attachment:"))
+        if name not in attachments:
+            raise Unexportable(f"the attached picture {name!r} is not in the cell")
+        kind, content = next(iter(attachments[name].items()))
+        return f"data:{kind};base64,{''.join(content).strip()}"
+    path = folder / unquote(url)
+    if re.match(r"[a-zA-Z][\w+.-]*:|//", url) or not path.is_file():
+        raise Unexportable(f"the picture {url!r} is neither attached nor a file; a report fetches nothing")
+    kind = mimetypes.guess_type(path.name)[0] or "image/png"
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _label(svg: str) -> str:
+    return html.unescape(re.search(r'aria-label="([^"]*)"', svg)[1])

@@ -1,0 +1,352 @@
+"""What a report found, as data: collected in the notebook, checked by the runner, read by page and index."""
+
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from imgcls import paths
+from imgcls.files import write
+
+CODE = ("commit", "dirty")  # which state of the code ran; two runs of one state are compared without it
+STAGES = ("claimed", "as_published", "repaired", "best")
+REASONS, NAMED = 20, 10  # of files left out: reasons that a page shows, and files that it names for each
+
+
+class Result:
+    """The result of one notebook; create it before the work starts, `write()` it at the end.
+
+    Under the runner, `parameters` and the place to write to come from there; in an open notebook, parameters are
+    taken from its variables and the file goes to `build/interactive/`. `data` is what `datasets.load` returned.
+
+    Raises:
+        ValueError: the runner executes another notebook than `case`.
+    """
+
+    def __init__(
+        self,
+        case: str,
+        question: str,
+        data: Any,
+        seeds: Sequence[int] = (0,),
+        parameters: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._run = json.loads(os.environ.get("IMGCLS_REPORT", "{}"))
+        if self._run and self._run["name"] != case:
+            raise ValueError(f"case={case!r}, but the notebook that runs is {self._run['name']!r}")
+        self._started = self._run.get("started", time.time())
+        if parameters is None:
+            parameters = self._run.get("parameters") or _variables(case)
+        if environment is None:
+            from imgcls import reproducibility  # brings torch, which the command line does without
+
+            environment = reproducibility.provenance()
+        self.content = _plain(
+            {
+                "case": case,
+                "profile": self._run.get("profile", "interactive"),
+                "question": question,
+                "answer": "",
+                "finished": "",
+                "seconds": 0.0,
+                "data": describe(data),
+                "seeds": list(seeds),
+                "parameters": dict(parameters),
+                "environment": dict(environment),
+                "headline": [],
+                "claims": [],
+                "figures": [],
+            }
+        )
+
+    def headline(self, metric: str, model: str, interval: Any, unit: str | None = None) -> None:
+        """Add a main number; `interval` has `.value .low .high .n`. See `show` for `unit`."""
+        number = {key: getattr(interval, key) for key in ("value", "low", "high", "n")}
+        self._add("headline", {"metric": metric, "model": model, **number}, unit)
+
+    def claim(
+        self,
+        what: str,
+        claimed: Any = None,
+        as_published: Any = None,
+        repaired: Any = None,
+        best: Any = None,
+        unit: str | None = None,
+    ) -> None:
+        """Add a line of the table claimed -> as published -> repaired -> best.
+
+        Each is a number, a text, an interval or None where there is none. Of an interval the value stands in the
+        line, its limits under "intervals" by the name of the stage. See `show` for `unit`.
+        """
+        stages = dict(zip(STAGES, (claimed, as_published, repaired, best), strict=True))
+        limits = {s: [v.low, v.high] for s, v in stages.items() if hasattr(v, "low") and math.isfinite(v.low)}
+        self._add("claims", {"what": what, **stages, **({"intervals": limits} if limits else {})}, unit)
+
+    def table(self, name: str, frame: Any) -> None:
+        """Put a data frame, such as the trials of a search, into the result file; what is not finite is None there.
+
+        Tables stand under "tables" by their names, for those who read the file: neither page nor index shows them.
+        """
+        rows = frame.to_dict("records")
+        plain = [{key: None if _is_missing(value) else value for key, value in row.items()} for row in rows]
+        self.content.setdefault("tables", {})[name] = _plain(plain, f"table {name!r}")
+
+    def answer(self, text: str) -> None:
+        """State what was found, in a sentence or two built from results."""
+        self.content["answer"] = text
+
+    def write(self) -> Path:
+        """Write the result where the runner wants it, and return the path.
+
+        Raises:
+            ValueError: it is incomplete; the message lists what is missing.
+        """
+        self.content["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
+        self.content["seconds"] = round(time.time() - self._started, 1)
+        if problems := validate(self.content):
+            raise ValueError("the result is not complete: " + "; ".join(problems))
+        path = Path(self._run.get("result", paths.BUILD / "interactive" / f"{self.content['case']}.json"))
+        token = {"token": self._run["token"]} if self._run else {}
+        return write(path, json.dumps({**self.content, **token}, indent=1, ensure_ascii=False, allow_nan=False))
+
+    def claims_table(self) -> Any:
+        """The claims as a table to show in the notebook."""
+        return _markdown(
+            _table(
+                ["", *(stage.replace("_", " ") for stage in STAGES)],
+                [
+                    [claim["what"], *(_with_limits(claim, stage) for stage in STAGES)]
+                    for claim in self.content["claims"]
+                ],
+                align="l" + "r" * len(STAGES),
+            )
+        )
+
+    def provenance(self) -> Any:
+        """Where the numbers come from, as tables to show at the end of the notebook."""
+        data, run = self.content["data"], self.content["environment"]
+        count = len(data["left_out"])
+        rows = [
+            ("data", f"{_literal(data['name'])}, {data['kind']} images"),
+            ("fingerprint", data["fingerprint"]),
+            ("classes", f"{len(data['classes'])}: " + _literal(", ".join(data["classes"]))),
+            ("images", f"{data['train']:,} train, {data['val']:,} validation, {data['test']:,} test"),
+            ("left out", f"{count:,} file{'s' * (count > 1)}, named below" if count else "none"),
+            ("seeds", ", ".join(map(str, self.content["seeds"]))),
+            ("profile", self.content["profile"]),
+            *((f"parameter `{key}`", f"`{value!r}`") for key, value in self.content["parameters"].items()),
+            *((key, "unknown" if value is None else str(value)) for key, value in run.items() if key not in CODE),
+            *((key, f'<span class="commit">{"unknown" if run[key] is None else run[key]}</span>') for key in CODE),
+        ]
+        return _markdown(_table(["what", "value"], rows) + _left_out(data["left_out"]))
+
+    def _add(self, part: str, row: dict[str, Any], unit: str | None) -> None:
+        self.content[part].append(_plain(row | ({} if unit is None else {"unit": unit})))
+
+
+def say(text: str, **values: Any) -> None:
+    """Show Markdown built from results; with `values`, braces in the text are filled in as by `str.format`."""
+    import inspect
+
+    from IPython.display import display
+
+    text = inspect.cleandoc(text)
+    display(_markdown(text.format(**values) if values else text))
+
+
+def took(seconds: float) -> str:
+    """A measured duration for `say`, in whole seconds; marked, so that `compare` knows that it differs by nature."""
+    return timed(f"{seconds:.0f} s")
+
+
+def timed(text: str) -> str:
+    """Anything else that a clock measured, such as a speed; marked alike."""
+    return f'<span class="time">{text}</span>'
+
+
+def describe(data: Any) -> dict[str, Any]:
+    """What a report says about its data: `.name .kind .fingerprint .classes .train .val .test .left_out`."""
+    return {
+        "name": data.name,
+        "kind": data.kind,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        **{split: 0 if (part := getattr(data, split)) is None else len(part) for split in ("train", "val", "test")},
+        "left_out": [{"name": item.name, "reason": item.reason} for item in data.left_out],
+    }
+
+
+def _left_out(files: Sequence[Mapping[str, str]]) -> str:
+    """Markdown table of what is no part of the data, by reason, the most frequent first; nothing where all is."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        names.setdefault(file["reason"], []).append(file["name"])
+    if not names:
+        return ""
+    rows = []
+    often = sorted(names.items(), key=lambda item: -len(item[1]))
+    for reason, found in often[:REASONS]:
+        more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+        rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:NAMED])) + more))
+    if rest := sum(len(found) for _, found in often[REASONS:]):
+        rows.append(("another reason, as the result file says", f"{rest:,}", ""))
+    return "\n\n" + _table(["left out because", "files", "which"], rows, align="lrl")
+
+
+def _literal(text: str) -> str:
+    """The words of others, such as the name of a file, as Markdown that shows them as they are."""
+    return re.sub(r"[!-#%-/:-@\[-`{}~]", r"\\\g<0>", text)  # all punctuation but $ and |, of which cells take care
+
+
+def show(value: Any, unit: str | None = None) -> str:
+    """A number as readers see it.
+
+    Without a `unit`, a float from 0 to 1 is a share and shown in per cent; any other number is shown as it is.
+    `unit=""` shows a number between 0 and 1 as it is too (a loss, an AUROC); another unit stands behind it.
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, str | bool):
+        return str(value)
+    if unit is None and isinstance(value, float) and 0 <= value <= 1:
+        return f"{100 * value:.1f} %"
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return f"{text} {unit}".strip() if unit else text
+
+
+def limits(claim: Mapping[str, Any], stage: str, between: str = " to ") -> str:
+    """The interval behind a number of the claims, `76.6 to 78.2`, or nothing where there is none."""
+    found, unit = claim.get("intervals", {}).get(stage), claim.get("unit")
+    if found is None:
+        return ""
+    if unit is None and 0 <= claim[stage] <= 1:  # an interval over seeds may reach beyond what a share can be
+        found = [min(max(limit, 0.0), 1.0) for limit in found]
+    return between.join(show(float(limit), unit).removesuffix(" %") for limit in found)
+
+
+def _with_limits(claim: Mapping[str, Any], stage: str) -> str:
+    """A cell of the claims table: the number, and its interval where it has one."""
+    interval = limits(claim, stage, ", ")
+    return show(claim[stage], claim.get("unit")) + (f" [{interval}]" if interval else "")
+
+
+def validate(content: Any, case: str | None = None) -> list[str]:
+    """Everything that is wrong with a result, in words; empty if it may stand beside a report."""
+    if not isinstance(content, dict):
+        return ["it is no JSON object"]
+    number = (int, float)
+    problems = _missing(
+        content,
+        "",
+        case=str,
+        profile=str,
+        question=str,
+        answer=str,
+        finished=str,
+        seconds=number,
+        data=dict,
+        seeds=list,
+        parameters=dict,
+        environment=dict,
+        headline=list,
+        claims=list,
+        figures=list,
+    )
+    if problems:
+        return problems
+    data = content["data"]
+    problems += _missing(
+        data, "data.", name=str, kind=str, fingerprint=str, classes=list, train=int, val=int, test=int, left_out=list
+    )
+    if data.get("kind") not in ("generated", "real"):
+        problems.append(f"data.kind is {data.get('kind')!r}, neither 'generated' nor 'real'")
+    environment = dict.fromkeys(("python", "torch", "device", "threads", "precision", "commit", "dirty"), object)
+    problems += _missing(content["environment"], "environment.", **environment)
+    for k, row in enumerate(content["headline"]):
+        wrong = _missing(row, f"headline[{k}].", metric=str, model=str, value=number, low=number, high=number, n=int)
+        if not wrong and not row["low"] <= row["value"] <= row["high"]:
+            wrong = [f"headline[{k}]: {row['value']} lies outside [{row['low']}, {row['high']}]"]
+        problems += wrong
+    for k, row in enumerate(content["claims"]):
+        problems += _missing(row, f"claims[{k}].", what=str, **dict.fromkeys(STAGES, object))
+    problems += [f"{key} is empty" for key in ("question", "answer", "finished") if not content[key].strip()]
+    problems += [f"seed {seed!r} is no whole number" for seed in content["seeds"] if not isinstance(seed, int)]
+    if case is not None and content["case"] != case:
+        problems.append(f"case is {content['case']!r}, not {case!r}")
+    return problems
+
+
+def _missing(content: dict, prefix: str, **kinds: Any) -> list[str]:
+    """Keys that are absent or hold another type than `kinds` says."""
+    problems = []
+    for key, kind in kinds.items():
+        if key not in content:
+            problems.append(f"{prefix}{key} is missing")
+        elif not isinstance(content[key], kind) or (isinstance(content[key], bool) and kind is not object):
+            problems.append(f"{prefix}{key} is {content[key]!r}")
+    return problems
+
+
+def _plain(value: Any, where: str = "result") -> Any:
+    """The value in JSON's own types; arrays, tensors and intervals become numbers.
+
+    Raises:
+        ValueError: not a finite number.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}, which no report may state")
+    if value is None or type(value) in (str, bool, int, float):
+        return value
+    if hasattr(value, "low") and hasattr(value, "value"):
+        return _plain(value.value, where)
+    if hasattr(value, "item"):  # NumPy scalars, one-element arrays and tensors
+        return _plain(value.item(), where)
+    return str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell of a data frame holds no number that JSON can state: NaN, infinite, pandas' NA."""
+    try:
+        return not math.isfinite(value)
+    except (TypeError, ValueError):
+        return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _variables(case: str) -> dict[str, Any]:
+    """Parameters of an open notebook, as its variables stand now."""
+    try:
+        from IPython import get_ipython
+
+        from course.reports import parameters
+
+        namespace = get_ipython().user_ns
+        return {key: namespace[key] for key in parameters.read(case) if key in namespace}
+    except (ImportError, AttributeError, OSError, ValueError):  # no notebook, or one without parameters
+        return {}
+
+
+def _markdown(text: str) -> Any:
+    from IPython.display import Markdown
+
+    return Markdown(text)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str | None = None) -> str:
+    """Markdown table."""
+    rule = [{"l": ":---", "r": "---:"}[letter] for letter in align or "l" * len(header)]
+    lines = [header, rule, *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ").replace("$", "\\$")

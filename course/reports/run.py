@@ -1,0 +1,382 @@
+"""Execute a notebook with papermill, and find out for oneself whether it worked."""
+
+import contextlib
+import html
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from course.reports import index
+from course.reports.files import Files
+from course.reports.markup import plain
+from course.reports.parameters import Request
+from course.reports.result import validate
+from imgcls import paths
+from imgcls.files import lock
+from imgcls.tracking.progress import MIRROR, columns, cut
+
+
+class Failed(RuntimeError):
+    """The notebook was run or rendered, and there is no report; `NAME.failed.html` tells why."""
+
+
+def execute(request: Request, timeout: float = 3600) -> Path:
+    """Run a notebook in a fresh kernel and return the executed copy under `build/executed/<profile>/`.
+
+    The kernel is this interpreter's, works in the notebooks' folder as Jupyter does, and imports the same imgcls.
+    One notebook runs at a time in a checkout; others wait. `timeout` covers all cells together, in seconds.
+
+    Raises:
+        Failed: an exception, a dead kernel, the time limit, or no valid result file of this very run.
+        KeyboardInterrupt: after the failed page was written.
+    """
+    files, asked = request.files, time.time()
+    waiting = f"{files.name}: waiting for another notebook to finish"
+    with lock(paths.BUILD / "executed" / ".running", waiting):
+        if _done_since(asked, request):
+            print(f"{files.name}: executed meanwhile by another process", file=sys.stderr)
+            return files.executed
+        request.stamp()
+        started = time.time()
+        _forget(files)
+        index.write_failure(files, index.UNFINISHED)
+        index.write_index(files.profile)
+        progress = _Progress(files)
+        reason: BaseException | str | None = None
+        with progress, _environment(request, started, progress.environment) as token:
+            try:
+                _papermill(request, progress, timeout)
+            except (Exception, KeyboardInterrupt) as error:
+                # papermill also raises for cells that are meant to raise; _unfinished looks for itself
+                meant = type(error).__name__ == "PapermillExecutionError" and progress.current is None
+                reason = None if meant else error
+        if reason is None:
+            reason = _unfinished(files) or _invalid(files, token)
+        if reason is not None:
+            fail(files, _explain(reason, timeout), cell=progress.failed_at(reason))
+            if isinstance(reason, KeyboardInterrupt):
+                raise reason
+            raise Failed(f"{files.name} failed: {_explain(reason, timeout)}\n  see {_near(files.failed)}")
+        files.running.replace(files.executed)
+        # A notebook that is saved while it runs is newer than this and runs again the next time.
+        os.utime(files.executed, (started, max(started, files.inputs.stat().st_mtime)))
+    print(f"{files.name}: executed in {time.time() - started:.0f} s", file=sys.stderr)
+    return files.executed
+
+
+def _done_since(asked: float, request: Request) -> bool:
+    """Whether another process finished this very run while this one waited: a second one would take it away again."""
+    executed, inputs = request.files.executed, request.files.inputs
+    if not executed.exists() or executed.stat().st_ctime < asked or not inputs.exists():
+        return False
+    before = inputs.stat().st_mtime_ns
+    request.stamp()  # rewrites the file only if it asks for something else
+    return inputs.stat().st_mtime_ns == before and executed.stat().st_mtime >= request.files.notebook.stat().st_mtime
+
+
+def fail(files: Files, reason: str, cell: int | None = None, keep_executed: bool = False) -> None:
+    """Leave `NAME.failed.html` instead of a report, and say so in the index."""
+    files.withdraw()
+    if not keep_executed:
+        files.executed.unlink(missing_ok=True)
+    index.write_failure(files, reason, **_evidence(files, cell))
+    index.write_index(files.profile)
+
+
+def _papermill(request: Request, progress: "_Progress", timeout: float) -> None:
+    import papermill
+
+    deadline = time.monotonic() + timeout
+    papermill.execute_notebook(
+        request.files.notebook,
+        request.files.running,
+        parameters=request.overrides,
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        cwd=paths.NOTEBOOKS,
+        stdout_file=progress.log,
+        stderr_file=progress.log,
+        iopub_timeout=120,  # a large figure may come long after its cell on a busy machine
+        timeout_func=lambda cell: max(deadline - time.monotonic(), 0.1),
+        extra_arguments=["--log-level=CRITICAL"],  # what ends a kernel is told by us, without its own tracebacks
+        on_cell_start=progress.start,
+        on_cell_executed=progress.done,
+    )
+
+
+@contextlib.contextmanager
+def _environment(request: Request, started: float, more: dict[str, str]) -> Iterator[str]:
+    """Environment of the kernel: who runs it, this interpreter's kernel, nothing from the user's home, and `more`.
+
+    Yields the token by which the result file proves to be of this run. SIGTERM ends the run as Ctrl-C does.
+    """
+    files, token = request.files, secrets.token_hex(8)
+    with tempfile.TemporaryDirectory(prefix="imgcls-") as home:
+        values = {
+            "IMGCLS_REPORT": json.dumps(
+                {
+                    "name": files.name,
+                    "profile": files.profile,
+                    "result": str(files.result),
+                    "token": token,
+                    "started": started,
+                    "parameters": request.shown,
+                }
+            ),
+            "IMGCLS_ROOT": str(paths.ROOT),
+            "PYTHONHASHSEED": "0",
+            "PYTHONPATH": _join(str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")),
+            "JUPYTER_PATH": _join(str(Path(sys.prefix, "share", "jupyter")), os.environ.get("JUPYTER_PATH")),
+            "JUPYTER_RUNTIME_DIR": str(Path(home, "runtime")),
+            "IPYTHONDIR": str(Path(home, "ipython")),
+        } | more
+        before = {key: os.environ.get(key) for key in values}
+        handler = signal.signal(signal.SIGTERM, _interrupt)
+        os.environ.update(values)
+        try:
+            yield token
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+            for key, value in before.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value
+
+
+class _Progress:
+    """One line per cell on standard error and in the log, where the kernel's own output goes as well.
+
+    On a terminal the line of a cell that still runs also shows how far its work is: a display inside the kernel
+    reaches nobody before the cell ends, so `imgcls.tracking.Progress` writes it to a file too, which is read here.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files, self.current, self.began = files, None, 0.0
+        cells = json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]
+        self.total = sum(cell["cell_type"] == "code" for cell in cells)
+        self.count = 0
+        self.terminal, self.live, self.shown = sys.stderr.isatty(), False, ""
+        self.mirror = files.log.with_suffix(".progress")
+        self.environment = {MIRROR: str(self.mirror)} if self.terminal else {}
+        self.drawing, self.over = threading.Lock(), threading.Event()
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "_Progress":
+        self.files.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = _Log(self.files.log.open("w", encoding="utf-8"))
+        self.handler = logging.StreamHandler(self.log)
+        self.logger = logging.getLogger("papermill")
+        self.logger.addHandler(self.handler)
+        self.logger.propagate = False
+        if self.terminal:
+            self.watcher.start()
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if self.terminal:
+            self.over.set()
+            self.watcher.join()
+            self.mirror.unlink(missing_ok=True)
+        self.logger.removeHandler(self.handler)
+        self.logger.propagate = True
+        if self.current is not None:
+            self._end("stopped")
+        self.log.close()
+
+    def start(self, cell: Any, cell_index: int) -> None:
+        if cell.cell_type != "code":
+            return
+        if "injected-parameters" not in cell.metadata.get("tags", ()):
+            self.count += 1
+        self.head = f"{self.files.name}  {self.count:3}/{self.total}  "
+        with self.drawing:
+            self.current, self.cell, self.began, self.live = cell_index, cell, time.monotonic(), True
+            if self.terminal:
+                self.mirror.unlink(missing_ok=True)
+                self._draw(title(cell.source))
+            else:
+                print(f"{self.head}{title(cell.source):<62}", end="", flush=True, file=sys.stderr)
+
+    def done(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+        if execute_reply["content"]["status"] == "ok" or "raises-exception" in cell.metadata.get("tags", ()):
+            self._end(f"{time.monotonic() - self.began:7.1f} s")
+            self.current = None
+
+    def _end(self, text: str) -> None:
+        name = title(self.cell.source)
+        with self.drawing:
+            if self.terminal:
+                room = max(0, min(62, columns() - len(self.head) - len(text) - 1))
+                self._draw(f"{cut(name, room - 2):<{room}}{text}")
+            print("" if self.terminal else text, flush=True, file=sys.stderr)
+            self.live, self.shown = False, ""
+        self.log.line(f"[{self.head}{name:<62}{text}]")
+
+    def _draw(self, text: str) -> None:
+        """Rewrite the line; one that filled the terminal would wrap, and only its last row could be rewritten."""
+        width = columns() - 1
+        line = f"{self.head}{cut(text, width - len(self.head))}"[:width]
+        if line != self.shown:
+            print(f"\r{line:<{min(len(self.shown), width)}}", end="", flush=True, file=sys.stderr)
+            self.shown = line
+
+    def _watch(self) -> None:
+        """Show what the cell that runs tells about itself, until the run is over."""
+        while not self.over.wait(0.25):
+            with self.drawing, contextlib.suppress(OSError, UnicodeDecodeError):
+                text = self.mirror.read_text(encoding="utf-8")
+                if self.live and text.endswith("\n"):  # else it was read while it was written
+                    self._draw(text.rstrip())
+
+    def failed_at(self, reason: Any) -> int | None:
+        """Index of the cell that did not end well."""
+        return self.current
+
+
+class _Log:
+    """File in which a line that was redrawn with carriage returns stands once, in its last state."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.pending = file, ""
+
+    def write(self, text: str) -> None:
+        *lines, self.pending = (self.pending + text).split("\n")
+        for line in lines:
+            self.file.write(line.rstrip("\r").rpartition("\r")[2] + "\n")
+        self.pending = self.pending[-1:] if self.pending.endswith("\r") else self.pending
+        self.file.flush()
+
+    def line(self, text: str) -> None:
+        self.write(("\n" if self.pending.strip() else "") + text + "\n")
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.write(self.pending)
+        self.file.close()
+
+
+def _forget(files: Files) -> None:
+    """Clear away all that an earlier run left and that could pass for the outcome of this one."""
+    files.withdraw()
+    for path in (files.executed, files.running, files.result):
+        path.unlink(missing_ok=True)
+
+
+def _unfinished(files: Files) -> str | None:
+    """Why an execution that raised nothing is no clean exit; papermill calls cells complete that never ran."""
+    try:
+        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError) as error:  # a full disk, most likely
+        return f"the executed notebook was not written whole: {error}"
+    for cell in cells:
+        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+            continue
+        errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
+        if errors and "raises-exception" not in cell["metadata"].get("tags", ()):
+            return f"{errors[0]['ename']}: {errors[0]['evalue']}"
+        if cell["execution_count"] is None:
+            return f"the notebook ended before the cell {title(''.join(cell['source']))!r} ran"
+    return None
+
+
+def _invalid(files: Files, token: str) -> str | None:
+    """Why the result file does not show that this run worked."""
+    if not files.result.exists():
+        return "the notebook ended without writing a result: its last section must call report.write()"
+    try:
+        content = json.loads(files.result.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return f"the result file is no JSON: {error}"
+    if not isinstance(content, dict) or content.get("token") != token:
+        return "the result file is not of this run"
+    if problems := validate(content, files.name):
+        return "the result file is not valid: " + "; ".join(problems)
+    return None
+
+
+def _explain(reason: BaseException | str, timeout: float) -> str:
+    if isinstance(reason, str):
+        return reason
+    kind = type(reason).__name__
+    if kind == "PapermillExecutionError":
+        return plain(f"{reason.ename}: {reason.evalue}")
+    if kind == "DeadKernelError":
+        return "the kernel died: killed from outside, out of memory, or a crash in native code"
+    if kind == "CellTimeoutError":
+        return f"the time limit of {timeout:g} s for the whole notebook was reached"
+    if kind == "KeyboardInterrupt":
+        return "the run was interrupted"
+    return f"{kind}: {reason}"
+
+
+def _evidence(files: Files, cell: int | None) -> dict[str, Any]:
+    """Source, traceback and last outputs of the cell that failed, and the end of the log."""
+    log = files.log.read_text(encoding="utf-8", errors="replace") if files.log.exists() else ""
+    evidence: dict[str, Any] = {"log": "\n".join(log.splitlines()[-15:])}
+    if cell is None or not files.running.exists():
+        return evidence
+    try:
+        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+    except ValueError:  # torn by a full disk: what the log says must do
+        return evidence
+    # papermill puts notes of its own among the cells of a notebook that failed, and a cell with parameters
+    cells = [one for one in cells if "papermill-error-cell-tag" not in one["metadata"].get("tags", ())]
+    failed = cells[cell]
+    injected = sum("injected-parameters" in one["metadata"].get("tags", ()) for one in cells[:cell])
+    headings = [
+        line.lstrip("# ")
+        for one in cells[:cell]
+        if one["cell_type"] == "markdown"
+        for line in "".join(one["source"]).splitlines()
+        if line.startswith("#")
+    ]
+    texts, traceback = [], ""
+    for output in failed.get("outputs", ()):
+        if output["output_type"] == "stream":
+            texts.append("".join(output["text"]))
+        elif output["output_type"] == "error":
+            traceback = "\n".join(output["traceback"])
+        else:
+            texts.append("".join(output["data"].get("text/plain", "")) + "\n")
+    return evidence | {
+        "cell": cell + 1 - injected,
+        "section": headings[-1] if headings else "",
+        "source": "".join(failed["source"]),
+        "traceback": traceback,
+        "outputs": "".join(texts)[-4000:],
+    }
+
+
+def title(source: str) -> str:
+    """First line of code of a cell, short enough for one line of a terminal."""
+    lines = [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith(("#", "import "))]
+    line = (lines or [line for line in source.splitlines() if line.strip()] or [""])[0].strip()
+    return html.unescape(line if len(line) <= 60 else line[:59] + "…")
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _join(*parts: str | None) -> str:
+    return os.pathsep.join(part for part in parts if part)
+
+
+def _near(path: Path) -> str:
+    """The path as seen from the current folder, where that is shorter."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

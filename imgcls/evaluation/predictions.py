@@ -1,0 +1,317 @@
+"""Predict once, then ask: a model's answers on a split, and every question the reports put to them."""
+
+import math
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from imgcls.data.batches import ImageSet, batches
+from imgcls.evaluation.statistics import Interval, wilson
+from imgcls.reproducibility import autocast, configure_threads
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said about N images: logits float32 (N, K), the true labels int64 (N,), names of both."""
+
+    logits: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Softmax of the logits, (N, K)."""
+        return self.logits.softmax(dim=1)
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        """Most probable class, int64 (N,)."""
+        return self.logits.argmax(dim=1)
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """Probability of the predicted class, (N,)."""
+        return self.probabilities.amax(dim=1)
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Whether the predicted class is the true one, bool (N,)."""
+        return self.predicted == self.labels
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each image in nats, (N,)."""
+        return F.cross_entropy(self.logits, self.labels, reduction="none")
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        return float(self.losses.double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images that are right."""
+        return int(self.correct.sum()) / len(self)
+
+    @property
+    def interval(self) -> Interval:
+        """Accuracy with its 95 % Wilson interval."""
+        return wilson(int(self.correct.sum()), len(self))
+
+    @property
+    def balanced(self) -> Interval:
+        """Mean recall of the classes that have images, with a 95 % interval; `n` counts the images.
+
+        The Wilson intervals of the recalls are put together by the method of variance estimates recovery: each limit
+        lies as far from the mean as the root of the sum of the squared distances of theirs, divided by their number
+        (Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine 27).
+        """
+        support = self.labels.bincount(minlength=len(self.classes)).tolist()
+        right = self.labels[self.correct].bincount(minlength=len(self.classes)).tolist()
+        recalls = [wilson(hits, count) for hits, count in zip(right, support, strict=True) if count]
+        value = sum(recall.value for recall in recalls) / len(recalls)
+        below = math.hypot(*(recall.value - recall.low for recall in recalls)) / len(recalls)
+        above = math.hypot(*(recall.high - recall.value for recall in recalls)) / len(recalls)
+        return Interval(value, value - below, value + above, len(self))
+
+    def confusion(self, normalize: bool = False) -> np.ndarray:
+        """Confusion matrix (K, K): row = true class, column = predicted; `normalize` divides each row by its sum."""
+        return _metrics().confusion_matrix(
+            self.labels,
+            self.predicted,
+            labels=range(len(self.classes)),
+            normalize="true" if normalize else None,
+        )
+
+    def per_class(self) -> pd.DataFrame:
+        """Precision, recall, F1 and support of each class, one row a class; an undefined ratio counts as 0."""
+        columns = _metrics().precision_recall_fscore_support(
+            self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
+        )
+        return pd.DataFrame(
+            {
+                "class": self.classes,
+                **dict(zip(("precision", "recall", "f1", "support"), columns, strict=True)),
+            }
+        )
+
+    def macro(self) -> dict[str, float]:
+        """Precision, recall and F1 averaged over the classes, each class counting the same."""
+        return self.per_class()[["precision", "recall", "f1"]].mean().to_dict()
+
+    def micro_at_threshold(self, threshold: float = 0.5) -> dict[str, float]:
+        """Precision and recall as some frameworks count them: a class is 'said' where its probability is above 0.5.
+
+        An unsure image then says nothing at all, so precision rises above recall although each image has
+        exactly one answer; without the threshold both equal the accuracy.
+        """
+        said = self.probabilities > threshold
+        right = int(said.gather(1, self.labels[:, None]).sum())
+        return {"precision": right / max(1, int(said.sum())), "recall": right / len(self)}
+
+    def most_confused(self, k: int = 5) -> pd.DataFrame:
+        """The k commonest mistakes as rows (true, predicted, count), most frequent first."""
+        wrong = self.confusion()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:k]
+        rows = [
+            (self.classes[t], self.classes[p], int(wrong[t, p]))
+            for t, p in zip(*np.unravel_index(order, wrong.shape), strict=True)
+        ]
+        return pd.DataFrame([row for row in rows if row[2]], columns=["true", "predicted", "count"])
+
+    def top_losses(self, k: int = 10) -> Tensor:
+        """Indices of the k images with the largest loss, worst first."""
+        return self.losses.argsort(descending=True, stable=True)[:k]
+
+    def examples(self, correct: bool, k: int = 6) -> Tensor:
+        """Indices of at most k right (or wrong) answers at even distances through the split; int64 (k,)."""
+        found = (self.correct == correct).nonzero().flatten()
+        return found[torch.linspace(0, len(found) - 1, min(k, len(found))).round().long()]
+
+    def predicted_share(self) -> pd.Series:
+        """Share of the images that the model assigns to each class; one bar near 1 is a collapsed model."""
+        counts = torch.bincount(self.predicted, minlength=len(self.classes))
+        return pd.Series((counts / len(self)).tolist(), index=list(self.classes), name="share")
+
+    def reliability(self, bins: int = 15) -> pd.DataFrame:
+        """Mean confidence, accuracy and count in equal-width bins of confidence; empty bins are left out."""
+        index = (self.confidence * bins).long().clamp(max=bins - 1)
+        frame = pd.DataFrame(
+            {"bin": index.numpy(), "confidence": self.confidence.numpy(), "accuracy": self.correct.numpy()}
+        )
+        return (
+            frame.groupby("bin")
+            .agg(confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), count=("accuracy", "size"))
+            .reset_index(drop=True)
+        )
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error over 15 bins (Naeini et al. 2015): mean gap between confidence and accuracy."""
+        table = self.reliability()
+        return float(((table.confidence - table.accuracy).abs() * table["count"]).sum() / len(self))
+
+    def at_threshold(self, threshold: float) -> "Predictions":
+        """The answers of two classes where the second is said from this probability on, instead of from a half.
+
+        Raises:
+            ValueError: there are more than two classes, or the threshold is not strictly between 0 and 1.
+        """
+        if len(self.classes) != 2 or not 0 < threshold < 1:
+            raise ValueError(f"a threshold in (0, 1) parts two classes; got {threshold!r} for {len(self.classes)}")
+        odds = float(np.log(threshold / (1 - threshold)))
+        return replace(self, logits=self.logits - torch.tensor([0.0, odds]))
+
+    def at_temperature(self, temperature: float) -> "Predictions":
+        """The same answers with logits divided by a temperature; classes stay, confidences move."""
+        return replace(self, logits=self.logits / temperature)
+
+
+def fit_threshold(predictions: Predictions) -> float:
+    """Threshold with the best balanced accuracy on these predictions of two classes.
+
+    Fit it on validation and apply it to test with `Predictions.at_threshold`. It lies in the middle between the two
+    probabilities that it parts.
+    """
+    score = predictions.probabilities[:, 1].double().numpy()
+    false, true, cuts = _metrics().roc_curve(predictions.labels.numpy(), score, drop_intermediate=False)
+    best = int(np.argmax(true - false))
+    below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
+    return float(np.clip((min(cuts[best], 1.0) + below) / 2, 1e-6, 1 - 1e-6))
+
+
+def fit_temperature(predictions: Predictions) -> float:
+    """Temperature that minimises the cross-entropy of these predictions (Guo et al. 2017).
+
+    Fit it on validation and apply it to test with `Predictions.at_temperature`.
+    """
+    found = minimize_scalar(
+        lambda log_t: predictions.at_temperature(float(np.exp(log_t))).loss, bounds=(-3, 3), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int = 500,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    views: Sequence[Callable[[Tensor], Tensor]] | None = None,
+) -> Predictions:
+    """Run a model over a split once and keep its answers.
+
+    Args:
+        model: Takes uint8 (N, C, H, W) and gives logits (N, K); its mode and device are left as found.
+        images: A split: anything with `.images`, `.labels` and `.classes`.
+        batch_size: Images at a time; changes speed only.
+        transform: Applied to each uint8 batch before the model; the place for mistakes made on purpose.
+        views: Several such changes of a batch instead; the logits are the mean over what is said about each of them
+            (test-time augmentation), such as `flips_and_shifts()`.
+
+    Returns:
+        Predictions on the CPU, in the order of the split.
+
+    Raises:
+        ValueError: the model has another number of outputs than the split has classes, or both a transform and views
+            are given.
+    """
+    if transform and views:
+        raise ValueError("predict takes a transform or views, not both: put the transform into each view")
+    answers = _answers(model, images, batch_size, views or [transform or _unchanged])  # (N, K)
+    if answers.shape[1] != len(images.classes):
+        raise ValueError(
+            f"the model has {answers.shape[1]} outputs and the data {len(images.classes)} classes "
+            f"({', '.join(images.classes[:5])}, …): create the model with num_classes={len(images.classes)}"
+        )
+    return Predictions(answers, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
+
+
+def predict_checked(model: nn.Module, *splits: ImageSet) -> Predictions:
+    """`predict` on one split, or on several one after the other, for models that come from outside.
+
+    Raises:
+        ValueError: an answer is no number, or the model has another number of outputs than a split has classes.
+    """
+    parts = [predict(model, split) for split in splits]
+    logits = torch.cat([part.logits for part in parts])
+    broken = int((~logits.isfinite().all(dim=1)).sum())
+    if broken:
+        raise ValueError(
+            f"the model's answers to {broken} of {len(logits)} images are not finite numbers: its training diverged; "
+            "train it anew with a learning rate ten times smaller"
+        )
+    labels, names = torch.cat([part.labels for part in parts]), sum((part.names for part in parts), ())
+    return Predictions(logits, labels, parts[0].classes, names)
+
+
+def _metrics() -> types.ModuleType:
+    from sklearn import metrics  # slow to import, and answering needs none of it
+
+    return metrics
+
+
+def _answers(
+    model: nn.Module, images: ImageSet, batch_size: int, views: Sequence[Callable[[Tensor], Tensor]]
+) -> Tensor:
+    """What a model says in evaluation mode, mean over the views, float32 (N, …) on the CPU; its mode is put back."""
+    configure_threads()
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    said = []
+    with autocast(device):
+        for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
+            said.append(sum(model(view(x)).float() for view in views).div(len(views)).cpu())
+    model.train(was_training)
+    return torch.cat(said)
+
+
+def _unchanged(images: Tensor) -> Tensor:
+    return images
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone says about the images of a split: a split again, of vectors, which `fit` and `predict` take."""
+
+    images: Tensor  # float32 (N, D)
+    labels: Tensor  # int64 (N,)
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@torch.inference_mode()
+def features(
+    backbone: nn.Module,
+    images: ImageSet,
+    batch_size: int = 500,
+    views: Sequence[Callable[[Tensor], Tensor]] | None = None,
+) -> Features:
+    """Run a backbone over a split once and keep its features: a head that learns from them never pays for it again.
+
+    Exact only while the backbone is frozen and the images are not augmented.
+
+    Args:
+        backbone: Takes uint8 (N, C, H, W) and gives (N, D), such as `models.backbone(model)`; left as found.
+        images: A split: anything with `.images`, `.labels` and `.classes`.
+        batch_size: Images at a time; changes speed only.
+        views: As in `predict`; the features are the mean over what is said about each of them.
+    """
+    return Features(
+        _answers(backbone, images, batch_size, views or [_unchanged]), images.labels.clone(), tuple(images.classes),
+        tuple(getattr(images, "names", ())),
+    )  # fmt: skip

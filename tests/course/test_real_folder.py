@@ -1,0 +1,81 @@
+"""Case 01 on a folder as its report has it: Train and Test, two classes, photographs' own sizes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import resnet18
+
+from imgcls import paths
+
+NAME = "01_arctic_fox_vs_elephant"
+QUICK = {
+    "image_size": 32, "seeds": "[0]", "published_seeds": "[0]", "published_epochs": 1, "trials": 6, "epochs": 1,
+    "deep_epochs": 1, "probe_epochs": 2, "tune_epochs": "[1,1]", "biases": "[0.0,1.0]", "bias_epochs": 1,
+    "train_count": 64,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tree with the notebook and a folder of pictures: white ones are foxes, dark ones elephants."""
+    root = tmp_path_factory.mktemp("real")
+    shutil.copytree(paths.NOTEBOOKS, root / "notebooks")
+    rng = np.random.default_rng(0)
+    for split, count in (("Train", 90), ("Test", 20)):
+        for label, shade in (("Arctic Fox", 200), ("Elephant", 60)):
+            folder = root / "photos" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 56, (40 + i % 3, 50, 3)) + shade
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    (root / "photos" / "Train" / "Elephant" / "broken.png").write_bytes(b"no picture")
+    return root
+
+
+def run(root, home, **parameters):
+    """`make report-01 PROFILE=real DATA=…` does this; no network can be reached."""
+    nowhere = "http://127.0.0.1:9"
+    environment = {**os.environ, "IMGCLS_ROOT": str(root), "TORCH_HOME": str(home)}
+    environment |= {"http_proxy": nowhere, "https_proxy": nowhere}
+    given = [part for key, value in parameters.items() for part in ("-p", f"{key}={value}")]
+    command = [sys.executable, "-m", "course.reports", "run", "01", "--profile", "real"]
+    return subprocess.run(
+        [*command, "--data", str(root / "photos"), *given], env=environment, capture_output=True, text=True
+    )
+
+
+def test_without_weights_it_is_refused_before_any_training_with_the_ways_out(tree, tmp_path):
+    done = run(tree, tmp_path, **QUICK)
+    assert done.returncode == 1
+    assert "ImageNet weights of 'resnet18' are not on this machine" in done.stderr
+    assert "-p backbone=source" in done.stderr
+    assert "resnet18-f37072fd.pth" in done.stderr
+    assert "Recipe(" not in done.stdout + done.stderr  # no cell that trains was reached
+    assert (tree / "reports" / "real" / f"{NAME}.failed.html").exists()
+    assert not (tree / "reports" / "real" / f"{NAME}.html").exists()
+
+
+def test_with_weights_the_folder_becomes_a_report(tree, tmp_path):
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(resnet18().state_dict(), folder / "resnet18-f37072fd.pth")  # stands in for the real ones
+    done = run(tree, tmp_path, **QUICK)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tree / "reports" / "real" / f"{NAME}.json").read_text())
+    assert result["data"]["kind"] == "real"
+    assert result["data"]["classes"] == ["Arctic Fox", "Elephant"]
+    assert (result["data"]["train"], result["data"]["test"]) == (64, 40)
+    assert [item["name"] for item in result["data"]["left_out"]] == ["Train/Elephant/broken.png"]
+    what = {claim["what"] for claim in result["claims"]}
+    assert "ResNet-18 pretrained on ImageNet" in what
+    page = re.sub(r"\s+", " ", (tree / "reports" / "real" / f"{NAME}.html").read_text())
+    assert "pretrained on the photographs of ImageNet" in page
+    assert "Sizes of the original training images" in page

@@ -1,0 +1,131 @@
+"""What pages are made of: exercises, pictures, the index, and what `make figures` keeps for the README."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_pages import EXERCISE
+from test_reports import NAME, assert_self_contained, cell, figure, png, render, text, tree
+
+from course.reports import export, figures, index
+from course.reports.files import Files
+from course.reports.parameters import Refused
+from imgcls import paths
+
+__all__ = ["tree"]  # a fixture
+HEADLINE = [{"metric": "accuracy", "model": "net", "value": 0.86, "low": 0.85, "high": 0.87, "n": 100}]
+CLAIM = {"what": "accuracy", "claimed": 0.8, "as_published": "n/a", "repaired": None, "best": 0.91}
+CLAIM["intervals"] = {"best": [0.9, 1.02]}
+
+
+def photograph(size, seed=0):
+    """A picture in a few dozen colours, as `plots.show` makes them, of which no two parts are alike."""
+    noise = np.random.default_rng(seed).integers(0, 64, (size[1], size[0]), dtype=np.uint8)
+    picture = Image.fromarray(noise, "L").convert("RGB").quantize(48)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_an_exercise_is_one_box_with_its_solution_folded(tree):
+    source = render(tree, text("## A part"), *EXERCISE, text("## Another"))
+    page = assert_self_contained(source)
+    box = re.search(r'<section class="callout try-it exercise" aria-labelledby="([^"]+)">(.*?)</section>', source, re.S)
+    assert f'<h3 id="{box[1]}">Try it: add up</h3>' in box[2]
+    assert re.findall(r"<summary>(\w+)", box[2]) == ["Given", "Solution", "Check"]
+    assert 'class="formula"' in box[2] or "<svg" in box[2]
+    assert page.folded.count("code") == source.count('<pre class="code">')
+    assert box[2].index("Check") < box[2].index("is right") < box[2].rindex("</details>")
+    assert source.count("<section") == source.count("</section") == 2  # the card is the other
+    assert "Another" in source[box.end() :]
+
+
+def test_an_exercise_without_its_check_is_refused(tree):
+    with pytest.raises(RuntimeError, match="exercise 1 has no cell with the tag exercise-check"):
+        render(tree, *EXERCISE[:-1])
+
+
+@pytest.mark.parametrize("kind", ["palette", "transparent", "grey", "colour"])
+def test_pictures_in_pages_are_smaller_and_the_same_to_the_last_pixel(kind):
+    picture = Image.open(io.BytesIO(photograph((300, 200))))
+    made = {"palette": picture, "grey": picture.convert("L"), "colour": picture.convert("RGB")}
+    made["transparent"] = picture.convert("RGBA")
+    made["transparent"].putalpha(Image.linear_gradient("L").resize(picture.size))
+    buffer = io.BytesIO()
+    made[kind].save(buffer, "PNG", compress_level=1)
+    uri = export._uri(buffer.getvalue(), "image/png")
+    assert uri.startswith("data:image/webp;base64,")
+    shown = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA")
+    wanted = np.asarray(made[kind].convert("RGBA"))
+    seen = wanted[..., 3] > 0  # what is fully transparent has no colour
+    assert (np.asarray(shown)[seen] == wanted[seen]).all()
+    assert (np.asarray(shown)[..., 3] == wanted[..., 3]).all()
+    assert len(uri) * 3 / 4 < buffer.tell()
+
+
+def test_a_picture_that_does_not_shrink_stays_as_it_is():
+    tiny = base64.b64decode(png((1, 1)))
+    smallest = min(len(tiny), len(base64.b64decode(export._uri(tiny, "image/png").split(",")[1])))
+    assert len(base64.b64decode(export._uri(tiny, "image/png").split(",")[1])) == smallest
+    assert export._uri(b"<svg/>", "image/svg+xml").startswith("data:image/svg+xml")
+
+
+def built(root, names, size=(300, 200), **content):
+    """Finished reports, each with a cover of its own that is hard to compress; no index yet."""
+    for number, name in enumerate(names):
+        cover = base64.b64encode(photograph(size, seed=number)).decode()
+        shown = figure("A cover.", cover, cover, cover=True, caption=f"Confusion of {name}.")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(index, "write_index", lambda profile: None)
+            render(root, text("## A"), cell("x", outputs=[shown]), name=name, **content)
+
+
+def test_the_index_collates_all_and_stays_small(tree):
+    built(tree, ["00_a", "01_b", "02_c", "03_d"], (520, 260), headline=HEADLINE, claims=[CLAIM], seconds=70.0)
+    built(tree, [NAME], headline=HEADLINE, claims=[CLAIM, CLAIM | {"what": "loss", "unit": ""}], seconds=20.0)
+    source = index.write_index().read_text()
+    assert_self_contained(source)
+    assert len(source.encode()) <= 300_000
+    assert source.count("<picture>") == 5
+    assert source.count('<tr class="case">') == 5
+    assert source.count('<th scope="row">') == 6
+    assert '91.0 %<span class="limits">90.0 to 100.0</span>' in source  # no share is above one
+    assert '<b class="time">5 min 00 s</b> in all' in source
+    assert "cpu, 2 threads, float32; torch 2, Python 3" in source
+    assert "Reports that need attention" not in source
+    (Files("01_b").json).write_text("{}")
+    index.write_failure(Files("02_c"), "no memory")
+    source = index.write_index().read_text()
+    wrong = re.search(r'<div class="wrong".*?</div>', source, re.S)[0]
+    assert re.findall(r'href="#report-(\w+)"', wrong) == ["01_b", "02_c"]
+    assert "no memory" in wrong
+    assert "01_b.json is not valid" in wrong
+
+
+def test_figures_keep_covers_named_pictures_and_numbers(tree, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tree / "figures")
+    monkeypatch.setattr(figures, "MORE", {"confusion": (NAME, "Confusion of")})
+    assert figures.write_figures("default") == []
+    assert not paths.FIGURES.exists()
+    built(tree, [NAME], headline=HEADLINE, claims=[CLAIM])
+    written = figures.write_figures("default")
+    assert sorted(path.name for path in written) == [f"{NAME}.png", "confusion.png", "results.json"]
+    before = {path.name: path.read_bytes() for path in written}
+    kept = json.loads(before["results.json"])["default"][NAME]
+    assert kept["headline"] == HEADLINE
+    assert kept["claims"] == [CLAIM]
+    assert "finished" not in kept
+    with Image.open(paths.FIGURES / "confusion.png") as picture:
+        assert picture.info["Description"] == "A cover."
+    figures.write_figures("default")
+    assert {path.name: path.read_bytes() for path in written} == before
+    (paths.FIGURES / "results.json").write_text('{"real": {"05_x": {"seconds": 1}}}')
+    figures.write_figures("default")
+    assert list(json.loads((paths.FIGURES / "results.json").read_text())) == ["default", "real"]
+    monkeypatch.setattr(figures, "MORE", {"search": (NAME, "Every trial")})
+    with pytest.raises(Refused, match="05_good has no figure whose caption begins with 'Every trial'"):
+        figures.write_figures("default")

@@ -1,0 +1,182 @@
+"""The command line as a user meets it: what it prints, what it leaves, what it says when something is wrong."""
+
+import copy
+import json
+import math
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from conftest import colour_split, write_photos
+from PIL import Image
+from safetensors.torch import load_file
+
+from imgcls import cli, models, openset
+from imgcls.cli.train import _about, _expected_seconds, _temperature
+from imgcls.data import load
+from imgcls.evaluation import Predictions, predict
+from imgcls.tracking import read_tensorboard
+from imgcls.training import Recipe, fit, initialized
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Red, green and blue noise."""
+    return write_photos(tmp_path_factory.mktemp("photos"), colour_split(240, seed=1, size=16, noise=90))
+
+
+def imgcls(*arguments, **options):
+    command = [sys.executable, "-m", "imgcls.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+SETTINGS = ("--model", "simple_cnn", "--size", 16, "--epochs", 3, "--batch-size", 32)
+
+
+def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), *map(str, SETTINGS), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "240 images of 3 classes (blue, green, red)" in said
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert list(history["epoch"]) == [1, 2, 3]
+    model, card = models.load(tmp_path)
+    splits = load(photos, image_size=16)
+    assert card["data"] == {"name": photos.name, "kind": "real", "fingerprint": splits.fingerprint}
+    assert (card["classes"], card["image_size"]) == (["blue", "green", "red"], 16)
+    accuracy = predict(model, splits.val).accuracy
+    assert accuracy == card["validation"]["accuracy"] == history["val_accuracy"].max()
+    assert f"{100 * accuracy:.1f} %" in said
+    charts = read_tensorboard(tmp_path)
+    assert list(charts.index) == [1, 2, 3]
+    for chart, column in (("loss/train", "train_loss"), ("accuracy/val", "val_accuracy"), ("lr", "lr")):
+        assert charts[chart].tolist() == pytest.approx(history[column].tolist(), rel=1e-6), chart
+    assert (card["seed"], card["recipe"]["epochs"], card["recipe"]["optimizer"]) == (0, 3, "sgd")
+    assert "RandomCrop(padding=2" in card["recipe"]["transforms"]
+    with Image.open(tmp_path / "learning_curves.png") as curves:
+        assert curves.width > 400
+    known = openset.energy(predict(model, splits.val).logits) >= card["known"]["threshold"]
+    assert known.float().mean() >= 0.95 > known.float().mean() - 2 / len(known)
+    metrics, answers = json.loads((tmp_path / "metrics.json").read_text()), predict(model, splits.val)
+    assert metrics["validation"]["accuracy"] == {"value": accuracy} | {
+        k: card["validation"][k] for k in ("low", "high", "n")
+    }
+    assert metrics["validation"]["temperature"] == card["temperature"] == _temperature(answers)
+    assert metrics["validation"]["ece_at_temperature"] == answers.at_temperature(card["temperature"]).ece
+    assert metrics["validation"]["loss"] == answers.loss == history["val_loss"][metrics["best_epoch"] - 1]
+    assert metrics["seconds"] == pytest.approx(history["seconds"].sum())
+    assert "3 epochs of 5 steps, a few seconds" in said
+    assert f"imgcls evaluate {tmp_path} {photos}\n" in said
+    assert f"imgcls predict {tmp_path} picture.jpg\n" in said
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-000000010.pt",
+        "step-000000015.pt",
+    ]
+
+
+def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos, tmp_path, monkeypatch):
+    """Dropout draws from the global state: the weights must be those of `fit` alone, bit for bit."""
+    splits = load(photos, image_size=16, train_count=96)
+    recipe = Recipe(epochs=1, batch_size=32, lr=0.05, weight_decay=0.3)
+    network = initialized(lambda: models.create_model("cifar_dropout", 3, image_size=16), seed=0)
+    before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    assert 0 < _expected_seconds(network, splits, recipe, seed=0) < 60
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not network.normalize.measured
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    fit(network, splits.train, splits.val, recipe, seed=0)
+
+    settings = ("--model", "cifar_dropout", "--size", "16", "--epochs", "1", "--batch-size", "32", "--no-augment")
+    settings += ("--train-count", "96", "--weight-decay", "0.3")
+    monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), *settings, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    for name, value in load_file(tmp_path / "weights.safetensors").items():
+        assert torch.equal(value, network.state_dict()[name].cpu()), name
+
+
+@pytest.mark.parametrize(("limit", "clock", "step"), [(8.0, [0, 9], 9.0), (99.0, [0, 9, 11, 13], 2.0)])
+def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
+    """By a clock on which the first step takes 9 s and others 2 s; a first one beyond the limit is the only one."""
+    splits = load(photos, image_size=16)
+    network = models.create_model("simple_cnn", 3, image_size=16)
+    module, ticks = sys.modules["imgcls.cli.train"], iter(clock)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(module, "TIMED_SECONDS", limit)
+    expected = 4 * step * (len(splits.train) // 32 + len(splits.val) / 32 / 3)
+    assert _expected_seconds(network, splits, Recipe(epochs=4, batch_size=32), 0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "a few seconds"), (41, "about 40 s"), (89, "about 90 s"), (181, "about 3 min"), (9000, "about 2.5 h")],
+)
+def test_how_long_is_said_in_round_numbers(seconds, text):
+    assert _about(seconds) == text
+
+
+def test_temperature_in_closed_form_with_mistakes_and_without():
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
+    logits = 6.0 * torch.nn.functional.one_hot(labels, 2).float()
+    right = _temperature(Predictions(logits, labels, ("a", "b")))  # as if 8 of 9: 6 / T = ln 8
+    assert right == pytest.approx(6 / math.log(8), rel=1e-3)
+    flipped = torch.cat([1 - labels[:2], labels[2:]])  # 6 of 8 right: the best probability is 3/4, so 6 / T = ln 3
+    assert _temperature(Predictions(logits, flipped, ("a", "b"))) == pytest.approx(6 / math.log(3), rel=1e-3)
+
+
+def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("imgcls.cli.train.load", lambda *_, **__: pytest.fail("the data were loaded"))
+    monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), "--model", "resnt18"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "did you mean 'resnet18'" in capsys.readouterr().err
+
+
+def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
+    alone = imgcls("train", photos, *SETTINGS, "--out", tmp_path / "one")
+    team = imgcls("train", photos, *SETTINGS, "--out", tmp_path / "two", "--processes", 2)
+    assert alone.returncode == team.returncode == 0, team.stderr
+    assert "2 processes, each with" in team.stdout
+    assert (team.stdout + team.stderr).count("kept epoch") == 1
+    assert team.stdout.count("240 images of 3 classes") == 1
+    one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
+    assert two["train_loss"].to_numpy() == pytest.approx(one["train_loss"].to_numpy(), rel=0.02)  # bfloat16
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], atol=0.02), name
+    assert "imgcls predict" in team.stdout
+    metrics = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    assert metrics["validation"]["n"] == models.read_card(tmp_path / "two")["validation"]["n"] == 24
+    refused = imgcls("train", photos, *SETTINGS, "--lr", 0.1, "--out", tmp_path / "two", "--processes", 2)
+    assert refused.returncode == 2
+    assert "lr was 0.05, now 0.1" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert refused.stderr.count("error:") == 1
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["lr"] == 0.05  # nothing was written over
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.zip",), "no folder or archive at"),
+        (("menagerie/cat_dogs",), "menagerie/cats_dogs"),
+        (("PHOTOS", "--model", "resnt18"), "did you mean 'resnet18'"),
+        (("PHOTOS", "--optimizer", "sdg"), "optimizer 'sdg' is unknown; choose one of sgd"),
+        (("PHOTOS", "--processes", "0"), "processes must be at least 1, got 0"),
+        (("PHOTOS", "--tracker", "tensorbord", "--size", "16", "--model", "simple_cnn"), "tensorboard"),
+        (("PHOTOS", "--batch-size", "500", "--size", "16", "--model", "simple_cnn"), "make no full batch of 500"),
+    ],
+)
+def test_what_the_user_can_mend_is_said_in_a_line(arguments, message, photos, tmp_path, monkeypatch, capsys):
+    arguments = [str(photos) if argument == "PHOTOS" else argument for argument in arguments]
+    monkeypatch.setattr(sys, "argv", ["imgcls", "train", *arguments, "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -1,0 +1,226 @@
+"""`imgcls evaluate` against sklearn, closed forms and planted faults."""
+
+import json
+import sys
+import unicodedata
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from conftest import colour_split, write_photos
+from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
+from torch import nn
+
+from imgcls import models, paths
+from imgcls.cli.evaluate import _collapse, evaluate
+from imgcls.data import load
+from imgcls.evaluation import Predictions, predict, predict_checked
+from imgcls.evaluation.statistics import wilson
+
+CLASSES = ("blue", "green", "red")
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(evaluate)
+
+
+def write_pictures(folder, classes=CLASSES, count=60):
+    """Noise whose strongest channel is blue, green or red, in folders of these names."""
+    return write_photos(folder, replace(colour_split(count, seed=1, size=16, noise=90), classes=classes[::-1]))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = write_pictures(tmp_path_factory.mktemp("photos"))
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path_factory.getbasetemp() / "evaluate-cache")
+
+
+@pytest.fixture
+def a_run(tmp_path):
+    """Makes a run folder whose network has random weights and says every class, or one that a bias decides."""
+
+    def make(classes=CLASSES, bias=None, **facts):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = models.create_model("simple_cnn", len(classes), image_size=16, statistics=(0.5, 0.25))
+        with torch.no_grad():
+            head = models.head(model)
+            head.weight.mul_(20)
+            head.bias.sub_(model.eval()(colour_split(100, seed=2, noise=90, size=16).images).mean(dim=0))
+            if bias is not None:
+                head.bias[bias] = 1000.0
+        return models.save(model, tmp_path / "run", classes, **facts)
+
+    return make
+
+
+def ask(monkeypatch, capsys, *arguments):
+    """What the command prints on stdout and stderr; its errors come through."""
+    monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
+    app(standalone_mode=False)
+    return capsys.readouterr()
+
+
+def test_json_agrees_with_sklearn_on_the_split_of_the_runs_seed(photos, a_run, tmp_path, monkeypatch, capsys):
+    splits = load(photos, image_size=16, seed=5)
+    run = a_run(seed=5, temperature=2.0, data={"name": "photos", "fingerprint": splits.fingerprint})
+    said = ask(monkeypatch, capsys, run, photos, "--split", "val", "--format", "json", "--out", tmp_path / "new/e.json")
+    found = json.loads(said.out)
+    assert json.loads((tmp_path / "new" / "e.json").read_text()) == found
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["e.json"]
+
+    answers = predict(models.load(run)[0], splits.val)
+    truth, guess = answers.labels, answers.predicted
+    assert len(guess.unique()) > 1
+    assert 0 < answers.accuracy < 1
+    assert found["n"] == len(splits.val)
+    assert found["accuracy"]["value"] == pytest.approx(accuracy_score(truth, guess))
+    limits = wilson(int((truth == guess).sum()), len(truth))
+    assert predict(models.load(run)[0], load(photos, image_size=16).val).loss != answers.loss  # another seed
+    assert (found["accuracy"]["low"], found["accuracy"]["high"]) == (limits.low, limits.high)
+    assert found["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(truth, guess))
+    assert found["loss"] == pytest.approx(float(nn.functional.cross_entropy(answers.logits, truth)), rel=1e-5)
+    halved = float(nn.functional.cross_entropy(answers.logits / 2, truth))
+    assert found["loss_at_temperature"] == pytest.approx(halved, rel=1e-5)
+    assert found["ece_at_temperature"] == answers.at_temperature(2.0).ece != found["ece"] == answers.ece
+    for name, score in {"precision": precision_score, "recall": recall_score, "f1": f1_score}.items():
+        ours = [row[name] or 0.0 for row in found["per_class"]]
+        assert ours == pytest.approx(score(truth, guess, average=None, labels=range(3), zero_division=0))
+    counts = np.array(found["confusion"]["counts"])
+    assert counts.sum(axis=1).tolist() == truth.bincount(minlength=3).tolist()  # rows are true classes
+    assert counts.sum(axis=0).tolist() == guess.bincount(minlength=3).tolist()
+    assert sum(row["count"] for row in found["most_confused"]) == int((truth != guess).sum())
+    assert [file["name"] for file in found["left_out"]] == ["red/broken.png"]
+    assert "chosen by these images" in said.err
+
+
+def test_the_table_says_the_same_and_all_means_all(photos, a_run, monkeypatch, capsys):
+    fingerprint = load(photos, image_size=16).fingerprint
+    run = a_run(seed=0, temperature=3.0, data={"name": "photos", "fingerprint": fingerprint})
+    said = ask(monkeypatch, capsys, run, photos, "--split", "all")
+    found = json.loads(ask(monkeypatch, capsys, run, photos, "--split", "all", "--format", "json").out)
+    assert said.out.startswith(f"{photos.name}, all: 60 images\n")
+    assert f"{100 * found['accuracy']['value']:.1f} % [" in said.out
+    first = found["confusion"]["counts"][0]
+    assert any(line.split() == ["blue", *map(str, first)] for line in said.out.splitlines())
+    assert "red/broken.png" in said.out
+    assert f"loss               {found['loss']:.3f} ({found['loss_at_temperature']:.3f} at temperature 3)" in said.out
+    assert "trained on some of these images" in said.err
+    quiet = ask(monkeypatch, capsys, run, photos)
+    assert quiet.out.startswith(f"{photos.name}, test: ")
+    assert quiet.err == ""
+
+
+def test_other_data_are_said_to_be_others(photos, a_run, monkeypatch, capsys):
+    run = a_run(data={"name": "elsewhere", "fingerprint": "0"})
+    assert "--split all asks about all 60 images" in ask(monkeypatch, capsys, run, photos).err
+
+
+def test_classes_follow_the_card(photos, a_run, monkeypatch, capsys):
+    """A bias towards the card's first class must be counted as answers "red", whatever the folder's order."""
+    found = json.loads(
+        ask(monkeypatch, capsys, a_run(("red", "blue", "green"), bias=0), photos, "--format", "json").out
+    )
+    assert found["confusion"]["classes"] == ["red", "blue", "green"]
+    recalls = {row["class"]: row["recall"] for row in found["per_class"]}
+    assert recalls == {"red": 1.0, "blue": 0.0, "green": 0.0}
+    assert [row["precision"] for row in found["per_class"]][1:] == [None, None]
+
+
+def test_a_collapsed_model_is_named_and_a_sound_one_is_not(photos, a_run, monkeypatch, capsys):
+    said = ask(monkeypatch, capsys, a_run(bias=1), photos)
+    assert "warning: 100 % of the answers are 'green'" in said.err
+    assert "warning" not in said.out
+    one_class = Predictions(torch.eye(3)[[0] * 40], torch.zeros(40, dtype=torch.int64), CLASSES)
+    assert _collapse(one_class) == []  # all answers are one class because all images are
+
+
+def test_data_of_other_classes_are_refused_with_each_difference(a_run, tmp_path, monkeypatch, capsys):
+    accented = unicodedata.normalize("NFD", "Bl\u00e9u_bird")
+    data = write_pictures(tmp_path / "other", (accented, "pink", "red"), count=30)
+    with pytest.raises(ValueError, match="has other classes") as refused:
+        ask(monkeypatch, capsys, a_run(("bl\u00e9u bird", "green", "red")), data)
+    message = str(refused.value)
+    assert "missing there: green; unknown to the model: pink; same names in other letters: " in message
+    assert f"{accented!r} for 'bl\u00e9u bird'" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts", "message"),
+    [
+        (("--split", "tset"), {}, "split 'tset' is unknown; did you mean 'test'"),
+        (("--format", "jsn"), {}, "format 'jsn' is unknown; did you mean 'json'"),
+        (("--out", "."), {}, "is a folder; name a file in it"),
+        ((), {"temperature": 0}, "temperature must be a positive number, not 0"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(arguments, facts, message, photos, a_run, monkeypatch, capsys):
+    with pytest.raises(ValueError, match=message):
+        ask(monkeypatch, capsys, a_run(**facts), photos, *arguments)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_mistyped_run_gets_a_suggestion(photos, a_run, monkeypatch, capsys):
+    run = a_run()
+    with pytest.raises(models.MissingWeights, match=r"did you mean '.*run'[?]"):
+        ask(monkeypatch, capsys, run.with_name("rum"), photos)
+
+
+def test_answers_that_are_no_numbers_are_refused(a_run):
+    model = models.load(a_run())[0]
+    with torch.no_grad():
+        models.head(model).bias[0] = float("nan")
+    with pytest.raises(ValueError, match="answers to 9 of 9 images are not finite"):
+        predict_checked(model, colour_split(9, seed=0, size=16))
+
+
+def test_answers_on_several_splits_are_those_on_each(a_run):
+    model, parts = models.load(a_run())[0], [colour_split(n, seed=n, size=16) for n in (7, 5)]
+    joined = predict_checked(model, *parts)
+    assert torch.equal(joined.logits, torch.cat([predict(model, part).logits for part in parts]))
+    assert joined.labels.tolist() == [*parts[0].labels.tolist(), *parts[1].labels.tolist()]
+    assert joined.names == (*parts[0].names, *parts[1].names)
+
+
+def answers_with(right, support):
+    """Predictions with so many right answers of each class, the others being the next class."""
+    labels = torch.arange(len(support)).repeat_interleave(torch.tensor(support))
+    hit = torch.cat([torch.arange(n) < k for k, n in zip(right, support, strict=True)])
+    said = torch.where(hit, labels, (labels + 1) % len(support))
+    return Predictions(torch.eye(len(support))[said], labels, tuple("abcdefgh"[: len(support)]))
+
+
+def test_balanced_accuracy_in_closed_form():
+    assert answers_with([7, 0], [10, 0]).balanced == wilson(7, 10)  # one class: its recall alone
+    found = answers_with([90, 90], [100, 100]).balanced
+    recall = wilson(90, 100)
+    assert found.value == pytest.approx(0.9)
+    assert found.value - found.low == pytest.approx((recall.value - recall.low) / np.sqrt(2))
+    assert found.high - found.value == pytest.approx((recall.high - recall.value) / np.sqrt(2))
+
+
+def test_the_interval_of_balanced_accuracy_covers_the_truth_as_often_as_it_says():
+    """Exact coverage: every outcome of three classes, weighted by its binomial probability."""
+    rates, support = (0.95, 0.8, 0.6), (12, 10, 8)
+    covered = 0.0
+    recalls = [[wilson(k, n) for k in range(n + 1)] for n in support]
+    chances = [stats.binom.pmf(np.arange(n + 1), n, rate) for n, rate in zip(support, rates, strict=True)]
+    values, lows, highs = (
+        [np.array([getattr(recall, name) for recall in row]) for row in recalls] for name in ("value", "low", "high")
+    )
+    mean = sum(np.meshgrid(*values, indexing="ij")) / 3
+    below = np.sqrt(sum(np.meshgrid(*[(v - low) ** 2 for v, low in zip(values, lows, strict=True)], indexing="ij"))) / 3
+    above = np.sqrt(sum(np.meshgrid(*[(h - v) ** 2 for v, h in zip(values, highs, strict=True)], indexing="ij"))) / 3
+    inside = (mean - below <= np.mean(rates)) & (np.mean(rates) <= mean + above)
+    covered = float((inside * np.einsum("i,j,k->ijk", *chances)).sum())
+    assert 0.93 < covered < 0.98
+    outcome = (11, 8, 5)
+    ours = answers_with(outcome, support).balanced
+    assert (ours.low, ours.high) == pytest.approx((mean[outcome] - below[outcome], mean[outcome] + above[outcome]))

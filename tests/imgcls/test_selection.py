@@ -1,0 +1,115 @@
+"""Ideas on trial, on a task where it is known which of them helps."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import colour_split
+
+from imgcls import paths
+from imgcls.evaluation import predict
+from imgcls.models import create_model
+from imgcls.search import alternating_flips, climb
+from imgcls.training import History, Recipe, Run, fit, initialized, recipes
+from imgcls.transforms import Cutout, RandomCrop, RandomHorizontalFlip
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+climbing = import_module("imgcls.search.selection")  # the function hides the module of its name
+CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2, filters=4)
+SLOW = Recipe(epochs=2, batch_size=16, lr=1e-4)  # learns next to nothing
+IDEAS = {
+    "no lesson": {"label_smoothing": 1e-6},
+    "a learning rate that learns": {"lr": 0.1},
+    "wide, for nothing": {"filters": 5, "lr": 1e-6},
+}
+
+
+def test_only_the_idea_that_helps_stays(tiny):
+    climbed = climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
+    assert climbed.kept == ["a learning rate that learns"]
+    assert climbed.recipe == Recipe(epochs=2, batch_size=16, lr=0.1)
+    assert climbed.options == {}
+    table = climbed.table.set_index("name")
+    assert table.loc["a learning rate that learns", "low"] > 0
+    assert table.loc["no lesson", "low"] <= 0
+    assert table.loc["wide, for nothing", "gain"] < 0  # measured against the best so far, not against the start
+    assert [run.seed for run in climbed.runs] == [0, 1, 2]
+    assert climbed.right.tolist() == [predict(run.model, tiny[1]).correct.tolist() for run in climbed.runs]
+    mean = sum(predict(run.model, tiny[1]).accuracy for run in climbed.runs) / 3
+    assert mean == pytest.approx(climbed.table["accuracy"].max())
+
+
+def test_an_option_of_the_network_reaches_it(tiny):
+    found = climb(CREATE, SLOW, {"wider": {"filters": 6, "lr": 0.1}}, *tiny, seeds=(0, 1), options={"batch_norm": True})
+    assert found.options == {"batch_norm": True, "filters": 6}
+    assert found.runs[0].model.built_from["options"]["filters"] == 6
+
+
+def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
+    """Planted answers: two ideas gain one image each, the third loses one, the last many; the two are seen together."""
+    images = 100
+    right = {"": 50, "a": 51, "b": 51, "c": 49, "d": 20, "ab": 70}
+
+    def planted_repeat(create, train, val, recipe, seeds, show):
+        return [Run(create(), History([{"seconds": 1.0}], 1), seed) for seed in seeds]
+
+    def planted_answers(model, val):
+        return SimpleNamespace(correct=torch.arange(images) < right["".join(sorted(model))])
+
+    monkeypatch.setattr(climbing, "repeat", planted_repeat)
+    monkeypatch.setattr(climbing, "predict", planted_answers)
+    ideas = {name: {name: True} for name in "abcd"}
+    found = climb(lambda **options: tuple(options), SLOW, ideas, None, None, seeds=(0, 1))
+    assert found.table["name"].tolist() == ["start", "a", "b", "c", "d", "the promising together"]
+    assert found.kept == ["a", "b"]
+    assert found.options == {"a": True, "b": True}
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert lines[-1].startswith("the promising together (a, b): 70.0 % of validation, mean of 2 seeds, +20.0 points [")
+    assert lines[-1].endswith("stays")
+    assert found.table["gain"].tolist()[1:] == pytest.approx([0.01, 0.01, -0.01, -0.3, 0.2])
+
+
+def test_one_seed_decides_nothing(tiny):
+    with pytest.raises(ValueError, match="at least two"):
+        climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0,))
+
+
+def test_ideas_change_the_recipe_that_stands():
+    grown = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip(), Cutout(3)))
+    assert alternating_flips(grown) == {"alternating_flip": True, "transforms": (RandomCrop(2), Cutout(3))}
+
+
+def test_the_fast_recipe_runs_on_its_network():
+    train, val = colour_split(64, seed=1, size=12), colour_split(32, seed=2, size=12)
+    short = replace(recipes.FAST, epochs=2, batch_size=16, image_sizes=((1, 9), (2, 12)))
+    model = initialized(partial(create_model, "cifar_fast", num_classes=3, image_size=9, widths=(8, 8, 8)), 0)
+    before = model.network.features.first[0].weight.clone()
+    history = fit(model, train, val, short)
+    first = model.network.features.first[0]
+    assert first.measured
+    assert not torch.equal(first.weight, before)
+    assert history.rows[-1]["train_loss"] < history.rows[0]["train_loss"]
+
+
+def test_the_fast_recipe_is_what_stayed_on_real_images():
+    result = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))["real"]["05_cifar_ten"]
+    rows = {row["name"]: row for row in result["tables"]["ideas on trial"]}
+    together = rows.get(climbing.TOGETHER, {"kept": False})["kept"]
+    stayed = {name for name, row in rows.items() if row["kept"] or (together and row["gain"] > 0)}
+    names = {
+        "Muon": recipes.FAST.optimizer == "muon",
+        "whitening": bool(recipes.FAST.unfreeze),
+        "label smoothing": recipes.FAST.label_smoothing > 0,
+        "alternating flips": recipes.FAST.alternating_flip,
+        "small images first": bool(recipes.FAST.image_sizes),
+    }
+    assert stayed - {"start", climbing.TOGETHER} == {name for name, there in names.items() if there}
+    source = Path(recipes.__file__).read_text(encoding="utf-8")
+    assert f"at {result['environment']['commit']}." in source
