@@ -14,7 +14,7 @@ from imgcls.data import Split, Splits, load
 from imgcls.evaluation import predict
 from imgcls.evaluation.statistics import Interval
 from imgcls.models import create_model
-from imgcls.training import Recipe, fit, initialized
+from imgcls.training import Recipe, build_seeded, fit
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 SEED = 0
@@ -24,9 +24,9 @@ BACKGROUND = Recipe(epochs=6, batch_size=64, lr=0.05, transforms=(RandomHorizont
 
 def network(name: str, splits: Splits, recipe: Recipe) -> Interval:
     """Test accuracy of a network trained from scratch."""
-    model = initialized(lambda: create_model(name, len(splits.classes)), SEED)
+    model = build_seeded(lambda: create_model(name, len(splits.classes)), SEED)
     fit(model, splits.train, splits.val, recipe, seed=SEED)
-    return predict(model, splits.test).interval
+    return predict(model, splits.test).accuracy_interval
 
 
 def backgrounds(subset: str, habitat_bias: float) -> Splits:
@@ -36,7 +36,7 @@ def backgrounds(subset: str, habitat_bias: float) -> Splits:
         shown = menagerie.render(subset, split, torch.arange(count), habitat_bias=habitat_bias, subject=False)
         names = tuple(f"{split}/{i}" for i in range(count))
         found[split] = Split(shown.images, shown.labels, None, names, shown.classes)
-    return Splits(**found, classes=shown.classes, left_out=(), fingerprint="", name=subset, kind="generated")
+    return Splits(**found, classes=shown.classes, skipped=(), fingerprint="", name=subset, kind="generated")
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
         ("species_colours_linear", species, histograms, "<= 0.35"),
         ("fox_elephant_colours_linear", pair, histograms, "<= 0.75"),
     ):
-        note(name, linear(splits.train, splits.test, features).interval, target)
+        note(name, linear(splits.train, splits.test, features).accuracy_interval, target)
     note("species_background_only", network("resnet18", backgrounds("species", 0.0), BACKGROUND), "0.025 within")
     shortcut = network("resnet18", backgrounds("fox_elephant", 1.0), BACKGROUND)
     note("fox_elephant_background_only_bias_1", shortcut, ">= 0.95")

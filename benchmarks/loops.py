@@ -45,12 +45,12 @@ class Sums:
 
     def new_epoch(self) -> None:
         """Sums start again with each epoch."""
-        self.loss, self.right, self.seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
+        self.loss, self.correct, self.seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
 
     def add(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
         """One step; nothing waits for a value."""
         self.loss += loss.detach()
-        self.right += (logits.argmax(1) == y).sum()
+        self.correct += (logits.argmax(1) == y).sum()
         self.seen += 1
         self.steps += 1
 

@@ -57,14 +57,14 @@ def ours(folder: Path) -> tuple[dict[str, str], float]:
         for _, split in splits.items()
         for name, image in zip(split.names, split.images, strict=True)
     }
-    left_out = {entry.name: entry.reason for entry in splits.left_out}
+    skipped = {entry.name: entry.reason for entry in splits.skipped}
     files = hostile.files()
     shown = [file for file in files if file.shows is not None]
     outcomes, slowest = {}, 0.0
     for k, file in enumerate(files):
         name = f"{CLASSES[k % 2]}/{file.shown_name or file.name}"
-        if name in left_out:
-            outcomes[file.name] = NAMED if file.reason and file.reason in left_out[name] else ERROR
+        if name in skipped:
+            outcomes[file.name] = NAMED if file.reason and file.reason in skipped[name] else ERROR
         else:
             outcomes[file.name] = judge(file, read[name], shown) if name in read else UNLISTED
         begun = time.perf_counter()

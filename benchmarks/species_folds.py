@@ -23,21 +23,21 @@ import imgcls.data
 import menagerie
 from imgcls import evaluation, models, openset, reproducibility, transfer
 from imgcls.data.batches import ImageSet
-from imgcls.evaluation import Features, flips_and_shifts, predict
+from imgcls.evaluation import FeatureSplit, flip_shift_tta, predict
 from imgcls.models import create_model
-from imgcls.training import Recipe, repeat
+from imgcls.training import Recipe, fit_seeds
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 Views = Sequence[Callable[[Tensor], Tensor]] | None
 
 DATA, SIDE, SEED = "menagerie/species", 64, 0
 RECIPE = Recipe(
-    epochs=3, batch_size=128, optimizer="muon", lr=0.01, weight_decay=0.01, ema=0.98,
+    epochs=3, batch_size=128, optimizer="muon", lr=0.01, weight_decay=0.01, ema_decay=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 TOLD = (0.0, 0.2, 0.4)  # of the variance of a trait, that pictures of other classes have to tell for it to be taken
 FEWEST = 5  # traits that are taken, however few are told so well
-VIEWS = {"one": None, "mirrored too": flips_and_shifts(0), "mirrored and moved": flips_and_shifts(2)}
+VIEWS = {"one": None, "mirrored too": flip_shift_tta(0), "mirrored and moved": flip_shift_tta(2)}
 
 
 def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
@@ -46,7 +46,7 @@ def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
     return [sorted(names[i] for i in part) for part in np.array_split(order, folds)]
 
 
-def choices_of_traits(learnt: Features, unknown: list[str]) -> dict[str, pd.DataFrame]:
+def choices_of_traits(learnt: FeatureSplit, unknown: list[str]) -> dict[str, pd.DataFrame]:
     """Tables of traits: all there are, and those that pictures tell well enough."""
     names = [*learnt.classes, *unknown]
     table = pd.DataFrame(menagerie.attributes(names).numpy(), names, menagerie.attribute_names())
@@ -63,38 +63,40 @@ def one_fold(unknown: list[str], others: int) -> list[dict]:
     learn = splits.train
     if others:
         kinds = imgcls.data.load(transfer.SOURCE, image_size=SIDE, train_count=others).train
-        learn = imgcls.data.joined(learn, kinds)
+        learn = imgcls.data.concat_classes(learn, kinds)
     weights = transfer.pretrained("source", image_size=SIDE)
     create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=SIDE)
-    run = repeat(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]
+    run = fit_seeds(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]
     rows = [
         {"views": name, **row}
-        for name, views in VIEWS.items()
-        for row in judged(run.model, learn, splits, strangers, views)
+        for name, tta in VIEWS.items()
+        for row in judged(run.model, learn, splits, strangers, tta)
     ]
     return [{"others": others, **row} for row in rows]
 
 
 def judged(
-    network: nn.Module, learn: ImageSet, splits: imgcls.data.Splits, strangers: imgcls.data.Splits, views: Views
+    network: nn.Module, learn: ImageSet, splits: imgcls.data.Splits, strangers: imgcls.data.Splits, tta: Views
 ) -> list[dict]:
     """Rows measure, what, value: accuracy, AUROC of each score, zero-shot accuracy of each way to learn traits."""
     known, unknown = list(splits.classes), list(strangers.classes)
-    model, body = models.narrowed(network, len(known)), models.backbone(network)
+    model, body = models.slice_head(network, len(known)), models.backbone(network)
     train, val, *rest, everything = (
-        evaluation.features(body, s, views=views)
+        evaluation.extract_features(body, s, tta=tta)
         for s in (splits.train, splits.val, strangers.train, strangers.val, learn)
     )
-    away = Features(torch.cat([f.images for f in rest]), torch.cat([f.labels for f in rest]), strangers.classes)
+    away = FeatureSplit(torch.cat([f.images for f in rest]), torch.cat([f.labels for f in rest]), strangers.classes)
     more = len(learn.classes) > len(known)
     detectors = openset.fit_detectors(train, models.head(network), known=len(known) if more else None)
     for second in ("ViM", "Mahalanobis", "KNN") if more else ():
-        detectors[f"known odds + {second}"] = openset.together(detectors, ["known odds", second], val.images)
+        detectors[f"known odds + {second}"] = openset.sum_standardized(
+            detectors, ["outlier-exposure log odds", second], val.images
+        )
     asked = torch.cat([val.images, away.images])
     table = openset.detection_table(
         openset.unknown_scores(detectors, asked), torch.arange(len(asked)) >= len(val.labels)
     )
-    rows = [{"measure": "accuracy", "what": "known", "value": predict(model, splits.val, views=views).accuracy}]
+    rows = [{"measure": "accuracy", "what": "known", "value": predict(model, splits.val, tta=tta).accuracy}]
     rows += [{"measure": "auroc", "what": m, "value": v} for m, v in zip(table["method"], table["auroc"], strict=True)]
     for name, traits in choices_of_traits(everything, unknown).items():
         ways = {
@@ -104,7 +106,7 @@ def judged(
             "exemplars from all kinds": openset.fit_exemplars(everything, traits, known, seed=SEED),
         }
         for way, guesser in ways.items():
-            value = guesser.answers(away, among="unseen").balanced.value
+            value = guesser.answers(away, among="unseen").balanced_accuracy.value
             rows.append({"measure": "zero-shot", "what": f"{name}, {way}", "value": value})
     return rows
 

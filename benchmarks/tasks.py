@@ -68,7 +68,7 @@ def prepare(archive: Path, folder: Path, image_size: int, images: int | None = N
     place = folder / f"files-{len(found.train)}"
     for part in ("train", "val"):
         unpack(archive, getattr(found, part).names, place / part)
-    normalize = Normalize().measure(found.train.images)
+    normalize = Normalize().fit(found.train.images)
     return Task(
         archive, folder / "cache", place, len(found.train), image_size, tuple(normalize.mean.tolist()),
         tuple(normalize.std.tolist()), len(found.classes),

@@ -71,7 +71,9 @@ def scores(answers: Mapping[tuple[str, str, str], Predictions]) -> pd.DataFrame:
         One row an entry: control, setting, method, and value, low, high, n of the accuracy with its interval.
     """
     names = ("control", "setting", "method")
-    return pd.DataFrame([dict(zip(names, key, strict=True)) | vars(one.interval) for key, one in answers.items()])
+    return pd.DataFrame(
+        [dict(zip(names, key, strict=True)) | vars(one.accuracy_interval) for key, one in answers.items()]
+    )
 
 
 def sigmoid_before_loss(create: Callable[[], nn.Module]) -> nn.Module:

@@ -11,7 +11,7 @@ from imgcls.evaluation import predict
 from imgcls.evaluation.statistics import wilson
 
 
-class AnswersEachEpoch:
+class CorrectEachEpoch:
     """An `on_epoch_end` hook that keeps which images of a split were right after each epoch, bool (epochs, N)."""
 
     def __init__(self, split: ImageSet) -> None:

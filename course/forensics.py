@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from imgcls.evaluation import Predictions
 
 
-def answers_of(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
+def predictions_from_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
     """The answers behind a printed confusion matrix, as far as it tells: rows true, columns predicted, counts.
 
     They are given as if entirely sure, so ask them for counts and not for confidences.
@@ -22,7 +22,7 @@ def answers_of(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
     return Predictions(100 * F.one_hot(predicted, len(classes)).float(), labels, tuple(classes))
 
 
-def tables_with(accuracy: float, precision: float, recall: float, f1: float, each: int) -> np.ndarray:
+def matching_confusions(accuracy: float, precision: float, recall: float, f1: float, each: int) -> np.ndarray:
     """Every confusion matrix of two classes, `each` images of both, that gives four printed scores.
 
     The scores are per cent, rounded to whole numbers; the last three are averages over the classes. Returns counts
@@ -40,7 +40,7 @@ def tables_with(accuracy: float, precision: float, recall: float, f1: float, eac
     return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
 
 
-def counts_behind(shares: Sequence[str], most: int = 1000) -> list[int]:
+def possible_sample_sizes(shares: Sequence[str], most: int = 1000) -> list[int]:
     """Numbers of images of which all of these printed shares can be a whole number: how large a split was.
 
     Args:

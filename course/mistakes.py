@@ -19,7 +19,7 @@ def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -
     rows = [
         {
             "what": what,
-            **vars(answers.interval),
+            **vars(answers.accuracy_interval),
             "reference": reference.accuracy,
             "p_value": mcnemar(reference.correct, answers.correct).p_value,
         }
@@ -58,6 +58,6 @@ def swapped_channels(images: Tensor) -> Tensor:
     return images.flip(1)
 
 
-def careless(images: Tensor) -> Tensor:
+def unscaled_bgr(images: Tensor) -> Tensor:
     """Both mistakes at once, as the original report's `predict` made them."""
     return without_scaling(swapped_channels(images))

@@ -15,10 +15,10 @@ from torch import nn
 from imgcls import models, paths
 from imgcls.data import load
 from imgcls.data.batches import ImageSet
-from imgcls.evaluation import features, predict
+from imgcls.evaluation import extract_features, predict
 from imgcls.models import MissingWeights, create_model
 from imgcls.reproducibility import pick_device
-from imgcls.training import Recipe, Run, fit, initialized, repeat
+from imgcls.training import Recipe, Run, build_seeded, fit, fit_seeds
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 SOURCE = "menagerie/source"
@@ -26,7 +26,7 @@ SIDE = 64  # pixels
 CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
 AS_WRITTEN = "write origin/name@pixels, such as 'source/cifar_fast@32'"
 RECIPE = Recipe(
-    epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema=0.98,
+    epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema_decay=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 """For the source set at less than 64 pixels."""
@@ -46,7 +46,7 @@ def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
         return replace(RECIPE, epochs=epochs or RECIPE.epochs)
     epochs = epochs or 4
     sizes = ((1, SIDE // 2), (1 + epochs // 2, SIDE)) if epochs > 1 else ()
-    return replace(RECIPE, epochs=epochs, batch_size=128, lr=0.014, muon_turns=3, image_sizes=sizes)
+    return replace(RECIPE, epochs=epochs, batch_size=128, lr=0.014, ns_steps=3, resolution_schedule=sizes)
 
 
 def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **source: Any) -> str | Path:
@@ -157,8 +157,8 @@ def source_backbone(
     place = Path(folder or paths.BACKBONES) / f"{name}-source-{key}"
     if not (place / "card.json").exists():
         create = partial(create_model, name, len(splits.classes), image_size=image_size)
-        run = repeat(create, splits.train, splits.val, recipe, [seed])[0]
-        found = predict(run.model, splits.test).interval
+        run = fit_seeds(create, splits.train, splits.val, recipe, [seed])[0]
+        found = predict(run.model, splits.test).accuracy_interval
         metrics = {"test accuracy": asdict(found), "epoch": run.history.best_epoch, "seconds": run.history.seconds}
         models.save(run.model, place, splits.classes, metrics=metrics, **made)
     return place
@@ -184,14 +184,14 @@ def linear_probe(
     Raises:
         ValueError: the recipe has transforms or a mix.
     """
-    if recipe.transforms or recipe.mix:
+    if recipe.transforms or recipe.batch_mix:
         raise ValueError("kept features cannot be augmented: leave transforms and mix out of the recipe")
     runs = []
     for seed in seeds:
-        model = initialized(create, seed).to(pick_device())
+        model = build_seeded(create, seed).to(pick_device())
         began = time.perf_counter()
         body = models.backbone(model)
-        kept = [features(body, split) for split in (train, val)]
+        kept = [extract_features(body, split) for split in (train, val)]
         seconds = time.perf_counter() - began
         history = fit(models.head(model), *kept, recipe, seed)
         history.rows[0]["seconds"] += seconds

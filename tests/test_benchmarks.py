@@ -34,7 +34,7 @@ from benchmarks import (
 )
 from benchmarks.record import met, report, row, versus
 from imgcls import paths
-from imgcls.evaluation import Features
+from imgcls.evaluation import FeatureSplit
 
 SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}
 PER_CLASS, BATCH = 40, 16
@@ -269,7 +269,7 @@ def test_each_known_species_plays_unknown_once_and_no_unknown_one_ever():
     learnt = [*known, *others]
     shown = torch.from_numpy(menagerie.attributes(learnt).numpy()[:, :30])  # as if pictures told the first traits
     labels = torch.arange(len(learnt)).repeat(3)
-    tables = species_folds.choices_of_traits(Features(shown[labels], labels, tuple(learnt)), dealt[0])
+    tables = species_folds.choices_of_traits(FeatureSplit(shown[labels], labels, tuple(learnt)), dealt[0])
     assert all(list(table.index) == [*learnt, *dealt[0]] for table in tables.values())
     kept = [set(tables[name].columns) for name in ("told by 40%", "told by 20%", "told by 0%", "all")]
     assert all(few < more for few, more in pairwise(kept))
@@ -308,7 +308,7 @@ def test_a_campaign_counts_each_file_once_and_is_the_same_in_pieces():
     assert photos == []
     whole = fuzz.campaign(photos, others, 0, 60, seed=1)
     parts = [fuzz.campaign(photos, others, first, 30, seed=1) for first in (0, 30)]
-    assert whole["read"] + sum(whole["left_out"].values()) == 60
+    assert whole["read"] + sum(whole["skipped"].values()) == 60
     assert whole["read"] == sum(part["read"] for part in parts)
     assert whole["slowest"] > 0
 

@@ -6,6 +6,6 @@ Importing this package loads neither torch nor Jupyter, so that a refused parame
 """
 
 from course.reports.commands import shell
-from course.reports.result import Result, say, timed, took
+from course.reports.result import Result, display_markdown, elapsed, timed
 
-__all__ = ["Result", "say", "shell", "timed", "took"]
+__all__ = ["Result", "display_markdown", "elapsed", "shell", "timed"]

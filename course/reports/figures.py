@@ -56,7 +56,7 @@ def extract(result: Mapping[str, Any]) -> dict[str, Any]:
     environment = {key: result["environment"][key] for key in ("device", "threads", "precision", "commit", "dirty")}
     quoted = {key: result[key] for key in ("question", "answer", "seeds", "headline", "claims")}
     tables = {"tables": result["tables"]} if "tables" in result else {}
-    about |= {"classes": len(data["classes"]), "left_out": len(data["left_out"])}
+    about |= {"classes": len(data["classes"]), "skipped": len(data["skipped"])}
     about["images"] = about["train"] + about["val"] + about["test"]
     return {"seconds": result["seconds"], "environment": environment, "data": about, **quoted, **tables}
 

@@ -34,7 +34,7 @@ def filters() -> dict[str, Callable]:
     """Jinja filters of our templates."""
     return {
         "show": show,
-        "duration": duration,
+        "format_duration": format_duration,
         "moment": moment,
         "computer": computer,
         "commit": commit,
@@ -51,7 +51,7 @@ def globals_() -> dict[str, Any]:
     return {"policy": POLICY, "style": (TEMPLATE / "style.css").read_text(encoding="utf-8"), "stages": STAGES}
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`42 s`, `2 min 13 s` or `1 h 05 min`."""
     seconds = round(seconds)
     if seconds < 60:

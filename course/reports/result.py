@@ -131,7 +131,7 @@ class Result:
     def provenance(self) -> Any:
         """Where the numbers come from, as tables to show at the end of the notebook."""
         data, run = self.content["data"], self.content["environment"]
-        count = len(data["left_out"])
+        count = len(data["skipped"])
         rows = [
             ("data", f"{_literal(data['name'])}, {data['kind']} images"),
             ("fingerprint", data["fingerprint"]),
@@ -144,13 +144,13 @@ class Result:
             *((key, "unknown" if value is None else str(value)) for key, value in run.items() if key not in CODE),
             *((key, f'<span class="commit">{"unknown" if run[key] is None else run[key]}</span>') for key in CODE),
         ]
-        return _markdown(_table(["what", "value"], rows) + _left_out(data["left_out"]))
+        return _markdown(_table(["what", "value"], rows) + _left_out(data["skipped"]))
 
     def _add(self, part: str, row: dict[str, Any], unit: str | None) -> None:
         self.content[part].append(_plain(row | ({} if unit is None else {"unit": unit})))
 
 
-def say(text: str, **values: Any) -> None:
+def display_markdown(text: str, **values: Any) -> None:
     """Show Markdown built from results; with `values`, braces in the text are filled in as by `str.format`."""
     import inspect
 
@@ -160,7 +160,7 @@ def say(text: str, **values: Any) -> None:
     display(_markdown(text.format(**values) if values else text))
 
 
-def took(seconds: float) -> str:
+def elapsed(seconds: float) -> str:
     """A measured duration for `say`, in whole seconds; marked, so that `compare` knows that it differs by nature."""
     return timed(f"{seconds:.0f} s")
 
@@ -178,7 +178,7 @@ def describe(data: Any) -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         **{split: 0 if (part := getattr(data, split)) is None else len(part) for split in ("train", "val", "test")},
-        "left_out": [{"name": item.name, "reason": item.reason} for item in data.left_out],
+        "skipped": [{"name": item.name, "reason": item.reason} for item in data.skipped],
     }
 
 
@@ -262,7 +262,7 @@ def validate(content: Any, case: str | None = None) -> list[str]:
         return problems
     data = content["data"]
     problems += _missing(
-        data, "data.", name=str, kind=str, fingerprint=str, classes=list, train=int, val=int, test=int, left_out=list
+        data, "data.", name=str, kind=str, fingerprint=str, classes=list, train=int, val=int, test=int, skipped=list
     )
     if data.get("kind") not in ("generated", "real"):
         problems.append(f"data.kind is {data.get('kind')!r}, neither 'generated' nor 'real'")

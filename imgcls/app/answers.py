@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from imgcls import explain, openset
 from imgcls.app.runs import data_of, threshold_of
-from imgcls.data import Split, decoding, prepare
+from imgcls.data import Split, decoding, load_image
 from imgcls.evaluation import predict_checked
 from imgcls.models import temperature_of
 
@@ -60,7 +60,7 @@ def read(data: bytes, card: Mapping[str, Any]) -> Picture:
     preview.thumbnail((PREVIEW, PREVIEW))
     levels = np.asarray(preview, dtype=np.int16)
     coloured = np.mean(np.ptp(levels, axis=2) > COLOURED) > 0.01
-    seen = prepare(data, card["image_size"], card["channels"])
+    seen = load_image(data, card["image_size"], card["channels"])
     with Image.open(io.BytesIO(data), formats=decoding.FORMATS) as image:
         animated = bool(getattr(image, "is_animated", False))
     return Picture(preview, size, seen, animated, bool(coloured))
@@ -81,7 +81,7 @@ def ask(model: nn.Module, card: Mapping[str, Any], picture: Picture, photograph:
     images, classes = picture.seen[None], tuple(card["classes"])
     split = Split(images, torch.zeros(1, dtype=torch.int64), None, ("picture",), classes)
     raw = predict_checked(model, split)
-    said = raw.at_temperature(temperature_of(card))
+    said = raw.with_temperature(temperature_of(card))
     # Stable, so that the first of equal classes wins as in Predictions.predicted.
     order = said.logits[0].argsort(descending=True, stable=True).tolist()
     shares = said.probabilities[0].tolist()

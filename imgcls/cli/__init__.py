@@ -32,7 +32,7 @@ def main() -> None:
     if sys.argv[1:2] == ["doctor"]:
         application(doctor_alone=True)()
         return
-    from imgcls.training import TrainingDiverged, leave
+    from imgcls.training import TrainingDiverged, destroy_process_group
 
     try:
         application()()
@@ -41,7 +41,7 @@ def main() -> None:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     finally:
-        leave()
+        destroy_process_group()
 
 
 def _about() -> None:

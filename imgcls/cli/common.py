@@ -22,7 +22,7 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} {value!r} is unknown; {hint}choose one of {', '.join(choices)}")
 
 
-def say(text: str, kind: str = "note") -> None:
+def note(text: str, kind: str = "note") -> None:
     """A line on stderr, such as `note: …`; stdout is for results."""
     print(f"{kind}: {text}", file=sys.stderr)
 
@@ -46,7 +46,7 @@ def worth(answers: Predictions, temperature: float) -> dict[str, Any]:
         loss_at_temperature and ece_at_temperature; per_class, rows {class, precision, recall, f1, support} in which
         a ratio of nothing to nothing is None.
     """
-    cooled = answers.at_temperature(temperature)
+    cooled = answers.with_temperature(temperature)
     table = answers.per_class()
     said = answers.predicted.bincount(minlength=len(answers.classes)).numpy()
     table.loc[said == 0, "precision"] = math.nan
@@ -54,8 +54,8 @@ def worth(answers: Predictions, temperature: float) -> dict[str, Any]:
     table.loc[said + table["support"] == 0, "f1"] = math.nan
     return {
         "n": len(answers),
-        "accuracy": asdict(answers.interval),
-        "balanced_accuracy": asdict(answers.balanced),
+        "accuracy": asdict(answers.accuracy_interval),
+        "balanced_accuracy": asdict(answers.balanced_accuracy),
         "temperature": temperature,
         "loss": answers.loss,
         "loss_at_temperature": cooled.loss,

@@ -10,7 +10,7 @@ import typer
 
 import imgcls.data
 from imgcls import files
-from imgcls.cli.common import check_choice, say, some
+from imgcls.cli.common import check_choice, note, some
 from imgcls.data import Splits
 from imgcls.data.sources import SPLITS
 
@@ -42,16 +42,16 @@ def data(
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
     splits = imgcls.data.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
     facts = describe(splits)
-    facts["kinds"] = imgcls.data.kinds(data) if splits.kind == "real" else None
+    facts["kinds"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
     typer.echo(json.dumps(facts, indent=2) if format == "json" else _text(facts))
     if out is not None:
         files.write(out, json.dumps(facts, indent=2) + "\n")
-        say(f"all of it in {out}")
+        note(f"all of it in {out}")
     if sheet is not None:
         from imgcls import plots  # matplotlib takes longer to load than a small set
 
         path = plots.save(plots.sample_grid(splits.train.images, splits.train.labels, splits.classes), sheet)
-        say(f"sample sheet in {path}")
+        note(f"sample sheet in {path}")
 
 
 def describe(splits: Splits) -> dict:
@@ -66,7 +66,7 @@ def describe(splits: Splits) -> dict:
     measured = imgcls.data.statistics(splits.train)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
     if sum(map(len, (splits.train, splits.val, splits.test))) > 50_000:
-        say("looking for duplicates: every image is compared with every other")
+        note("looking for duplicates: every image is compared with every other")
     audit = imgcls.data.audit(splits)
     channels, size = splits.train.images.shape[1:3]
     train = counts["train"]
@@ -88,7 +88,7 @@ def describe(splits: Splits) -> dict:
         },
         "mean": measured["mean"].tolist(),
         "std": measured["std"].tolist(),
-        "left_out": [{"name": entry.name, "reason": entry.reason} for entry in splits.left_out],
+        "skipped": [{"name": entry.name, "reason": entry.reason} for entry in splits.skipped],
         "duplicates": audit.frame().to_dict("records"),
         "pairs": [
             {key: getattr(pair, key) for key in ("first", "second", "splits", "kind", "similarity", "same_label")}
@@ -205,7 +205,7 @@ def _text(facts: dict) -> str:
         *_sizes_text(splits),
         *_kinds_text(facts.get("kinds")),
         f"train in units of [0, 1]: mean {numbers['mean']}; std {numbers['std']}",
-        *_left_out_text(facts["left_out"]),
+        *_left_out_text(facts["skipped"]),
         *_duplicates_text(facts),
     ]
     return "\n\n".join([*blocks, *(f"note: {note}" for note in facts["notes"])])
@@ -232,13 +232,13 @@ def _kinds_text(kinds: dict[str, int] | None) -> list[str]:
     return ["formats and modes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())]
 
 
-def _left_out_text(left_out: list[dict]) -> list[str]:
-    if not left_out:
+def _left_out_text(skipped: list[dict]) -> list[str]:
+    if not skipped:
         return ["no file left out"]
-    lines = [f"  {entry['name']}: {entry['reason']}" for entry in left_out[:SHOWN]]
-    if len(left_out) > SHOWN:
-        lines.append(f"  … and {len(left_out) - SHOWN} more (--format json has all)")
-    return ["\n".join([f"{len(left_out)} file{'s' * (len(left_out) > 1)} left out", *lines])]
+    lines = [f"  {entry['name']}: {entry['reason']}" for entry in skipped[:SHOWN]]
+    if len(skipped) > SHOWN:
+        lines.append(f"  … and {len(skipped) - SHOWN} more (--format json has all)")
+    return ["\n".join([f"{len(skipped)} file{'s' * (len(skipped) > 1)} left out", *lines])]
 
 
 def _duplicates_text(facts: dict) -> list[str]:

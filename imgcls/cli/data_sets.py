@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 import imgcls.data
 import menagerie
-from imgcls.cli.common import check_choice, say
+from imgcls.cli.common import check_choice, note
 from imgcls.cli.data import FORMATS, data
 from imgcls.data import catalogue
 from imgcls.data.sources import LAYOUT
@@ -79,6 +79,6 @@ def list_sets(
 def get(name: Annotated[str, typer.Argument(help="A name of `imgcls data list`.")]) -> None:
     """Bring a real set to data/. What was interrupted goes on where it stopped; what is there is left alone."""
     was = catalogue.find(known) if (known := catalogue.key(name)) else None
-    path = imgcls.data.get(name)
-    say(f"{known} is {'already' if was else 'now'} in {path}; look into it with: imgcls data check {known}")
+    path = imgcls.data.download(name)
+    note(f"{known} is {'already' if was else 'now'} in {path}; look into it with: imgcls data check {known}")
     typer.echo(path)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from imgcls.cli.common import check_choice, say, some, worth
+from imgcls.cli.common import check_choice, note, some, worth
 from imgcls.data import DataError, Splits, load
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.evaluation.statistics import Interval
@@ -61,13 +61,13 @@ def evaluate(
         **worth(answers, temperature),
         "confusion": {"classes": list(answers.classes), "counts": answers.confusion().tolist()},
         "most_confused": answers.most_confused(PAIRS).to_dict("records"),
-        "left_out": [{"name": file.name, "reason": file.reason} for file in splits.left_out],
+        "skipped": [{"name": file.name, "reason": file.reason} for file in splits.skipped],
         "notes": _notes(card, splits, split),
         "warnings": _collapse(answers),
     }
     for kind in ("note", "warning"):
         for text in found[f"{kind}s"]:
-            say(text, kind)
+            note(text, kind)
     as_json = json.dumps(found, indent=2, allow_nan=False)
     if out is not None:
         write(out, as_json + "\n")
@@ -162,8 +162,8 @@ def _as_text(found: Mapping[str, Any]) -> str:
         parts.append("confusion, rows true, columns predicted\n" + pd.DataFrame(counts, names, names).to_string())
     if found["most_confused"]:
         parts.append("most confused\n" + pd.DataFrame(found["most_confused"]).to_string(index=False))
-    if found["left_out"]:
-        parts.append(_left_out(found["left_out"]))
+    if found["skipped"]:
+        parts.append(_left_out(found["skipped"]))
     return "\n\n".join(parts)
 
 

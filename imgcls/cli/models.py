@@ -11,7 +11,7 @@ import torchvision
 import typer
 from torch import nn
 
-from imgcls.cli.common import check_choice, say
+from imgcls.cli.common import check_choice, note
 from imgcls.models import create_model, default_size, list_models, minimum_size, parameter_count, summary
 from imgcls.models.networks import NETWORKS
 
@@ -61,7 +61,7 @@ def models(
         _echo(pd.DataFrame([_row(one, size, classes) for one in (*NETWORKS, *USUAL)]), format)
         if format == "table":
             typer.echo(f"\nfor {classes} classes and one image of {size} px; - where a network cannot take that size")
-            say("layers and options of one network: imgcls models NAME; all names: --all")
+            note("layers and options of one network: imgcls models NAME; all names: --all")
     else:
         too_small = minimum_size(name) > SIZE or name.startswith("timm:")  # of which no minimum is known
         _show(name, size or (default_size(name) if too_small else SIZE), classes, format)

@@ -20,8 +20,8 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from imgcls.cli.common import check_choice, say
-from imgcls.data import EXTENSIONS, Split, decoding, pictures, prepare
+from imgcls.cli.common import check_choice, note
+from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.models import open_run, temperature_of
@@ -85,11 +85,11 @@ def predict(
             typer.echo("\n]")
         progress.finish(f"{done - len(unanswered):,} of {done:,} pictures answered")
     for record in unanswered:
-        say(f"{_printable(record['image'])}: {record['error']}", "not answered")
+        note(f"{_printable(record['image'])}: {record['error']}", "not answered")
     if len(unanswered) == done:
         raise ValueError(f"none of the {done:,} pictures could be answered, for the reasons above")
     if unanswered:
-        say(f"{len(unanswered):,} of {done:,} pictures were not answered")
+        note(f"{len(unanswered):,} of {done:,} pictures were not answered")
         raise typer.Exit(1)
 
 
@@ -163,7 +163,7 @@ def _decoded(
         try:
             if isinstance(source, Undecodable):
                 raise source
-            return prepare(source, image_size, channels)
+            return load_image(source, image_size, channels)
         except Undecodable as error:
             return error.reason
 
@@ -190,7 +190,7 @@ def _answers(
     if named:
         images = torch.stack(list(named.values()))  # (N, C, H, W)
         split = Split(images, torch.zeros(len(images), dtype=torch.int64), None, tuple(named), tuple(classes))
-        answers = predict_checked(model, split).at_temperature(temperature)
+        answers = predict_checked(model, split).with_temperature(temperature)
         # Stable, so that the first of equal classes wins as in Predictions.predicted.
         best = answers.logits.argsort(dim=1, descending=True, stable=True)[:, :2].tolist()
         for name, (first, second), shares in zip(named, best, answers.probabilities.tolist(), strict=True):

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from imgcls import paths
 from imgcls import search as studies
-from imgcls.cli.common import augmentation, check_choice, say, some
+from imgcls.cli.common import augmentation, check_choice, note, some
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
 from imgcls.data import Splits, load
@@ -34,10 +34,10 @@ SHOWN = 5  # trials of the table at the end
 NETWORK_SPACES: dict[str, dict[str, Between | tuple[Value, ...]]] = {
     "simple_cnn": {"blocks": (2, 3, 4, 5), "filters": (16, 32, 64), "kernel_size": (3, 5), "batch_norm": (False, True)},
     "configurable_cnn": {
-        "layers": (3, 4, 5), "filters": (32, 64, 128), "organisation": (0.5, 1.0, 2.0), "dropout": (0.2, 0.3),
-        "activation": ("relu", "gelu", "silu", "mish"), "batch_norm": (False, True), "dense": (128, 256, 512),
+        "layers": (3, 4, 5), "filters": (32, 64, 128), "filter_multiplier": (0.5, 1.0, 2.0), "dropout": (0.2, 0.3),
+        "activation": ("relu", "gelu", "silu", "mish"), "batch_norm": (False, True), "hidden_features": (128, 256, 512),
     },
-    "cifar": {"dropout": Between(0.0, 0.5), "dense": (64, 128, 256)},
+    "cifar": {"dropout": Between(0.0, 0.5), "hidden_features": (64, 128, 256)},
     "zfnet": {"dropout": Between(0.0, 0.5)},
 }  # fmt: skip
 """What is searched besides the recipe, by the start of a network's name."""
@@ -105,7 +105,7 @@ def search(
         create, splits.train, splits.val, recipe, chosen, trials, sampler, prune, seed, where, name, max_epochs
     )
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        say("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
+        note("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
         return
     typer.echo(_best(study, list(chosen)))
     typer.echo(_importances(study, seed))
@@ -177,7 +177,7 @@ def _defaults(model: str) -> dict[str, Any]:
     network = {name: value for name, value in options(model, build(model, 2)).items() if _is_plain(value)}
     return {
         **{name: value for name, value in scalar.items() if name not in given},
-        "patience": 1, "clip_norm": 1.0,  # None unless they are searched
+        "early_stopping_patience": 1, "max_grad_norm": 1.0,  # None unless they are searched
         AUGMENT: True,
         **{name: value for name, value in network.items() if name not in recipe},
     }  # fmt: skip
@@ -290,4 +290,4 @@ def _print_next(data: str, settings: Mapping[str, Any], drawn: Mapping[str, Valu
     rest = {name: value for name, value in drawn.items() if TRAIN_NAMES.get(name, name) not in parameters}
     if rest:
         given = ", ".join(f"{name}={value!r}" for name, value in rest.items())
-        say(f"imgcls train has no option for {given} and uses its defaults; search.recipe_of(trial, recipe) gives all")
+        note(f"imgcls train has no option for {given} and uses its defaults; search.recipe_of(trial, recipe) gives all")

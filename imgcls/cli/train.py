@@ -30,15 +30,15 @@ from imgcls.training import (
     SCHEDULES,
     History,
     Recipe,
+    build_seeded,
     fit,
-    initialized,
-    join,
+    init_distributed,
     make_loss,
     make_optimizer,
     train_step,
 )
-from imgcls.training.distributed import Team
-from imgcls.training.loop import shares, steps_of
+from imgcls.training.distributed import Distributed
+from imgcls.training.loop import steps_in_epoch, train_batches
 
 KEEPS = 0.95  # share of the validation images that count as known
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of a trial before the run; it ends with the first step beyond either
@@ -79,7 +79,7 @@ def train(
     """  # noqa: D301 - \b keeps the lines of the examples
     recipe = Recipe(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule,
-        weight_decay=weight_decay, ema=ema, label_smoothing=label_smoothing, balanced_sampling=balanced,
+        weight_decay=weight_decay, ema_decay=ema, label_smoothing=label_smoothing, balanced_sampling=balanced,
         transforms=augmentation(size) if augment else (),
     )  # fmt: skip
     if processes < 1:
@@ -92,19 +92,19 @@ def train(
         _print_plan(splits, model, network, recipe, processes, "")
         _launch(processes)
         return
-    team = join()
-    if team.first and team.size == 1:
+    distributed = init_distributed()
+    if distributed.is_main and distributed.size == 1:
         _print_plan(splits, model, network, recipe, 1, f", {_about(_expected_seconds(network, splits, recipe, seed))}")
-    config = asdict(recipe) | {"data": data, "model": model, "size": size, "seed": seed, "processes": team.size}
+    config = asdict(recipe) | {"data": data, "model": model, "size": size, "seed": seed, "processes": distributed.size}
     config["train_count"] = train_count
     opened = []
-    team.from_first(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
-    with opened[0] if team.first else contextlib.nullcontext() as tracking:
+    distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
+    with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
         history = fit(
             network, splits.train, splits.val, recipe, seed,
             checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
         )  # fmt: skip
-    if team.first:
+    if distributed.is_main:
         _keep(folder, network, splits, history, recipe, seed)
         _print_next(folder, data)
 
@@ -112,7 +112,7 @@ def train(
 def _network(model: str, splits: Splits, seed: int, pretrained: bool) -> nn.Module:
     channels, size = splits.train.images.shape[1:3]
     weights = "imagenet" if pretrained else None
-    return initialized(lambda: create_model(model, len(splits.classes), channels, weights, image_size=size), seed)
+    return build_seeded(lambda: create_model(model, len(splits.classes), channels, weights, image_size=size), seed)
 
 
 def _print_plan(splits: Splits, model: str, network: nn.Module, recipe: Recipe, processes: int, duration: str) -> None:
@@ -120,8 +120,8 @@ def _print_plan(splits: Splits, model: str, network: nn.Module, recipe: Recipe, 
     shown = ", ".join(splits.classes[:8]) + (", …" if len(splits.classes) > 8 else "")
     typer.echo(f"{sum(counts):,} images of {len(splits.classes)} classes ({shown})")
     typer.echo("{:,} to train, {:,} to validate, {:,} to test".format(*counts))
-    if splits.left_out:
-        count, first = len(splits.left_out), splits.left_out[0]
+    if splits.skipped:
+        count, first = len(splits.skipped), splits.skipped[0]
         typer.echo(f"{count} file{'s' * (count > 1)} left out, the first: {first.name}, {first.reason}")
     steps = counts[0] // recipe.batch_size
     typer.echo(f"{model}, {parameter_count(network):,} parameters; {recipe.epochs} epochs of {steps} steps{duration}")
@@ -141,11 +141,13 @@ def _expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: 
     device, probe = pick_device(), copy.deepcopy(network)
     probe.to(device, memory_format=torch.channels_last).train()
     optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, splits.train, device)
-    steps, times = steps_of(len(splits.train.labels), recipe), []
+    steps, times = steps_in_epoch(len(splits.train.labels), recipe), []
     own = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(own):
         began = time.perf_counter()
-        for _, batch in zip(range(TIMED_STEPS), shares(splits.train, recipe, seed, 0, 0, Team(device)), strict=False):
+        for _, batch in zip(
+            range(TIMED_STEPS), train_batches(splits.train, recipe, seed, 0, 0, Distributed(device)), strict=False
+        ):
             float(train_step(probe, optimizer, batch, loss, recipe.lr).loss)  # waits for the device
             times.append(time.perf_counter() - began - sum(times))
             if sum(times) > TIMED_SECONDS:
@@ -189,7 +191,7 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, re
 
     answers = predict_checked(network, splits.val)
     temperature = _temperature(answers)
-    found, accuracy = worth(answers, temperature), answers.interval
+    found, accuracy = worth(answers, temperature), answers.accuracy_interval
     models.save(
         network, folder, splits.classes,
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},

@@ -2,33 +2,33 @@
 
 from imgcls.data.audit import Audit, Pair, audit
 from imgcls.data.checks import generated_checks
-from imgcls.data.download import get
-from imgcls.data.load import UnknownDataset, available, generated, imbalanced, kinds, load, locate, prepare
-from imgcls.data.sources import EXTENSIONS, DataError, LeftOut, pictures
-from imgcls.data.splits import Split, Splits, class_counts, export, joined, statistics
+from imgcls.data.download import download
+from imgcls.data.load import UnknownDataset, available, file_formats, generated, imbalanced, load, load_image, locate
+from imgcls.data.sources import EXTENSIONS, DataError, Skipped, pictures
+from imgcls.data.splits import Split, Splits, class_counts, concat_classes, export, statistics
 
 __all__ = [
     "EXTENSIONS",
     "Audit",
     "DataError",
-    "LeftOut",
     "Pair",
+    "Skipped",
     "Split",
     "Splits",
     "UnknownDataset",
     "audit",
     "available",
     "class_counts",
+    "concat_classes",
+    "download",
     "export",
+    "file_formats",
     "generated",
     "generated_checks",
-    "get",
     "imbalanced",
-    "joined",
-    "kinds",
     "load",
+    "load_image",
     "locate",
     "pictures",
-    "prepare",
     "statistics",
 ]

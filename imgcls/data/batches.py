@@ -53,7 +53,7 @@ def batches(
     drop_last: bool = False,
     device: torch.device | str | None = None,
     weights: Tensor | None = None,
-    share: Callable[[int], slice] | None = None,
+    shard: Callable[[int], slice] | None = None,
     alternating_flip: bool = False,
     image_size: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -92,7 +92,7 @@ def batches(
         target = torch.device(device) if device is not None else split.images.device
         for step in range(start_step, steps):
             first, size = step * batch_size, min(batch_size, n - step * batch_size)
-            mine = share(size) if share else slice(size)
+            mine = shard(size) if shard else slice(size)
             rows = slice(first + (mine.start or 0), first + mine.stop)
             if index is None:
                 images, labels = split.images[rows], split.labels[rows]

@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from imgcls.data import decoding
-from imgcls.data.sources import LeftOut, Member, Source
+from imgcls.data.sources import Member, Skipped, Source
 
 FORMAT = 2  # raise it whenever the same files would give other pixels or another index
 CHUNK_FILES, CHUNK_BYTES = (16, 256), 8 * 2**20  # handed to a decoding process at a time: at least, at most
@@ -46,7 +46,7 @@ class Stored:
     rows: np.ndarray  # of the names, in images and masks
     names: tuple[str, ...]
     sizes: np.ndarray | None  # (names, 2) original width and height
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[Skipped, ...]
 
     def gather(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Images and masks of some of the names: a view where they lie side by side, else a copy."""
@@ -83,10 +83,10 @@ def read(folder: Path, expected: dict) -> Stored | None:
         if len(names) != len(rows) or _checksum(images) != index["checksum"]:
             return None
         sizes = None if index["sizes"] is None else np.array(index["sizes"], dtype=np.int64).reshape(-1, 2)
-        left_out = tuple(LeftOut(*entry) for entry in index["left_out"])
+        skipped = tuple(Skipped(*entry) for entry in index["skipped"])
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return Stored(folder, images, masks, rows, names, sizes, left_out)
+    return Stored(folder, images, masks, rows, names, sizes, skipped)
 
 
 def write(folder: Path, expected: dict, fill: Callable[[Path], dict]) -> Stored:
@@ -196,7 +196,7 @@ def decode_into(
         "rows": rows,
         "sizes": sizes[rows].tolist(),
         "masks": False,
-        "left_out": sorted([full_names[row], reason] for row, reason in reasons.items()),
+        "skipped": sorted([full_names[row], reason] for row, reason in reasons.items()),
     }
 
 
@@ -278,4 +278,4 @@ def render_into(folder: Path, total: int, batches: Iterator[tuple], image_size: 
             bar.update(len(batch_names))
     images.flush()
     masks.flush()
-    return {"names": names, "rows": list(range(total)), "sizes": None, "masks": True, "left_out": []}
+    return {"names": names, "rows": list(range(total)), "sizes": None, "masks": True, "skipped": []}

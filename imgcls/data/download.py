@@ -39,7 +39,7 @@ PAUSE = 1.0  # seconds before the second attempt, twice as many before each furt
 TEMPORARY = (408, 425, 429)  # of the 4xx answers, those that may change by waiting
 
 
-def get(name: str) -> Path:
+def download(name: str) -> Path:
     """Bring a data set of the catalogue to `data/`, ready for `load`; one that is there is left alone.
 
     Raises:

@@ -21,10 +21,10 @@ from imgcls.data.sources import (
     LAYOUT,
     SPLITS,
     DataError,
-    LeftOut,
+    Skipped,
     Source,
-    arrange,
     file_bytes,
+    find_class_folders,
     open_source,
     stamp,
 )
@@ -110,12 +110,12 @@ def load(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must be positive with a sum below 1, "
             f"so that images are left to train on"
         )
-    stored, fingerprint, left_out = _decoded(path, image_size, channels, folder)
+    stored, fingerprint, skipped = _decoded(path, image_size, channels, folder)
     split_of, class_of = _parse(stored.names)
     chosen = _choose(classes, tuple(sorted(set(class_of))), path)
     groups = _divide(stored.names, split_of, class_of, chosen, seed, val_fraction, test_fraction, path)
     splits = {part: _real_split(stored, _cap(groups[part], counts[part], part), chosen, class_of) for part in NAMES}
-    return Splits(**splits, classes=chosen, left_out=left_out, fingerprint=fingerprint, name=path.name, kind="real")
+    return Splits(**splits, classes=chosen, skipped=skipped, fingerprint=fingerprint, name=path.name, kind="real")
 
 
 def locate(name_or_path: str | Path) -> Path:
@@ -131,7 +131,7 @@ def locate(name_or_path: str | Path) -> Path:
     return found
 
 
-def kinds(name_or_path: str | Path) -> dict[str, int]:
+def file_formats(name_or_path: str | Path) -> dict[str, int]:
     """How many pictures of a folder or archive are of each format and mode, such as JPEG RGB; headers are read only.
 
     Returns:
@@ -139,12 +139,12 @@ def kinds(name_or_path: str | Path) -> dict[str, int]:
     """
     path = locate(name_or_path)
     source = open_source(path)
-    members = [member for _, member in arrange(source, str(path))[0]]
+    members = [member for _, member in find_class_folders(source, str(path))[0]]
     found = (decoding.kind(data) for data in source.read(members) if not isinstance(data, str))
     return dict(Counter(one for one in found if one).most_common())
 
 
-def prepare(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
+def load_image(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
     """One picture, pixel for pixel as `load` has it: the centre square, resampled, in RGB or grey.
 
     Nothing has a default, so that whoever asks a model must know what it was trained on.
@@ -190,7 +190,7 @@ def _unknown(name: str, path: Path) -> str:
 # ------------------------------------------------------------------ real images
 
 
-def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_cache.Stored, str, tuple[LeftOut, ...]]:
+def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_cache.Stored, str, tuple[Skipped, ...]]:
     """The decoded files of a source: from the cache where nothing changed since, else decoded now."""
     memo = cache / "sources" / f"{stamp(path)}.txt"
     expected = {"image_size": image_size, "channels": channels}
@@ -201,7 +201,7 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
     if memo.exists():
         fingerprint = memo.read_text(encoding="utf-8", errors="replace").strip()
         if stored := _cache.read(*place(fingerprint)):
-            return stored, fingerprint, stored.left_out
+            return stored, fingerprint, stored.skipped
     source = open_source(path)
     if source.is_stated and _cache.read(*place(source.fingerprint)):
         source = source.verified()  # that was decoded from another copy, or from this one before it was damaged
@@ -211,7 +211,7 @@ def _decoded(path: Path, image_size: int, channels: int, cache: Path) -> tuple[_
         source = source.verified()
         stored = _build(source, path, image_size, channels, place)
     write(memo, source.fingerprint)
-    return stored, source.fingerprint, stored.left_out
+    return stored, source.fingerprint, stored.skipped
 
 
 class _NotAsListed(DataError):
@@ -228,15 +228,15 @@ def _build(
     """
     if stored := _cache.read(*place(source.fingerprint)):
         return stored
-    entries, elsewhere = arrange(source, str(path))
+    entries, elsewhere = find_class_folders(source, str(path))
 
     def fill(folder: Path) -> dict:
         index = _cache.decode_into(folder, source, entries, image_size, channels)
-        for name, reason in index["left_out"]:
+        for name, reason in index["skipped"]:
             if reason.startswith((DAMAGED, CHANGED)):
                 raise _NotAsListed(f"{path}: {name} changed while it was read; try again when nobody writes to it")
-        others = [[entry.name, entry.reason] for entry in (*source.left_out, *elsewhere)]
-        index["left_out"] = sorted(index["left_out"] + others)
+        others = [[entry.name, entry.reason] for entry in (*source.skipped, *elsewhere)]
+        index["skipped"] = sorted(index["skipped"] + others)
         _all_classes_left(entries, index, path)
         return index
 
@@ -246,7 +246,7 @@ def _build(
 def _all_classes_left(entries: Sequence[tuple[str, object]], index: dict, path: Path) -> None:
     before = set(_parse([name for name, _ in entries])[1])
     for gone in sorted(before - set(_parse(index["names"])[1])):
-        reasons = [f"{name}: {reason}" for name, reason in index["left_out"] if gone in name.split("/")]
+        reasons = [f"{name}: {reason}" for name, reason in index["skipped"] if gone in name.split("/")]
         raise DataError(
             f"{path}: no image of class {gone!r} can be decoded ({'; '.join(reasons[:3])}); "
             f"repair its files or remove its folder"
@@ -421,7 +421,7 @@ def _load_generated(
         labels = torch.tensor([label_of[one] for one in _parse(stored.names)[1]], dtype=torch.int64)
         splits[part] = Split(images, labels, masks, tuple(stored.names), chosen)
     fingerprint = hashlib.sha256("/".join(keys).encode()).hexdigest()[:16]
-    return Splits(**splits, classes=chosen, left_out=(), fingerprint=fingerprint, name=name, kind="generated")
+    return Splits(**splits, classes=chosen, skipped=(), fingerprint=fingerprint, name=name, kind="generated")
 
 
 def _indices(subset: str, split: str, wanted: torch.Tensor, size: int, count: int | None) -> torch.Tensor:

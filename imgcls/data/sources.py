@@ -47,7 +47,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Skipped:
     """A file that is not part of the data set, and why."""
 
     name: str
@@ -69,7 +69,7 @@ class Source:
     """The files of a folder or an archive, in storage order."""
 
     members: tuple[Member, ...]
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[Skipped, ...]
     read: Callable[[Sequence[Member]], Iterator[bytes | str]]  # contents in turn, or the reason for none
     is_stated: bool = False  # sizes and CRCs are what the archive says of contents that nobody has read yet
 
@@ -79,14 +79,14 @@ class Source:
             return self
         found = list(zip(self.members, (_reason(data) for data in self.read(self.members)), strict=True))
         whole = tuple(member for member, reason in found if reason is None)
-        damaged = tuple(LeftOut(member.name, reason) for member, reason in found if reason is not None)
-        return replace(self, members=whole, left_out=self.left_out + damaged, is_stated=False)
+        damaged = tuple(Skipped(member.name, reason) for member, reason in found if reason is not None)
+        return replace(self, members=whole, skipped=self.skipped + damaged, is_stated=False)
 
     @property
     def fingerprint(self) -> str:
         """Hash of names, sizes and CRCs, and of what cannot be read: equal for the same files in folder, zip or tar."""
         lines = [f"{member.name}\0{member.size}\0{member.crc:08x}\n" for member in self.members]
-        lines += [f"{entry.name}\0{entry.reason}\n" for entry in self.left_out]
+        lines += [f"{entry.name}\0{entry.reason}\n" for entry in self.skipped]
         return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -141,15 +141,15 @@ def _other_kind(path: Path) -> str:
 
 
 def _folder(path: Path) -> Source:
-    members, left_out, closed = [], [], []
+    members, skipped, closed = [], [], []
     for name, file in sorted(_walk(path, closed)):
         data = file_bytes(file) if _is_regular(file) else "a pipe or device, not a file"
         if isinstance(data, str):
-            left_out.append(LeftOut(as_text(name), data))
+            skipped.append(Skipped(as_text(name), data))
         else:
             members.append(Member(as_text(name), len(data), zlib.crc32(data), file))
-    left_out += [LeftOut(as_text(f"{name}/"), reason) for name, reason in closed]
-    return Source(tuple(members), tuple(left_out), lambda wanted: (_as_listed(m, file_bytes(m.handle)) for m in wanted))
+    skipped += [Skipped(as_text(f"{name}/"), reason) for name, reason in closed]
+    return Source(tuple(members), tuple(skipped), lambda wanted: (_as_listed(m, file_bytes(m.handle)) for m in wanted))
 
 
 def _as_listed(member: Member, data: bytes | str) -> bytes | str:
@@ -217,14 +217,14 @@ def _zip(path: Path) -> Source:
     with zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
         folders = [info.filename for info in archive.infolist() if info.is_dir()]
-    members, left_out = [], []
+    members, skipped = [], []
     for name, info, reason in _checked((info.filename, info) for info in infos):
         if reason is None and info.flag_bits & 1:
             reason = "encrypted"
         if reason is None and stat.S_ISLNK(info.external_attr >> 16):
             reason = LINK
         if reason := reason or _too_large(info.file_size):
-            left_out.append(LeftOut(name, reason))
+            skipped.append(Skipped(name, reason))
         else:
             members.append(Member(name, info.file_size, info.CRC, info))
 
@@ -240,17 +240,17 @@ def _zip(path: Path) -> Source:
                 except Exception as error:  # whichever decompressor it is, a member is as hostile as a picture
                     yield f"{DAMAGED}: {error}"
 
-    return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read, is_stated=True)
+    return Source(tuple(members), (*skipped, *_empty(folders, members, skipped)), read, is_stated=True)
 
 
 def _tar(path: Path) -> Source:
-    members, left_out, folders = [], [], []
+    members, skipped, folders = [], [], []
     with tarfile.open(path) as archive:
         for name, info, reason in _checked(_forwards(archive, folders)):
             if reason is None and not info.isfile():
                 reason = LINK
             if reason := reason or _too_large(info.size):
-                left_out.append(LeftOut(name, reason))
+                skipped.append(Skipped(name, reason))
             else:
                 data = archive.extractfile(info).read()
                 members.append(Member(name, info.size, zlib.crc32(data), info))
@@ -260,15 +260,15 @@ def _tar(path: Path) -> Source:
             for member in wanted:  # in storage order, so that a compressed archive is read once and forwards
                 yield _as_listed(member, archive.extractfile(member.handle).read())
 
-    return Source(tuple(members), (*left_out, *_empty(folders, members, left_out)), read)
+    return Source(tuple(members), (*skipped, *_empty(folders, members, skipped)), read)
 
 
-def _empty(folders: Sequence[str], members: Sequence[Member], left_out: Sequence[LeftOut]) -> Iterator[LeftOut]:
+def _empty(folders: Sequence[str], members: Sequence[Member], skipped: Sequence[Skipped]) -> Iterator[Skipped]:
     """Folders of an archive that hold nothing but junk, as far as the archive names them."""
-    names = [entry.name for entry in (*members, *left_out)]
+    names = [entry.name for entry in (*members, *skipped)]
     tidy = {name for name, _, reason in _checked((name.rstrip("/\\"), None) for name in folders) if reason is None}
     used = {parent for name in {*names, *tidy} for parent in accumulate(name.split("/")[:-1], "{}/{}".format)}
-    yield from (LeftOut(f"{name}/", EMPTY) for name in sorted(tidy - used - {""}))
+    yield from (Skipped(f"{name}/", EMPTY) for name in sorted(tidy - used - {""}))
 
 
 def _forwards(archive: tarfile.TarFile, folders: list[str]) -> Iterator[tuple[str, tarfile.TarInfo]]:
@@ -323,7 +323,7 @@ def _too_large(size: int) -> str | None:
 # ------------------------------------------------------------------ the layout
 
 
-def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[LeftOut]]:
+def find_class_folders(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[Skipped]]:
     """Find the class folders below any single wrapper folder.
 
     Returns:
@@ -340,16 +340,16 @@ def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[
     tops = Counter(path[skip].lower() for path in pictures if len(path) > skip + 1)
     splits = {top for top in tops if top in SPLITS}
     depth = 3 if splits else 2
-    kept, left_out = [], []
+    kept, skipped = [], []
     for path, member in zip(paths, source.members, strict=True):
         inner = path[skip:]
         if path[:skip] != wrapper or (splits and inner[0].lower() not in splits):
             where_to = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
-            left_out.append(LeftOut(member.name, f"lies outside {where_to}"))
+            skipped.append(Skipped(member.name, f"lies outside {where_to}"))
         elif len(inner) == depth:
             kept.append(("/".join(inner), member))
         elif len(inner) < depth:
-            left_out.append(LeftOut(member.name, "in no class folder, so it has no label"))
+            skipped.append(Skipped(member.name, "in no class folder, so it has no label"))
         elif _is_picture(path[-1]):
             raise DataError(
                 f"{where}: '{member.name}' lies {len(inner) - depth} level(s) deeper than expected; the layout "
@@ -357,28 +357,28 @@ def arrange(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[
                 f"that holds the class folders"
             )
         else:
-            left_out.append(LeftOut(member.name, "not a picture, and deeper than the class folders"))
+            skipped.append(Skipped(member.name, "not a picture, and deeper than the class folders"))
     if not kept:
         found = f"found only {', '.join(repr(m.name) for m in source.members[:3])} …" if paths else "found no file"
-        if refused := [f"{entry.name}: {entry.reason}" for entry in source.left_out[:3]]:
-            found += f"; {len(source.left_out)} left out, such as {'; '.join(refused)}"
+        if refused := [f"{entry.name}: {entry.reason}" for entry in source.skipped[:3]]:
+            found += f"; {len(source.skipped)} left out, such as {'; '.join(refused)}"
         raise DataError(f"{where}: no pictures in class folders ({found}); the layout must be {LAYOUT}")
     known = {name.split("/")[-2] for name, _ in kept}
-    for entry in source.left_out:
+    for entry in source.skipped:
         gone = _class_of(entry, wrapper, splits)
         if gone is not None and gone not in known:
             raise DataError(
                 f"{where}: no image of class {gone!r} can be read ({entry.name}: {entry.reason}); repair its files "
                 f"or remove its folder"
             )
-    return kept, left_out
+    return kept, skipped
 
 
 def _is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - see arrange
 
 
-def _class_of(entry: LeftOut, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
+def _class_of(entry: Skipped, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
     """The class that a file would have belonged to, or that an empty folder stands for; None if it is neither."""
     path = PurePosixPath(entry.name).parts
     inner = path[len(wrapper) :]

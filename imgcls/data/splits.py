@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from imgcls.data.sources import DataError, LeftOut
+from imgcls.data.sources import DataError, Skipped
 
 NAMES = ("train", "val", "test")
 SIZE_COLUMNS = [f"{side}_{what}" for side in ("width", "height") for what in ("min", "median", "max")]
@@ -56,7 +56,7 @@ class Splits:
     val: Split
     test: Split
     classes: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[Skipped, ...]
     fingerprint: str
     name: str
     kind: str  # "generated" | "real"
@@ -66,7 +66,7 @@ class Splits:
         shape = tuple(self.train.images.shape[1:])
         return (
             f"Splits({self.name!r}, {self.kind}, {counts}, {len(self.classes)} classes, images {shape}, "
-            f"left out {len(self.left_out)}, fingerprint {self.fingerprint})"
+            f"left out {len(self.skipped)}, fingerprint {self.fingerprint})"
         )
 
     def items(self) -> tuple[tuple[str, Split], ...]:
@@ -126,7 +126,7 @@ def class_counts(splits: Splits) -> pd.DataFrame:
     return pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
 
 
-def joined(first: Split, second: Split) -> Split:
+def concat_classes(first: Split, second: Split) -> Split:
     """The images of both, the first split's before the second's, and so their classes.
 
     Masks and original sizes are kept where both splits have them.

@@ -2,25 +2,25 @@
 
 from imgcls.evaluation.compare import compare, comparison_table
 from imgcls.evaluation.predictions import (
-    Features,
+    FeatureSplit,
     Predictions,
-    features,
+    extract_features,
     fit_temperature,
     fit_threshold,
     predict,
     predict_checked,
 )
-from imgcls.evaluation.tta import flips_and_shifts
+from imgcls.evaluation.tta import flip_shift_tta
 
 __all__ = [
-    "Features",
+    "FeatureSplit",
     "Predictions",
     "compare",
     "comparison_table",
-    "features",
+    "extract_features",
     "fit_temperature",
     "fit_threshold",
-    "flips_and_shifts",
+    "flip_shift_tta",
     "predict",
     "predict_checked",
 ]

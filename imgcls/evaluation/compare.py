@@ -30,7 +30,12 @@ def compare(answers: Mapping[str, Sequence[Predictions]], reference: str | None 
     rows, before = [], answers.get(reference)
     for name, runs in answers.items():
         accuracies = np.array([run.accuracy for run in runs])
-        row = {"name": name, **vars(runs[0].interval), "mean": over_seeds(accuracies).value, "seeds": len(runs)}
+        row = {
+            "name": name,
+            **vars(runs[0].accuracy_interval),
+            "mean": over_seeds(accuracies).value,
+            "seeds": len(runs),
+        }
         row["spread"] = accuracies.std(ddof=1) if len(runs) > 1 else np.nan
         if before is not None and name != reference:
             test = mcnemar(before[0].correct, runs[0].correct)
@@ -56,10 +61,10 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             several = f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"
             fewer = f" ({row['seeds']} seeds)" if row["seeds"] < repeats else ""
             text[mean] = several + fewer if row["seeds"] > 1 else "one seed"
-        text |= {"step in points": "–", "p": "–"}
+        text |= {"gain (points)": "–", "p": "–"}
         if pd.notna(row.get("gain", np.nan)):
             step, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
-            text["step in points"] = f"{step:+.1f} [{low:+.1f}, {high:+.1f}]"
+            text["gain (points)"] = f"{step:+.1f} [{low:+.1f}, {high:+.1f}]"
             text["p"] = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.4f}"
         rows.append(text)
     return pd.DataFrame(rows)

@@ -66,12 +66,12 @@ class Predictions:
         return int(self.correct.sum()) / len(self)
 
     @property
-    def interval(self) -> Interval:
+    def accuracy_interval(self) -> Interval:
         """Accuracy with its 95 % Wilson interval."""
         return wilson(int(self.correct.sum()), len(self))
 
     @property
-    def balanced(self) -> Interval:
+    def balanced_accuracy(self) -> Interval:
         """Mean recall of the classes that have images, with a 95 % interval; `n` counts the images.
 
         The Wilson intervals of the recalls are put together by the method of variance estimates recovery: each limit
@@ -79,8 +79,8 @@ class Predictions:
         (Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine 27).
         """
         support = self.labels.bincount(minlength=len(self.classes)).tolist()
-        right = self.labels[self.correct].bincount(minlength=len(self.classes)).tolist()
-        recalls = [wilson(hits, count) for hits, count in zip(right, support, strict=True) if count]
+        correct = self.labels[self.correct].bincount(minlength=len(self.classes)).tolist()
+        recalls = [wilson(hits, count) for hits, count in zip(correct, support, strict=True) if count]
         value = sum(recall.value for recall in recalls) / len(recalls)
         below = math.hypot(*(recall.value - recall.low for recall in recalls)) / len(recalls)
         above = math.hypot(*(recall.high - recall.value for recall in recalls)) / len(recalls)
@@ -118,8 +118,8 @@ class Predictions:
         exactly one answer; without the threshold both equal the accuracy.
         """
         said = self.probabilities > threshold
-        right = int(said.gather(1, self.labels[:, None]).sum())
-        return {"precision": right / max(1, int(said.sum())), "recall": right / len(self)}
+        correct = int(said.gather(1, self.labels[:, None]).sum())
+        return {"precision": correct / max(1, int(said.sum())), "recall": correct / len(self)}
 
     def most_confused(self, k: int = 5) -> pd.DataFrame:
         """The k commonest mistakes as rows (true, predicted, count), most frequent first."""
@@ -164,7 +164,7 @@ class Predictions:
         table = self.reliability()
         return float(((table.confidence - table.accuracy).abs() * table["count"]).sum() / len(self))
 
-    def at_threshold(self, threshold: float) -> "Predictions":
+    def with_threshold(self, threshold: float) -> "Predictions":
         """The answers of two classes where the second is said from this probability on, instead of from a half.
 
         Raises:
@@ -175,7 +175,7 @@ class Predictions:
         odds = float(np.log(threshold / (1 - threshold)))
         return replace(self, logits=self.logits - torch.tensor([0.0, odds]))
 
-    def at_temperature(self, temperature: float) -> "Predictions":
+    def with_temperature(self, temperature: float) -> "Predictions":
         """The same answers with logits divided by a temperature; classes stay, confidences move."""
         return replace(self, logits=self.logits / temperature)
 
@@ -183,7 +183,7 @@ class Predictions:
 def fit_threshold(predictions: Predictions) -> float:
     """Threshold with the best balanced accuracy on these predictions of two classes.
 
-    Fit it on validation and apply it to test with `Predictions.at_threshold`. It lies in the middle between the two
+    Fit it on validation and apply it to test with `Predictions.with_threshold`. It lies in the middle between the two
     probabilities that it parts.
     """
     score = predictions.probabilities[:, 1].double().numpy()
@@ -196,10 +196,10 @@ def fit_threshold(predictions: Predictions) -> float:
 def fit_temperature(predictions: Predictions) -> float:
     """Temperature that minimises the cross-entropy of these predictions (Guo et al. 2017).
 
-    Fit it on validation and apply it to test with `Predictions.at_temperature`.
+    Fit it on validation and apply it to test with `Predictions.with_temperature`.
     """
     found = minimize_scalar(
-        lambda log_t: predictions.at_temperature(float(np.exp(log_t))).loss, bounds=(-3, 3), method="bounded"
+        lambda log_t: predictions.with_temperature(float(np.exp(log_t))).loss, bounds=(-3, 3), method="bounded"
     )
     return float(np.exp(found.x))
 
@@ -210,7 +210,7 @@ def predict(
     images: ImageSet,
     batch_size: int = 500,
     transform: Callable[[Tensor], Tensor] | None = None,
-    views: Sequence[Callable[[Tensor], Tensor]] | None = None,
+    tta: Sequence[Callable[[Tensor], Tensor]] | None = None,
 ) -> Predictions:
     """Run a model over a split once and keep its answers.
 
@@ -219,8 +219,8 @@ def predict(
         images: A split: anything with `.images`, `.labels` and `.classes`.
         batch_size: Images at a time; changes speed only.
         transform: Applied to each uint8 batch before the model; the place for mistakes made on purpose.
-        views: Several such changes of a batch instead; the logits are the mean over what is said about each of them
-            (test-time augmentation), such as `flips_and_shifts()`.
+        tta: Several such changes of a batch instead; the logits are the mean over what is said about each of them
+            (test-time augmentation), such as `flip_shift_tta()`.
 
     Returns:
         Predictions on the CPU, in the order of the split.
@@ -229,9 +229,9 @@ def predict(
         ValueError: the model has another number of outputs than the split has classes, or both a transform and views
             are given.
     """
-    if transform and views:
+    if transform and tta:
         raise ValueError("predict takes a transform or views, not both: put the transform into each view")
-    answers = _answers(model, images, batch_size, views or [transform or _unchanged])  # (N, K)
+    answers = _answers(model, images, batch_size, tta or [transform or _unchanged])  # (N, K)
     if answers.shape[1] != len(images.classes):
         raise ValueError(
             f"the model has {answers.shape[1]} outputs and the data {len(images.classes)} classes "
@@ -264,9 +264,7 @@ def _metrics() -> types.ModuleType:
     return metrics
 
 
-def _answers(
-    model: nn.Module, images: ImageSet, batch_size: int, views: Sequence[Callable[[Tensor], Tensor]]
-) -> Tensor:
+def _answers(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
     """What a model says in evaluation mode, mean over the views, float32 (N, …) on the CPU; its mode is put back."""
     configure_threads()
     device = next(model.parameters()).device
@@ -275,7 +273,7 @@ def _answers(
     said = []
     with autocast(device):
         for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
-            said.append(sum(model(view(x)).float() for view in views).div(len(views)).cpu())
+            said.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
     model.train(was_training)
     return torch.cat(said)
 
@@ -285,7 +283,7 @@ def _unchanged(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureSplit:
     """What a backbone says about the images of a split: a split again, of vectors, which `fit` and `predict` take."""
 
     images: Tensor  # float32 (N, D)
@@ -295,12 +293,12 @@ class Features:
 
 
 @torch.inference_mode()
-def features(
+def extract_features(
     backbone: nn.Module,
     images: ImageSet,
     batch_size: int = 500,
-    views: Sequence[Callable[[Tensor], Tensor]] | None = None,
-) -> Features:
+    tta: Sequence[Callable[[Tensor], Tensor]] | None = None,
+) -> FeatureSplit:
     """Run a backbone over a split once and keep its features: a head that learns from them never pays for it again.
 
     Exact only while the backbone is frozen and the images are not augmented.
@@ -309,9 +307,9 @@ def features(
         backbone: Takes uint8 (N, C, H, W) and gives (N, D), such as `models.backbone(model)`; left as found.
         images: A split: anything with `.images`, `.labels` and `.classes`.
         batch_size: Images at a time; changes speed only.
-        views: As in `predict`; the features are the mean over what is said about each of them.
+        tta: As in `predict`; the features are the mean over what is said about each of them.
     """
-    return Features(
-        _answers(backbone, images, batch_size, views or [_unchanged]), images.labels.clone(), tuple(images.classes),
+    return FeatureSplit(
+        _answers(backbone, images, batch_size, tta or [_unchanged]), images.labels.clone(), tuple(images.classes),
         tuple(getattr(images, "names", ())),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from torch import Tensor
 from imgcls.transforms import RandomTranslate
 
 
-def flips_and_shifts(pixels: int = 1) -> list[Callable[[Tensor], Tensor]]:
+def flip_shift_tta(pixels: int = 1) -> list[Callable[[Tensor], Tensor]]:
     """Six views for `predict`: where it is, and moved towards two corners; each as it is and mirrored.
 
     Args:

@@ -66,7 +66,7 @@ def grad_cam(
     aspect, prefix = map_shape(model, images.shape)
     found = {p: (p.requires_grad, p.grad) for p in model.parameters()}
     maps = []
-    with models.evaluating(model), torch.enable_grad():
+    with models.eval_mode(model), torch.enable_grad():
         library = METHODS[method](model, [layer], partial(as_maps, aspect=aspect, prefix=prefix))
         try:
             # Gradients flow from the images (frozen backbones too), so the parameters need none.
@@ -143,7 +143,7 @@ def feature_maps(model: nn.Module, image: Tensor, layer: str | nn.Module = "all"
 
     handles = [module.register_forward_hook(keep(name)) for name, module in chosen.items()]
     try:
-        with models.evaluating(model):
+        with models.eval_mode(model):
             model(image[None].to(device_of(model)))
     finally:
         for handle in handles:

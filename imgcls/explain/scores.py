@@ -276,7 +276,7 @@ def road(
     wanted, device = targets_of(targets, len(images)), device_of(model)
     orders = _ranks(maps, seed).numpy()
     scale, scores = 255 if images.dtype == torch.uint8 else 1, []
-    with models.evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with models.eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "road"))
         for start in range(0, len(images), batch_size):
             some = slice(start, start + batch_size)

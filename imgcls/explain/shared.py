@@ -79,7 +79,7 @@ def recording(model: nn.Module, layer: nn.Module, size: Sequence[int], stop: boo
 
     handle = layer.register_forward_hook(keep)
     try:
-        with models.evaluating(model):
+        with models.eval_mode(model):
             yield answer
     finally:
         handle.remove()

@@ -86,7 +86,7 @@ def create_model(
 
     Returns:
         nn.Sequential of `normalize` (its buffers hold the pretrained weights' statistics, or wait for
-        `measure`) and `network`, channels-last: (N, C, H, W) images, `uint8` or in [0, 1], to (N, K) logits.
+        `fit`) and `network`, channels-last: (N, C, H, W) images, `uint8` or in [0, 1], to (N, K) logits.
         Its attribute `built_from` tells how it was made: architecture, num_classes, channels, image_size and
         options. An image size that was not given is None there, or the default of our own networks.
 

@@ -31,7 +31,7 @@ def cifar_cnn(
     batch_norm: bool = False,
     dropout: float = 0.0,
     widths: Sequence[int] = (32, 64, 128),
-    dense: int = 128,
+    hidden_features: int = 128,
     init: str = "default",
 ) -> nn.Sequential:
     """The CIFAR ladder of case 05: blocks of conv-conv-pool, one dense layer, one output layer.
@@ -51,11 +51,11 @@ def cifar_cnn(
     classifier = [
         AdaptivePool(side),  # changes nothing at image_size, lets other sizes through
         nn.Flatten(),
-        nn.Linear(channels * side**2, dense),
-        *([nn.BatchNorm1d(dense)] if batch_norm else []),
+        nn.Linear(channels * side**2, hidden_features),
+        *([nn.BatchNorm1d(hidden_features)] if batch_norm else []),
         nn.ReLU(inplace=True),
         *_dropout(dropout),
-        nn.Linear(dense, num_classes),
+        nn.Linear(hidden_features, num_classes),
     ]
     return _assemble(blocks, classifier, init)
 
@@ -112,7 +112,7 @@ def simple_cnn(
     filters: int = 32,
     kernel_size: int = 3,
     batch_norm: bool = False,
-    attention: bool = False,
+    squeeze_excitation: bool = False,
     init: str = "default",
 ) -> nn.Sequential:
     """The CNN of case 01: blocks of convolution, ReLU and 2x2 max-pooling, then one linear layer.
@@ -125,7 +125,7 @@ def simple_cnn(
     channels = in_channels
     for i in range(1, blocks + 1):
         conv = _conv(channels, filters, kernel_size, batch_norm=batch_norm)
-        weigh = [_attention(filters)] if attention else []
+        weigh = [_attention(filters)] if squeeze_excitation else []
         stack[f"block{i}"] = nn.Sequential(*conv, *weigh, nn.MaxPool2d(2))
         channels = filters
     side = _side(image_size, blocks)
@@ -140,12 +140,12 @@ def configurable_cnn(
     *,
     layers: int = 5,
     filters: int = 64,
-    organisation: float = 1.0,
+    filter_multiplier: float = 1.0,
     kernel_size: int = 3,
     activation: str = "relu",
     batch_norm: bool = True,
     dropout: float = 0.3,
-    dense: int = 256,
+    hidden_features: int = 256,
     init: str = "default",
 ) -> nn.Sequential:
     """The CNN that case 04 sweeps over: each conv layer is followed by 2x2 max-pooling.
@@ -156,18 +156,18 @@ def configurable_cnn(
         image_size: side in pixels, at least 2**layers; sets the width of the flattened features.
         layers: conv layers, 3 to 5 in the sweep.
         filters: filters of the first layer; 64 on RGB make 1,792 parameters.
-        organisation: each further layer has this many times the filters of the one before (0.5, 1 or 2).
+        filter_multiplier: each further layer has this many times the filters of the one before (0.5, 1 or 2).
         kernel_size: side of the filters, odd.
         activation: relu, gelu, silu or mish.
         batch_norm: after each convolution.
         dropout: before and after the dense layer.
-        dense: width of the dense layer.
+        hidden_features: width of the dense layer.
         init: default, glorot or he.
     """
     stack = OrderedDict()
     channels = in_channels
     for i in range(1, layers + 1):
-        width = max(1, round(filters * organisation ** (i - 1)))
+        width = max(1, round(filters * filter_multiplier ** (i - 1)))
         conv = _conv(channels, width, kernel_size, batch_norm=batch_norm, activation=activation)
         stack[f"block{i}"] = nn.Sequential(*conv, nn.MaxPool2d(2))
         channels = width
@@ -176,10 +176,10 @@ def configurable_cnn(
         AdaptivePool(side),
         nn.Flatten(),
         *_dropout(dropout),
-        nn.Linear(channels * side**2, dense),
+        nn.Linear(channels * side**2, hidden_features),
         ACTIVATIONS[activation](),
         *_dropout(dropout),
-        nn.Linear(dense, num_classes),
+        nn.Linear(hidden_features, num_classes),
     ]
     return _assemble(stack, classifier, init)
 
@@ -190,7 +190,7 @@ def zfnet(
     image_size: int = 224,
     *,
     dropout: float = 0.5,
-    dense: int = 4096,
+    hidden_features: int = 4096,
     init: str = "default",
 ) -> nn.Sequential:
     """ZFNet (Zeiler & Fergus 2013, "Visualizing and Understanding Convolutional Networks", figure 3).
@@ -210,13 +210,13 @@ def zfnet(
     classifier = [
         AdaptivePool(6),
         nn.Flatten(),
-        nn.Linear(256 * 6 * 6, dense),
+        nn.Linear(256 * 6 * 6, hidden_features),
         nn.ReLU(inplace=True),
         *_dropout(dropout),
-        nn.Linear(dense, dense),
+        nn.Linear(hidden_features, hidden_features),
         nn.ReLU(inplace=True),
         *_dropout(dropout),
-        nn.Linear(dense, num_classes),
+        nn.Linear(hidden_features, num_classes),
     ]
     return _assemble(blocks, classifier, init)
 

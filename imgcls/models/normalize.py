@@ -14,17 +14,17 @@ CHUNK_BYTES = 1 << 22  # bytes of one channel read at once while measuring
 class Normalize(nn.Module):
     """Maps `uint8` (or floats in [0, 1]) to zero mean and unit deviation per channel.
 
-    Until `measure` or `set_statistics` is called the buffers are 0 and 1, which passes [0, 1] through.
+    Until `fit` or `set_statistics` is called the buffers are 0 and 1, which passes [0, 1] through.
 
     Shapes: (N, C, H, W) to float (N, C, H, W) in channels-last memory format.
-    Buffers: `mean` and `std` (C,) in [0, 1] units; `measured` (bool) says whether they were ever set.
+    Buffers: `mean` and `std` (C,) in [0, 1] units; `fitted` (bool) says whether they were ever set.
     """
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
-        self.register_buffer("measured", torch.tensor(False))
+        self.register_buffer("fitted", torch.tensor(False))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise a batch; raises ValueError on a wrong shape and TypeError on a wrong dtype."""
@@ -43,7 +43,7 @@ class Normalize(nn.Module):
         return torch.addcmul(shift, x, scale).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def measure(self, images: Tensor) -> Self:
+    def fit(self, images: Tensor) -> Self:
         """Set the buffers to the exact statistics of `images`, read in chunks (a memory map is fine).
 
         Args:
@@ -71,7 +71,7 @@ class Normalize(nn.Module):
         """Set the buffers by hand, in [0, 1] units; a constant channel gets a deviation of one grey level."""
         self.mean.copy_(torch.as_tensor(mean))
         self.std.copy_(torch.as_tensor(std).clamp(min=1 / 255))
-        self.measured.fill_(True)
+        self.fitted.fill_(True)
         return self
 
     def inverse(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class Normalize(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the statistics, once there are any, in the model's repr."""
-        if self.mean.is_meta or not self.measured:
+        if self.mean.is_meta or not self.fitted:
             return f"channels={len(self.mean)}, not measured"
         return ", ".join(f"{k}={[round(v, 4) for v in getattr(self, k).tolist()]}" for k in ("mean", "std"))
 
@@ -89,11 +89,11 @@ class Whitening(nn.Conv2d):
     """A first convolution whose filters are measured: the principal components of small patches, and their negatives.
 
     Each is scaled so that its answers have a variance of one, those to noise less; behind a rectifier, a component and
-    its negative together lose nothing. The filters are a buffer and never train, the bias does. Until `measure` is
+    its negative together lose nothing. The filters are a buffer and never train, the bias does. Until `fit` is
     called they are random. Used by Page (2018, "How to Train Your ResNet") and by Jordan (2024, arXiv:2404.00498).
 
     Shapes: (N, C, H, W) to (N, 2 C k², H - k + 1, W - k + 1).
-    Buffers: `weight`; `measured` (bool) says whether it was.
+    Buffers: `weight`; `fitted` (bool) says whether it was.
     """
 
     def __init__(self, channels: int = 3, kernel_size: int = 2) -> None:
@@ -101,11 +101,11 @@ class Whitening(nn.Conv2d):
         filters = self.weight.detach()
         del self.weight
         self.register_buffer("weight", filters)
-        self.register_buffer("measured", torch.tensor(False))
+        self.register_buffer("fitted", torch.tensor(False))
         nn.init.zeros_(self.bias)
 
     @torch.no_grad()
-    def measure(self, images: Tensor, floor: float = 5e-4) -> Self:
+    def fit(self, images: Tensor, floor: float = 5e-4) -> Self:
         """Set the filters from the patches of some images.
 
         Args:
@@ -116,7 +116,7 @@ class Whitening(nn.Conv2d):
         variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))  # smallest first
         filters = (components / (variances.clamp(min=0) + floor).sqrt()).T.flip(0).reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))
-        self.measured.fill_(True)
+        self.fitted.fill_(True)
         return self
 
 

@@ -53,7 +53,7 @@ def backbone(model: nn.Module) -> nn.Module:
     return body
 
 
-def narrowed(model: nn.Module, outputs: int) -> nn.Module:
+def slice_head(model: nn.Module, outputs: int) -> nn.Module:
     """The model with only its first outputs; all other weights and buffers stay shared.
 
     Raises:
@@ -251,7 +251,7 @@ def _output_shapes(
 
     handles = [module.register_forward_hook(note) for module in modules]
     try:
-        with evaluating(model), torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             model(_blank(model, image_size))
     finally:
         for handle in handles:
@@ -299,7 +299,7 @@ def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.Dat
     counter = FlopCounterMode(display=False)
     try:
         # The fused kernels for attention on the CPU are invisible to the counter.
-        with evaluating(model), torch.no_grad(), _plain_attention(), counter:
+        with eval_mode(model), torch.no_grad(), _plain_attention(), counter:
             model(_blank(model, size))
     finally:
         for handle in handles:
@@ -343,7 +343,7 @@ def _plain_attention() -> Iterator[None]:
 
 # ------------------------------------------------------------------ shared
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; every module's own mode is given back after it."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from imgcls.evaluation import Features
+from imgcls.evaluation import FeatureSplit
 from imgcls.openset.scores import as_matrix, nearness
 from imgcls.openset.traits import Trial, ZeroShot, check_traits, choose_calibration, deal, standard_scores
 
@@ -26,7 +26,9 @@ class Exemplars(ZeroShot):
         return nearness(as_matrix(features, "features", self.points.shape[1]), self.points)
 
 
-def fit_exemplars(train: Features, traits: pd.DataFrame, seen: Sequence[str] | None = None, seed: int = 0) -> Exemplars:
+def fit_exemplars(
+    train: FeatureSplit, traits: pd.DataFrame, seen: Sequence[str] | None = None, seed: int = 0
+) -> Exemplars:
     """Visual exemplars (Changpinyo, Chao and Sha 2017, "Predicting visual exemplars of unseen classes").
 
     The exemplar of a class is the mean of its features. A kernel ridge regression learns from the classes that have

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
-from imgcls.evaluation import Features
+from imgcls.evaluation import FeatureSplit
 
 Detector = Callable[[Tensor], Tensor]  # features (N, D) -> scores float64 (N,)
 
@@ -34,7 +34,7 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return temperature * (as_matrix(logits, "logits") / temperature).logsumexp(dim=1)
 
 
-def known_odds(logits: Tensor, known: int) -> Tensor:
+def outlier_log_odds(logits: Tensor, known: int) -> Tensor:
     """Log odds that an image is of one of the known classes and not of the others that the network was shown.
 
     Outlier exposure (Hendrycks et al. 2019) with the outliers as classes of their own: the probabilities of the first
@@ -153,12 +153,12 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
 
 
 def fit_detectors(
-    train: Features, classifier: nn.Linear, k: int | None = None, known: int | None = None
+    train: FeatureSplit, classifier: nn.Linear, k: int | None = None, known: int | None = None
 ) -> dict[str, Detector]:
     """Every score by name as a function of features, the baseline first.
 
     Args:
-        train: training features of the known classes, from `evaluation.features`.
+        train: training features of the known classes, from `evaluation.extract_features`.
         classifier: the linear layer that gives their logits, such as `models.head(model)`.
         k: neighbour of KNN; None is 50, or the size of the smallest class where that is less.
         known: how many outputs are of known classes, which come first, where the network learnt other classes
@@ -186,11 +186,11 @@ def fit_detectors(
         "ViM": vim(train.images, weight, bias),
     }
     if known is not None:
-        detectors["known odds"] = on_logits(partial(known_odds, known=known), weights, biases)
+        detectors["outlier-exposure log odds"] = on_logits(partial(outlier_log_odds, known=known), weights, biases)
     return detectors
 
 
-def together(detectors: Mapping[str, Detector], names: Sequence[str], known: Tensor) -> Detector:
+def sum_standardized(detectors: Mapping[str, Detector], names: Sequence[str], known: Tensor) -> Detector:
     """The sum of several scores, each in deviations from its mean over known images, so that all weigh the same.
 
     Args:

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 from torch import Tensor
 
-from imgcls.evaluation import Features, Predictions
+from imgcls.evaluation import FeatureSplit, Predictions
 from imgcls.evaluation.statistics import Interval
 from imgcls.openset.scores import as_matrix
 from imgcls.reproducibility import generator
@@ -68,7 +68,7 @@ class ZeroShot(ABC):
     def scores(self, features: Tensor) -> Tensor:
         """Compatibility with every class: features (N, D) to float64 (N, classes)."""
 
-    def answers(self, split: Features, among: str = "all", calibration: float | None = None) -> Predictions:
+    def answers(self, split: FeatureSplit, among: str = "all", calibration: float | None = None) -> Predictions:
         """Predictions on a split whose classes are found by name; the mean accuracy of a class is `.balanced`.
 
         Args:
@@ -108,7 +108,7 @@ class Eszsl(ZeroShot):
         return x @ self.weights @ self.traits.T
 
 
-def fit_zero_shot(train: Features, traits: pd.DataFrame, seed: int = 0) -> Eszsl:
+def fit_zero_shot(train: FeatureSplit, traits: pd.DataFrame, seed: int = 0) -> Eszsl:
     """ESZSL on the seen classes, its penalties and its calibration chosen by holding seen classes out.
 
     The seen classes are dealt into folds, in each of which some play unseen, in about the true proportion. Penalties
@@ -154,7 +154,7 @@ def check_traits(traits: pd.DataFrame, seen: Sequence[str]) -> list[str]:
     return unseen
 
 
-def predictability(train: Features, traits: pd.DataFrame, folds: int = 10, seed: int = 0) -> pd.Series:
+def predictability(train: FeatureSplit, traits: pd.DataFrame, folds: int = 10, seed: int = 0) -> pd.Series:
     """How well pictures tell each trait of a class that took no part in learning it: R², 1 at best.
 
     A ridge regression from the mean feature of a class to its standardised traits is asked about classes held out by
@@ -271,7 +271,7 @@ def choose_calibration(trials: Sequence[Trial]) -> float:
     return float(candidates[harmonic.argmax()])
 
 
-def stacking_curve(model: ZeroShot, seen: Features, unseen: Features, points: int = 101) -> pd.DataFrame:
+def stacking_curve(model: ZeroShot, seen: FeatureSplit, unseen: FeatureSplit, points: int = 101) -> pd.DataFrame:
     """What every calibration would have given on these splits; to look at, not to choose from.
 
     Columns calibration (from minus to plus infinity), seen, unseen (mean class accuracies), harmonic, and area: the
@@ -289,16 +289,16 @@ def stacking_curve(model: ZeroShot, seen: Features, unseen: Features, points: in
     return frame.assign(harmonic=_harmonic(right_seen, right_unseen).numpy(), area=area)
 
 
-def zero_shot_table(model: ZeroShot, seen: Features, unseen: Features) -> pd.DataFrame:
+def zero_shot_table(model: ZeroShot, seen: FeatureSplit, unseen: FeatureSplit) -> pd.DataFrame:
     """Mean class accuracies on test images of seen and of unseen classes (Xian et al. 2018), with 95 % intervals.
 
     Returns:
         One row a number, with columns setting, measure, value, low, high, n. Settings: "unseen only" (only unseen
         classes compete), "all classes", and "all classes, calibrated"; measures: "seen", "unseen", "harmonic mean".
     """
-    rows = [("unseen only", "unseen", model.answers(unseen, among="unseen").balanced)]
+    rows = [("unseen only", "unseen", model.answers(unseen, among="unseen").balanced_accuracy)]
     for setting, calibration in (("all classes", 0.0), ("all classes, calibrated", None)):
-        a, b = (model.answers(split, calibration=calibration).balanced for split in (seen, unseen))
+        a, b = (model.answers(split, calibration=calibration).balanced_accuracy for split in (seen, unseen))
         rows += [(setting, "seen", a), (setting, "unseen", b), (setting, "harmonic mean", harmonic_mean(a, b))]
     return pd.DataFrame([{"setting": setting, "measure": what, **vars(one)} for setting, what, one in rows])
 

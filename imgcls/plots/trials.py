@@ -29,8 +29,8 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
     others, so that their intervals can be seen. Its number stands on the right like every other.
 
     Args:
-        trials: columns name, gain, low, high (shares) and kept, as `search.climb` gives them; rows without a gain,
-            such as the start, are left out. Rows are drawn from top to bottom.
+        trials: columns name, gain, low, high (shares) and kept, as `search.forward_selection` gives them; rows
+            without a gain, such as the start, are left out. Rows are drawn from top to bottom.
         ax: where to draw; a new figure without it.
     """
     need_columns(trials, "gains", ["name", "gain", "low", "high", "kept"])

@@ -48,10 +48,11 @@ def best_so_far(study: optuna.Study, series: str = "", of: str = "seconds", pane
         raise ValueError(f"compute is counted in {' or '.join(SPENT)}, not in {of!r}")
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     trials = sorted(study.get_trials(deepcopy=False, states=states), key=lambda t: t.datetime_complete)
-    spent = np.cumsum([t.user_attrs.get(of, 0) for t in trials])
+    elapsed = np.cumsum([t.user_attrs.get(of, 0) for t in trials])
     best = np.fmax.accumulate([t.user_attrs.get("reached", np.nan) for t in trials]) if trials else []
     frame = pd.DataFrame({
-        "panel": panel, "x": spent, "series": series or study.study_name, "value": best, "low": np.nan, "high": np.nan,
+        "panel": panel, "x": elapsed, "series": series or study.study_name, "value": best,
+        "low": np.nan, "high": np.nan,
     })  # fmt: skip
     return frame[frame["value"].notna()].reset_index(drop=True)
 
@@ -71,7 +72,7 @@ def apart(drawn: Mapping[str, Value], recipe: Recipe) -> tuple[Recipe, dict[str,
     known = {field.name for field in fields(Recipe)}
     network = {name: value for name, value in drawn.items() if name not in {*known, AUGMENT}}
     if not drawn.get(AUGMENT, True):
-        recipe = replace(recipe, transforms=(), mix=None)
+        recipe = replace(recipe, transforms=(), batch_mix=None)
     return replace(recipe, **{name: value for name, value in drawn.items() if name in known}), network
 
 

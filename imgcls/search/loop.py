@@ -17,8 +17,8 @@ from imgcls.data.batches import ImageSet
 from imgcls.search.answers import apart
 from imgcls.search.sharing import claim, join, open_storage, outcome, put_back, signs_of_life, take_back
 from imgcls.search.space import SAMPLERS, Between, Space, Value, draw, make_sampler
-from imgcls.tracking import Progress, clock
-from imgcls.training import History, Recipe, TrainingDiverged, fit, initialized
+from imgcls.tracking import Progress, format_duration
+from imgcls.training import History, Recipe, TrainingDiverged, build_seeded, fit
 from imgcls.training.checkpoints import identity
 
 TRIALS = 24  # where neither these nor epochs are limited
@@ -145,7 +145,7 @@ def search(
             except BaseException:
                 put_back(study, opened, trial.number)
                 raise
-        progress.finish(f"{_now(known, limits)} · {clock(time.perf_counter() - began)}")
+        progress.finish(f"{_now(known, limits)} · {format_duration(time.perf_counter() - began)}")
     return study
 
 
@@ -234,13 +234,13 @@ def _train(
     recipe, network = apart(drawn, recipe)
     state = TrialState.COMPLETE
     try:
-        model = initialized(partial(create, **network), seed)
+        model = build_seeded(partial(create, **network), seed)
         fit(model, train, val, recipe, seed, on_epoch_end=report, **{"show": False, **options})
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingDiverged as error:
-        spent = {"epochs": len(history.rows) + 1, "seconds": time.perf_counter() - began}
-        return TrialState.FAIL, {"diverged": str(error), **spent}
+        elapsed = {"epochs": len(history.rows) + 1, "seconds": time.perf_counter() - began}
+        return TrialState.FAIL, {"diverged": str(error), **elapsed}
     last, reached = history.rows[-1], max(row["val_accuracy"] for row in history.rows)
     found = {"reached": reached, "epochs": len(history.rows), "seconds": history.seconds}
     return state, found | {key: last[key] for key in ("train_loss", "train_accuracy")}

@@ -12,7 +12,7 @@ from torch import nn
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import predict
 from imgcls.evaluation.statistics import Interval, paired_over_seeds
-from imgcls.training import Recipe, Run, repeat
+from imgcls.training import Recipe, Run, fit_seeds
 from imgcls.transforms import RandomHorizontalFlip
 
 Changes = Mapping[str, Any]  # fields of the recipe, and options of the network
@@ -23,18 +23,18 @@ GAINS = {"gain": "value", "low": "low", "high": "high"}  # columns of the table,
 
 
 @dataclass(frozen=True)
-class Climb:
-    """What `climb` found: the best of its networks, how it is built and trained, and the trial of each idea."""
+class Selection:
+    """What `forward_selection` found: the best of its networks, how it is built and trained, and each trial."""
 
-    table: pd.DataFrame  # one row a trial, the start first, as `climb` describes it
+    table: pd.DataFrame  # one row a trial, the start first, as `forward_selection` describes it
     options: dict[str, Any]  # of the network
     recipe: Recipe
     runs: list[Run]  # of the best, one a seed
-    right: np.ndarray  # bool (seeds, N): where these were right on validation
+    correct: np.ndarray  # bool (seeds, N): where these were right on validation
     kept: list[str]  # names of the ideas that stayed, alone or together
 
 
-def climb(
+def forward_selection(
     create: Callable[..., nn.Module],
     recipe: Recipe,
     ideas: Mapping[str, Idea],
@@ -42,7 +42,7 @@ def climb(
     val: ImageSet,
     seeds: Sequence[int],
     options: Mapping[str, Any] | None = None,
-) -> Climb:
+) -> Selection:
     """Try the ideas one after the other, each on top of those that have stayed so far; then the promising together.
 
     An idea stays if the 95 % interval of its gain on the validation images (`paired_over_seeds`) lies above zero.
@@ -81,7 +81,9 @@ def climb(
         rows.append(_attempt(create, best, trial, train, val, seeds))
         best = rows[-1] if rows[-1].kept else best
     kept = [part for trial in rows[1:] if trial.kept for part in trial.parts or [trial.name]]
-    return Climb(pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs, best.right, kept)
+    return Selection(
+        pd.DataFrame([trial.row for trial in rows]), best.options, best.recipe, best.runs, best.correct, kept
+    )
 
 
 @dataclass
@@ -93,7 +95,7 @@ class Trial:
     recipe: Recipe
     parts: tuple[str, ...] = ()  # names of the ideas, where they are several
     runs: list[Run] = field(default_factory=list)
-    right: np.ndarray | None = None  # bool (seeds, N), on validation
+    correct: np.ndarray | None = None  # bool (seeds, N), on validation
     gain: Interval | None = None  # over the best before it; the start has none
 
     def with_(self, name: str, *ideas: Idea, parts: tuple[str, ...] = ()) -> "Trial":
@@ -112,7 +114,7 @@ class Trial:
             points = [100 * limit for limit in (self.gain.value, self.gain.low, self.gain.high)]
             gain = ", {:+.1f} points [{:+.1f}, {:+.1f}]".format(*points) + (": stays" if self.kept else "")
         name = f"{self.name} ({', '.join(self.parts)})" if self.parts else self.name
-        return f"{name}: {100 * self.right.mean():.1f} % of validation, mean of {len(self.right)} seeds{gain}"
+        return f"{name}: {100 * self.correct.mean():.1f} % of validation, mean of {len(self.correct)} seeds{gain}"
 
     @property
     def kept(self) -> bool:
@@ -126,10 +128,16 @@ class Trial:
 
     @property
     def row(self) -> dict[str, Any]:
-        """Its row in the table of `climb`."""
+        """Its row in the table of `forward_selection`."""
         seconds = float(np.mean([run.history.seconds for run in self.runs]))
         gain = {key: getattr(self.gain, source, np.nan) for key, source in GAINS.items()}
-        return {"name": self.name, "accuracy": float(self.right.mean()), **gain, "kept": self.kept, "seconds": seconds}
+        return {
+            "name": self.name,
+            "accuracy": float(self.correct.mean()),
+            **gain,
+            "kept": self.kept,
+            "seconds": seconds,
+        }
 
 
 def _attempt(
@@ -141,9 +149,9 @@ def _attempt(
     seeds: Sequence[int],
 ) -> Trial:
     """Train and judge what is on trial."""
-    trial.runs = repeat(partial(create, **trial.options), train, val, trial.recipe, seeds, show=False)
-    trial.right = np.stack([predict(run.model, val).correct.numpy() for run in trial.runs])
-    trial.gain = paired_over_seeds(best.right, trial.right) if best else None
+    trial.runs = fit_seeds(partial(create, **trial.options), train, val, trial.recipe, seeds, show=False)
+    trial.correct = np.stack([predict(run.model, val).correct.numpy() for run in trial.runs])
+    trial.gain = paired_over_seeds(best.correct, trial.correct) if best else None
     print(trial, flush=True)
     return trial
 

@@ -12,7 +12,7 @@ MIRROR = "IMGCLS_PROGRESS"
 """Environment variable with a file that also gets the line, for a program that runs this one and draws by itself."""
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`3:07`, or `1:02:45` from an hour on."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -59,7 +59,7 @@ class Progress:
         self._due = now + self.every
         left = self._left(now, done)
         text = text() if callable(text) else text
-        self._draw(f"{text} · {clock(left)} left" if left is not None else text, now)
+        self._draw(f"{text} · {format_duration(left)} left" if left is not None else text, now)
 
     def finish(self, text: str) -> None:
         """Replace the line with the run's summary."""

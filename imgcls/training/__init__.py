@@ -1,15 +1,15 @@
 """Training: a Recipe of plain data, `fit` on one screen, exact resume from any step, one process or many."""
 
-from imgcls.training.distributed import Team, join, leave
+from imgcls.training.distributed import Distributed, destroy_process_group, init_distributed
 from imgcls.training.history import History, Run
 from imgcls.training.loop import (
     TrainingDiverged,
+    build_seeded,
+    compose_hooks,
     fit,
-    initialized,
+    fit_seeds,
     make_loss,
     measure_normalization,
-    repeat,
-    together,
     train_step,
 )
 from imgcls.training.optimizers import make_optimizer
@@ -25,24 +25,24 @@ from imgcls.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Distributed",
     "GradientProbe",
     "History",
     "LearningRates",
     "Recipe",
     "Run",
-    "Team",
     "TrainingDiverged",
+    "build_seeded",
+    "compose_hooks",
+    "destroy_process_group",
     "fit",
+    "fit_seeds",
     "gradient_norms",
-    "initialized",
-    "join",
-    "leave",
+    "init_distributed",
     "lr_range_test",
     "make_loss",
     "make_optimizer",
     "measure_normalization",
-    "repeat",
     "sanity_checks",
-    "together",
     "train_step",
 ]

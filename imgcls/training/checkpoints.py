@@ -23,8 +23,8 @@ class StepResult(NamedTuple):
     """What one step says: the sum of its losses, its right answers, and how many images fitted at a time."""
 
     loss: Tensor
-    right: Tensor
-    micro_batch: int | None
+    correct: Tensor
+    micro_batch_size: int | None
 
 
 @dataclass
@@ -32,26 +32,26 @@ class State:
     """Everything that a resumed run needs besides weights and optimizer: plain numbers, lists and tensors."""
 
     best_weights: dict[str, Tensor]
-    micro_batch: int | None = None  # images at a time; None: all of a step
+    micro_batch_size: int | None = None  # images at a time; None: all of a step
     epoch: int = 0
     step: int = 0  # steps done in this epoch
     loss: float | Tensor = 0.0  # sums over this process's images of the epoch
-    right: int | Tensor = 0
+    correct: int | Tensor = 0
     seen: int = 0
-    spent: float = 0.0  # seconds of this epoch before the interruption
+    elapsed: float = 0.0  # seconds of this epoch before the interruption
     lr_factor: float = 1.0
-    since_better: int = 0  # epochs since the best or since the learning rate was last lowered
+    epochs_since_best: int = 0  # epochs since the best or since the learning rate was last lowered
     best_epoch: int = 0
     rows: list[dict[str, float]] = field(default_factory=list)
 
     def add(self, result: StepResult, images: int) -> None:
         """Count a step that was done."""
-        self.loss, self.right, self.seen = self.loss + result.loss, self.right + result.right, self.seen + images
-        self.micro_batch, self.step = result.micro_batch, self.step + 1
+        self.loss, self.correct, self.seen = self.loss + result.loss, self.correct + result.correct, self.seen + images
+        self.micro_batch_size, self.step = result.micro_batch_size, self.step + 1
 
     def sums(self) -> tuple[float, int, int]:
         """Sum of the losses, right answers and images of this epoch; waits for the device."""
-        return float(self.loss), int(self.right), self.seen
+        return float(self.loss), int(self.correct), self.seen
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from imgcls.evaluation import Predictions, predict
 from imgcls.models import freeze
 from imgcls.models.normalize import Whitening
 from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, seed_device
-from imgcls.tracking import Progress, Tracker, clock
+from imgcls.tracking import Progress, Tracker, format_duration
 from imgcls.training.checkpoints import Checkpoints, State, StepResult, identity
-from imgcls.training.distributed import Team, join
+from imgcls.training.distributed import Distributed, init_distributed
 from imgcls.training.history import History, Run
 from imgcls.training.optimizers import make_average, make_optimizer, set_lr
 from imgcls.training.recipe import Recipe
@@ -73,47 +73,68 @@ def fit(
         ValueError: the checkpoint was made with another recipe, seed or data; or `train` has no full batch.
     """
     configure_threads()
-    team = join()
+    distributed = init_distributed()
     measure_normalization(model, train.images)
-    model.to(team.device, memory_format=torch.channels_last)
+    model.to(distributed.device, memory_format=torch.channels_last)
     optimizer, average = make_optimizer(model, recipe), make_average(model, recipe)
-    loss = make_loss(recipe, train, team.device)
-    steps = steps_of(len(train.labels), recipe, team.size)
-    saved = Checkpoints(checkpoint and Path(checkpoint), identity(model, recipe, seed, train, val, team.size))
-    state = _restore(saved, team, model, optimizer, average) or State(_copy_weights(model), recipe.micro_batch)
+    loss = make_loss(recipe, train, distributed.device)
+    steps = steps_in_epoch(len(train.labels), recipe, distributed.size)
+    saved = Checkpoints(checkpoint and Path(checkpoint), identity(model, recipe, seed, train, val, distributed.size))
+    state = _restore(saved, distributed, model, optimizer, average) or State(
+        _copy_weights(model), recipe.micro_batch_size
+    )
     history = History(state.rows, state.best_epoch)
-    live, trainable = None, None
+    train_model, trainable = None, None
 
-    own = [torch.cuda.current_device()] if team.device.type == "cuda" else []  # without it, fork_rng copies every GPU's
-    with torch.random.fork_rng(own), Progress(recipe.epochs * steps, show=show and team.first) as progress:
+    own = (
+        [torch.cuda.current_device()] if distributed.device.type == "cuda" else []
+    )  # without it, fork_rng copies every GPU's
+    with torch.random.fork_rng(own), Progress(recipe.epochs * steps, show=show and distributed.is_main) as progress:
         for epoch in range(state.epoch, recipe.epochs):
-            if recipe.patience is not None and epoch - state.best_epoch >= recipe.patience:
+            if (
+                recipe.early_stopping_patience is not None
+                and epoch - state.best_epoch >= recipe.early_stopping_patience
+            ):
                 break
-            if live is None or recipe.trainable_in(epoch + 1) != trainable:
-                trainable = recipe.trainable_in(epoch + 1)
-                live = team.prepare(model if trainable is None else freeze(model, trainable))
-            live.train()
-            began = time.perf_counter() - state.spent
-            for step, batch in enumerate(shares(train, recipe, seed, epoch, state.step, team), start=state.step):
+            if train_model is None or recipe.trainable_at(epoch + 1) != trainable:
+                trainable = recipe.trainable_at(epoch + 1)
+                train_model = distributed.prepare(model if trainable is None else freeze(model, trainable))
+            train_model.train()
+            began = time.perf_counter() - state.elapsed
+            for step, batch in enumerate(
+                train_batches(train, recipe, seed, epoch, state.step, distributed), start=state.step
+            ):
                 done = epoch * steps + step
-                seed_device(team.device, seed, "model", epoch, step, team.rank)  # dropout owes nothing to the past
+                seed_device(
+                    distributed.device, seed, "model", epoch, step, distributed.rank
+                )  # dropout owes nothing to the past
                 lr = recipe.lr_at(done / (recipe.epochs * steps)) * state.lr_factor
-                whole = min(recipe.batch_size, len(train.labels) - step * recipe.batch_size)
-                result = train_step(live, optimizer, batch, loss, lr, recipe.clip_norm, state.micro_batch, team, whole)
+                global_batch_size = min(recipe.batch_size, len(train.labels) - step * recipe.batch_size)
+                result = train_step(
+                    train_model,
+                    optimizer,
+                    batch,
+                    loss,
+                    lr,
+                    recipe.max_grad_norm,
+                    state.micro_batch_size,
+                    distributed,
+                    global_batch_size,
+                )
                 if average:
                     average.update(model, step=done + 1)
                 state.add(result, len(batch[1]))
                 if checkpoint_every and state.step % checkpoint_every == 0 and state.step < steps:
-                    state.spent = time.perf_counter() - began
-                    _save(saved, team, done + 1, model, optimizer, average, state)
-                progress.update(done + 1, partial(_now, recipe, state, history, team.size, began))
-            judged = average.module if average else model
-            row = _epoch_row(judged, val, state, lr, time.perf_counter() - began, team)
-            row |= (on_epoch_end and on_epoch_end(judged, row)) or {}
-            _close_epoch(judged, recipe, history, state, row)
-            if tracker and team.first:  # before the checkpoint: a run that is killed in between logs the epoch again
-                tracker.log(row, epoch + 1)
-            _save(saved, team, (epoch + 1) * steps, model, optimizer, average, state)
+                    state.elapsed = time.perf_counter() - began
+                    _save(saved, distributed, done + 1, model, optimizer, average, state)
+                progress.update(done + 1, partial(_now, recipe, state, history, distributed.size, began))
+            eval_model = average.module if average else model
+            row = _epoch_row(eval_model, val, state, lr, time.perf_counter() - began, distributed)
+            row |= (on_epoch_end and on_epoch_end(eval_model, row)) or {}
+            _close_epoch(eval_model, recipe, history, state, row)
+            if tracker and distributed.is_main:
+                tracker.log(row, epoch + 1)  # before the checkpoint: a run that is killed in between logs it again
+            _save(saved, distributed, (epoch + 1) * steps, model, optimizer, average, state)
         model.load_state_dict(state.best_weights)
         progress.finish(_summary(history))
     return history
@@ -125,10 +146,10 @@ def train_step(
     batch: Batch,
     loss: Loss,
     lr: float,
-    clip_norm: float | None = None,
-    micro_batch: int | None = None,
-    team: Team | None = None,
-    whole: int | None = None,
+    max_grad_norm: float | None = None,
+    micro_batch_size: int | None = None,
+    distributed: Distributed | None = None,
+    global_batch_size: int | None = None,
 ) -> StepResult:
     """One step of gradient descent.
 
@@ -141,29 +162,29 @@ def train_step(
         batch: Images (N, C, H, W), labels int64 (N,) to count right answers by, targets (N,) or (N, K).
         loss: From `make_loss`.
         lr: Learning rate of this step.
-        clip_norm: Largest L2 norm of all gradients together.
-        micro_batch: Images at a time.
-        team: The processes that share the step.
-        whole: Images of the step over all processes, by which the loss is divided; those of `batch` if None.
+        max_grad_norm: Largest L2 norm of all gradients together.
+        micro_batch_size: Images at a time.
+        distributed: The processes that share the step.
+        global_batch_size: Images of the step over all processes, the divisor of the loss; `batch` alone if None.
 
     Raises:
         OutOfMemoryError: one image alone does not fit, or several processes train (they would wait for each other).
     """
     set_lr(optimizer, lr)
-    team = team or Team(batch[0].device)
-    divisor = (whole or len(batch[1])) / team.size  # gradients are averaged over the processes
+    distributed = distributed or Distributed(batch[0].device)
+    divisor = (global_batch_size or len(batch[1])) / distributed.size  # gradients are averaged over the processes
     while True:
         try:
-            total, right = _add_gradients(model, batch, loss, divisor, micro_batch, team)
+            total, correct = _add_gradients(model, batch, loss, divisor, micro_batch_size, distributed)
             break
         except torch.OutOfMemoryError as error:
-            micro_batch = _halved(micro_batch or len(batch[1]), team, error)
+            micro_batch_size = _halved(micro_batch_size or len(batch[1]), distributed, error)
             optimizer.zero_grad(set_to_none=True)
-    if clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    if max_grad_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return StepResult(total, right, micro_batch)
+    return StepResult(total, correct, micro_batch_size)
 
 
 def make_loss(recipe: Recipe, train: ImageSet, device: torch.device) -> Loss:
@@ -182,42 +203,42 @@ def make_loss(recipe: Recipe, train: ImageSet, device: torch.device) -> Loss:
 
 
 def _add_gradients(
-    model: nn.Module, batch: Batch, loss: Loss, divisor: float, micro_batch: int | None, team: Team
+    model: nn.Module, batch: Batch, loss: Loss, divisor: float, micro_batch_size: int | None, distributed: Distributed
 ) -> tuple[Tensor, Tensor]:
     """Forward and backward over the batch's parts; the sum of the losses and the number of right answers."""
-    cut = micro_batch and micro_batch < len(batch[1])
-    parts = list(zip(*(values.split(micro_batch) for values in batch), strict=True)) if cut else [batch]
-    total = right = 0
+    cut = micro_batch_size and micro_batch_size < len(batch[1])
+    parts = list(zip(*(values.split(micro_batch_size) for values in batch), strict=True)) if cut else [batch]
+    total = correct = 0
     for i, (images, labels, targets) in enumerate(parts, start=1):
-        with nullcontext() if i == len(parts) else team.unsynchronised(model):
+        with nullcontext() if i == len(parts) else distributed.no_sync(model):
             with autocast(images.device):
                 logits = model(images)
             part = loss(logits.float(), targets)
             (part / divisor).backward()
-        total, right = total + part.detach().double(), right + (logits.argmax(1) == labels).sum()
-    return total, right
+        total, correct = total + part.detach().double(), correct + (logits.argmax(1) == labels).sum()
+    return total, correct
 
 
-def _halved(micro_batch: int, team: Team, error: torch.OutOfMemoryError) -> int:
-    if team.size > 1:
+def _halved(micro_batch_size: int, distributed: Distributed, error: torch.OutOfMemoryError) -> int:
+    if distributed.size > 1:
         raise torch.OutOfMemoryError(
-            f"{micro_batch} images do not fit into the memory of one of {team.size} processes: "
-            f"set micro_batch={max(1, micro_batch // 2)}, which gives the same steps in parts"
+            f"{micro_batch_size} images do not fit into the memory of one of {distributed.size} processes: "
+            f"set micro_batch={max(1, micro_batch_size // 2)}, which gives the same steps in parts"
         ) from error
-    if micro_batch == 1:
+    if micro_batch_size == 1:
         raise error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    half = -(-micro_batch // 2)
+    half = -(-micro_batch_size // 2)
     warnings.warn(
-        f"{micro_batch} images do not fit into memory: taking {half} at a time and adding up their gradients; "
+        f"{micro_batch_size} images do not fit into memory: taking {half} at a time and adding up their gradients; "
         "the batch of a step stays the same",
         stacklevel=4,
     )
     return half
 
 
-def repeat(
+def fit_seeds(
     create: Callable[[], nn.Module],
     train: ImageSet,
     val: ImageSet,
@@ -237,19 +258,19 @@ def repeat(
     """
     runs = []
     for seed in seeds:
-        model = initialized(create, seed)
+        model = build_seeded(create, seed)
         runs.append(Run(model, fit(model, train, val, recipe, seed, **options), seed))
     return runs
 
 
-def initialized(create: Callable[[], nn.Module], seed: int) -> nn.Module:
+def build_seeded(create: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Call `create` with the random state that belongs to the seed, and leave the global state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "weights"))
         return create()
 
 
-def together(*hooks: Callable[[nn.Module, dict], dict | None]) -> Callable[[nn.Module, dict], dict]:
+def sum_standardized(*hooks: Callable[[nn.Module, dict], dict | None]) -> Callable[[nn.Module, dict], dict]:
     """Several `on_epoch_end` hooks as one; the numbers that they return go into the same row."""
 
     def call(model: nn.Module, row: dict) -> dict:
@@ -269,15 +290,15 @@ def measure_normalization(model: nn.Module, images: Tensor) -> None:
     normalize = getattr(model, "normalize", None)
     if normalize is None:
         return
-    if not normalize.measured:
-        normalize.measure(images)
+    if not normalize.fitted:
+        normalize.fit(images)
     for module in model.modules():
-        if isinstance(module, Whitening) and not module.measured:
-            module.measure(normalize(images[:: -(-len(images) // WHITENED)]))
+        if isinstance(module, Whitening) and not module.fitted:
+            module.fit(normalize(images[:: -(-len(images) // WHITENED)]))
 
 
 # ------------------------------------------------------------------ data
-def steps_of(n: int, recipe: Recipe, processes: int = 1) -> int:
+def steps_in_epoch(n: int, recipe: Recipe, processes: int = 1) -> int:
     """Steps of an epoch over n images; raises ValueError where they make no batch, or one too small to share."""
     steps = steps_per_epoch(n, recipe.batch_size, recipe.drop_last)
     if not steps:
@@ -291,41 +312,44 @@ def steps_of(n: int, recipe: Recipe, processes: int = 1) -> int:
     return steps
 
 
-def shares(train: ImageSet, recipe: Recipe, seed: int, epoch: int, start: int, team: Team) -> Iterator[Batch]:
+def train_batches(
+    train: ImageSet, recipe: Recipe, seed: int, epoch: int, start: int, distributed: Distributed
+) -> Iterator[Batch]:
     """This process's share of each batch of the epoch; the batches themselves do not depend on the team."""
     stream = batches(
         train, recipe.batch_size, seed=seed, epoch=epoch, transforms=recipe.transforms,
-        start_step=start, drop_last=recipe.drop_last, device=team.device, alternating_flip=recipe.alternating_flip,
-        image_size=recipe.image_size_in(epoch + 1),
+        start_step=start, drop_last=recipe.drop_last, device=distributed.device,
+        alternating_flip=recipe.alternating_flip,
+        image_size=recipe.image_size_at(epoch + 1),
         weights=balanced_weights(train.labels) if recipe.balanced_sampling else None,
-        share=None if recipe.mix else team.rows,
+        shard=None if recipe.batch_mix else distributed.shard,
     )  # fmt: skip
     for step, (images, labels) in enumerate(stream, start=start):
-        if recipe.mix:  # a partner may lie in another's share
-            mixed, targets = recipe.mix(images, labels, generator(seed, "mix", epoch, step))
-            rows = team.rows(len(labels))
+        if recipe.batch_mix:  # a partner may lie in another's share
+            mixed, targets = recipe.batch_mix(images, labels, generator(seed, "batch_mix", epoch, step))
+            rows = distributed.shard(len(labels))
             yield mixed[rows], labels[rows], targets[rows]
         else:
             yield images, labels, labels
 
 
 # ------------------------------------------------------------------ the end of an epoch
-def _validate(model: nn.Module, val: ImageSet, team: Team) -> Predictions:
+def _validate(model: nn.Module, val: ImageSet, distributed: Distributed) -> Predictions:
     """Each process answers its share of the split, and all get all answers."""
-    if team.size == 1 or len(val.labels) < team.size:
+    if distributed.size == 1 or len(val.labels) < distributed.size:
         return predict(model, val)
-    team.share_buffers(model)
-    rows = team.rows(len(val.labels))
+    distributed.broadcast_buffers(model)
+    rows = distributed.shard(len(val.labels))
     part = SimpleNamespace(images=val.images[rows], labels=val.labels[rows], classes=val.classes)
-    logits = torch.cat(team.gather(predict(model, part).logits))
+    logits = torch.cat(distributed.gather(predict(model, part).logits))
     return Predictions(logits, val.labels, tuple(val.classes))
 
 
 def _epoch_row(
-    model: nn.Module, val: ImageSet, state: State, lr: float, seconds: float, team: Team
+    model: nn.Module, val: ImageSet, state: State, lr: float, seconds: float, distributed: Distributed
 ) -> dict[str, float]:
     """Sums of the epoch divided once, and the validation; `seconds` counts training alone until here."""
-    loss, right, seen = (sum(values) for values in zip(*team.gather(state.sums()), strict=True))
+    loss, correct, seen = (sum(values) for values in zip(*distributed.gather(state.sums()), strict=True))
     train_loss = loss / seen
     if not math.isfinite(train_loss):
         raise TrainingDiverged(
@@ -333,11 +357,11 @@ def _epoch_row(
             "try a learning rate ten times smaller"
         )
     began = time.perf_counter()
-    answers = _validate(model, val, team)
+    answers = _validate(model, val, distributed)
     return {
         "epoch": state.epoch + 1,
         "train_loss": train_loss,
-        "train_accuracy": right / seen,
+        "train_accuracy": correct / seen,
         "val_loss": answers.loss,
         "val_accuracy": answers.accuracy,
         "lr": lr,
@@ -350,16 +374,16 @@ def _close_epoch(model: nn.Module, recipe: Recipe, history: History, state: Stat
     """Append the row, keep the weights if they are the best, lower the rate on a plateau, start the next epoch."""
     best = history.best if history.rows else {"val_accuracy": -1.0, "val_loss": math.inf}
     history.rows.append(row)
-    state.since_better += 1
+    state.epochs_since_best += 1
     if (row["val_accuracy"], -row["val_loss"]) > (best["val_accuracy"], -best["val_loss"]):
         history.best_epoch = state.best_epoch = row["epoch"]
         state.best_weights = _copy_weights(model)
-        state.since_better = 0
-    if recipe.schedule == "plateau" and state.since_better >= recipe.plateau_epochs:
+        state.epochs_since_best = 0
+    if recipe.schedule == "plateau" and state.epochs_since_best >= recipe.plateau_epochs:
         state.lr_factor *= recipe.gamma
-        state.since_better = 0
+        state.epochs_since_best = 0
     state.epoch, state.step = state.epoch + 1, 0
-    state.loss, state.right, state.seen, state.spent = 0.0, 0, 0, 0.0
+    state.loss, state.correct, state.seen, state.elapsed = 0.0, 0, 0, 0.0
 
 
 def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -369,7 +393,7 @@ def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
 # ------------------------------------------------------------------ stopping and going on
 def _save(
     saved: Checkpoints,
-    team: Team,
+    distributed: Distributed,
     step: int,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -378,13 +402,13 @@ def _save(
 ) -> None:
     if saved.folder is None:
         return
-    sums = team.gather(state.sums())
-    if team.first:
+    sums = distributed.gather(state.sums())
+    if distributed.is_main:
         content = {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "average": average.module.state_dict() if average else None,
-            "state": vars(state) | {"loss": None, "right": None, "seen": None},
+            "state": vars(state) | {"loss": None, "correct": None, "seen": None},
             "sums": sums,
         }
         saved.save(step, content)
@@ -392,13 +416,13 @@ def _save(
 
 def _restore(
     saved: Checkpoints,
-    team: Team,
+    distributed: Distributed,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: "ModelEmaV3 | None",
 ) -> State | None:
     """Load weights and optimizer and return the state; None where there is no checkpoint yet."""
-    content = team.from_first(saved.restore)
+    content = distributed.broadcast(saved.restore)
     if content is None:
         return None
     model.load_state_dict(content["model"])
@@ -406,7 +430,7 @@ def _restore(
     if average:
         average.module.load_state_dict(content["average"])
     state = State(**content["state"])
-    state.loss, state.right, state.seen = content["sums"][team.rank]
+    state.loss, state.correct, state.seen = content["sums"][distributed.rank]
     return state
 
 
@@ -414,9 +438,9 @@ def _restore(
 def _now(recipe: Recipe, state: State, history: History, processes: int, began: float) -> str:
     speed = processes * state.seen / (time.perf_counter() - began)
     last = f" · validation {100 * history.rows[-1]['val_accuracy']:.1f} %" if history.rows else ""
-    loss, right, seen = state.sums()
+    loss, correct, seen = state.sums()
     return (
-        f"epoch {state.epoch + 1}/{recipe.epochs} · loss {loss / seen:.3f} · train {100 * right / seen:.1f} %"
+        f"epoch {state.epoch + 1}/{recipe.epochs} · loss {loss / seen:.3f} · train {100 * correct / seen:.1f} %"
         f"{last} · {speed:,.0f} images/s"
     )
 
@@ -424,7 +448,7 @@ def _now(recipe: Recipe, state: State, history: History, processes: int, began: 
 def _summary(history: History) -> str:
     row, epochs = history.rows[-1], len(history.rows)
     return (
-        f"{epochs} epoch{'s' * (epochs > 1)} in {clock(history.seconds)} · loss {row['train_loss']:.3f}"
+        f"{epochs} epoch{'s' * (epochs > 1)} in {format_duration(history.seconds)} · loss {row['train_loss']:.3f}"
         f" · train {100 * row['train_accuracy']:.1f} % · validation {100 * row['val_accuracy']:.1f} %"
         f" · {row['images_per_second']:,.0f} images/s, kept epoch {history.best_epoch}"
     )

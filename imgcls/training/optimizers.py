@@ -27,7 +27,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     output = set(head(model).parameters()) if recipe.optimizer == "muon" else set()
     groups: dict[tuple, dict] = {}
     for parameter in model.parameters():
-        if not (parameter.requires_grad or recipe.unfreeze):
+        if not (parameter.requires_grad or recipe.unfreeze_schedule):
             continue
         scale = recipe.layer_decay ** depths.get(parameter, 0)
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
@@ -42,11 +42,11 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         from timm.optim.muon import Muon  # slow to import, needed only here
 
         return Muon(
-            parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.muon_turns,
-            ns_coefficients="original" if recipe.muon_turns < 5 else "quintic",  # the same at every turn, or not
+            parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.ns_steps,
+            ns_coefficients="original" if recipe.ns_steps < 5 else "quintic",  # the same at every turn, or not
         )  # fmt: skip
     # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
-    fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze
+    fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze_schedule
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](parameters, recipe.lr, fused=fused)
@@ -76,8 +76,8 @@ def make_average(model: nn.Module, recipe: Recipe) -> "ModelEmaV3 | None":
 
     Without that warm-up a short run would end with an average of its beginning.
     """
-    if not recipe.ema:
+    if not recipe.ema_decay:
         return None
     from timm.utils import ModelEmaV3  # slow to import, needed only here
 
-    return ModelEmaV3(model, recipe.ema, use_warmup=True)
+    return ModelEmaV3(model, recipe.ema_decay, use_warmup=True)

@@ -13,8 +13,16 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet, batches
 from imgcls.reproducibility import configure_threads, pick_device, seed_device
-from imgcls.training.distributed import Team
-from imgcls.training.loop import Batch, initialized, make_loss, measure_normalization, shares, steps_of, train_step
+from imgcls.training.distributed import Distributed
+from imgcls.training.loop import (
+    Batch,
+    build_seeded,
+    make_loss,
+    measure_normalization,
+    steps_in_epoch,
+    train_batches,
+    train_step,
+)
 from imgcls.training.optimizers import make_optimizer
 from imgcls.training.recipe import Recipe
 
@@ -31,7 +39,7 @@ def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 
     own = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(own):
         seed_device(device, seed, "sanity checks")  # what a model drops at random owes nothing to the past
-        start, end = _first_and_last_loss(initialized(create, seed), train, seed, device)
+        start, end = _first_and_last_loss(build_seeded(create, seed), train, seed, device)
     return pd.DataFrame(
         [
             ("loss before training is near ln C", f"{chance:.2f}", f"{start:.2f}", abs(start - chance) < 0.2 * chance),
@@ -106,7 +114,7 @@ def lr_range_test(
         for step, batch in zip(range(steps), _endless(train, recipe, seed, device), strict=False):
             seed_device(device, seed, "model", "range test", step)
             lr = low * (high / low) ** (step / (steps - 1))
-            result = train_step(probe, optimizer, batch, loss, lr, recipe.clip_norm, recipe.micro_batch)
+            result = train_step(probe, optimizer, batch, loss, lr, recipe.max_grad_norm, recipe.micro_batch_size)
             value = float(result.loss) / recipe.batch_size
             smoothed = 0.9 * smoothed + 0.1 * value
             rows.append({"lr": lr, "loss": value, "smoothed": smoothed / (1 - 0.9 ** (step + 1))})
@@ -122,9 +130,9 @@ def lr_range_test(
 
 def _endless(train: ImageSet, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Batch]:
     recipe = replace(recipe, drop_last=True)
-    steps_of(len(train.labels), recipe)
+    steps_in_epoch(len(train.labels), recipe)
     for epoch in itertools.count():
-        yield from shares(train, recipe, seed, epoch, 0, Team(device))
+        yield from train_batches(train, recipe, seed, epoch, 0, Distributed(device))
 
 
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:

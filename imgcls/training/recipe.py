@@ -23,40 +23,54 @@ class Recipe:
     optimizer: str = "sgd"  # one of OPTIMIZERS
     momentum: float = 0.9  # SGD and Muon
     nesterov: bool = True  # SGD and Muon
-    muon_turns: int = 5  # of Newton and Schulz's iteration; fewer are quicker, and further from orthogonal
+    ns_steps: int = 5  # of Newton and Schulz's iteration; fewer are quicker, and further from orthogonal
     weight_decay: float = 5e-4  # on weights of two or more dimensions; biases and norms are left alone
     layer_decay: float = 1.0  # learning rate of each stage as a share of the next stage's; 1 treats all alike
-    unfreeze: Unfreezing = ()  # (first epoch, what trains from then on) as `models.freeze` takes it
+    unfreeze_schedule: Unfreezing = ()  # (first epoch, what trains from then on) as `models.freeze` takes it
     schedule: str = "one_cycle"  # one of SCHEDULES
-    warmup: float = 0.2  # share of the run that one_cycle takes to reach the peak
+    warmup_fraction: float = 0.2  # share of the run that one_cycle takes to reach the peak
     gamma: float = 0.99  # factor of the learning rate: each epoch (exponential) or at each plateau
     plateau_epochs: int = 3  # epochs without a better validation accuracy that make a plateau
-    patience: int | None = None  # epochs without a better validation accuracy before stopping; None never stops
-    clip_norm: float | None = None  # largest L2 norm of all gradients together; longer ones are scaled down to it
-    ema: float = 0.0  # decay per step of the averaged weights, which are then validated and kept; 0 averages nothing
+    early_stopping_patience: int | None = (
+        None  # epochs without a better validation accuracy before stopping; None never stops
+    )
+    max_grad_norm: float | None = None  # largest L2 norm of all gradients together; longer ones are scaled down to it
+    ema_decay: float = (
+        0.0  # decay per step of the averaged weights, which are then validated and kept; 0 averages nothing
+    )
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | str | None = None  # factors of the loss; "balanced": inverse to the frequency
     balanced_sampling: bool = False  # images drawn with replacement, every class equally often
     transforms: tuple = ()  # augmentation, applied to each batch in this order
     alternating_flip: bool = False  # each image is mirrored in every other epoch, instead of by chance
-    image_sizes: tuple[tuple[int, int], ...] = ()  # (first epoch, side in px from then on): small images first
-    mix: Any = None  # MixUp or CutMix
+    resolution_schedule: tuple[tuple[int, int], ...] = ()  # (first epoch, side in px from then on): small images first
+    batch_mix: Any = None  # MixUp or CutMix
     drop_last: bool = True  # every step sees a full batch
-    micro_batch: int | None = None  # images at a time on one device; the gradients of the parts add up to the batch's
+    micro_batch_size: int | None = (
+        None  # images at a time on one device; the gradients of the parts add up to the batch's
+    )
 
     def __post_init__(self) -> None:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
-        for name in ("epochs", "batch_size", "lr", "muon_turns", "patience", "clip_norm", "micro_batch"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "lr",
+            "ns_steps",
+            "early_stopping_patience",
+            "max_grad_norm",
+            "micro_batch_size",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}")
-        if not 0 < self.warmup < 1:
-            raise ValueError(f"warmup is a share of the run between 0 and 1, got {self.warmup!r}")
+        if not 0 < self.warmup_fraction < 1:
+            raise ValueError(f"warmup is a share of the run between 0 and 1, got {self.warmup_fraction!r}")
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is a factor above 0 and at most 1, got {self.layer_decay!r}")
-        for name in ("ema", "label_smoothing"):
+        for name in ("ema_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} lies between 0 and 1, 1 excluded, got {getattr(self, name)!r}")
         self._check_class_weights()
@@ -74,28 +88,30 @@ class Recipe:
                 raise ValueError(f"class_weights must not be negative nor all zero, got {self.class_weights!r}")
 
     def _check_unfreezing(self) -> None:
-        object.__setattr__(self, "unfreeze", tuple((epoch, what) for epoch, what in self.unfreeze))
-        firsts = [epoch for epoch, _ in self.unfreeze]
+        object.__setattr__(self, "unfreeze_schedule", tuple((epoch, what) for epoch, what in self.unfreeze_schedule))
+        firsts = [epoch for epoch, _ in self.unfreeze_schedule]
         if firsts != sorted(set(firsts)) or any(epoch < 1 for epoch in firsts):
             raise ValueError(
                 f"unfreeze lists (first epoch, what trains from then on), epochs counted from 1 and rising, "
-                f"such as ((1, 'head'), (3, 'all')); got {self.unfreeze!r}"
+                f"such as ((1, 'head'), (3, 'all')); got {self.unfreeze_schedule!r}"
             )
 
     def _check_image_sizes(self) -> None:
-        object.__setattr__(self, "image_sizes", tuple((epoch, side) for epoch, side in self.image_sizes))
-        firsts = [epoch for epoch, _ in self.image_sizes]
-        if firsts != sorted(set(firsts)) or any(number < 1 for pair in self.image_sizes for number in pair):
+        object.__setattr__(
+            self, "resolution_schedule", tuple((epoch, side) for epoch, side in self.resolution_schedule)
+        )
+        firsts = [epoch for epoch, _ in self.resolution_schedule]
+        if firsts != sorted(set(firsts)) or any(number < 1 for pair in self.resolution_schedule for number in pair):
             raise ValueError(
                 f"image_sizes lists (first epoch, side in px from then on), epochs counted from 1 and rising, "
-                f"such as ((1, 24), (5, 32)); got {self.image_sizes!r}"
+                f"such as ((1, 24), (5, 32)); got {self.resolution_schedule!r}"
             )
 
     def lr_at(self, progress: float) -> float:
         """Learning rate after a share `progress` in [0, 1] of the steps; `plateau` is lowered by `fit` itself."""
         if self.schedule == "one_cycle":  # linear up, linear down to zero
-            rising = progress / self.warmup
-            return self.lr * max(0.0, min(rising, (1 - progress) / (1 - self.warmup)))
+            rising = progress / self.warmup_fraction
+            return self.lr * max(0.0, min(rising, (1 - progress) / (1 - self.warmup_fraction)))
         if self.schedule == "cosine":
             return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
         if self.schedule == "exponential":
@@ -107,13 +123,13 @@ class Recipe:
         plain = str | int | float | None
         return {key: value if isinstance(value, plain) else repr(value) for key, value in vars(self).items()}
 
-    def trainable_in(self, epoch: int) -> str | int | None:
+    def trainable_at(self, epoch: int) -> str | int | None:
         """What `unfreeze` says of an epoch counted from 1, for `models.freeze`; None leaves the model as it is."""
-        return _in_force(self.unfreeze, epoch)
+        return _in_force(self.unfreeze_schedule, epoch)
 
-    def image_size_in(self, epoch: int) -> int | None:
+    def image_size_at(self, epoch: int) -> int | None:
         """Side in pixels to which images are resized in an epoch counted from 1; None leaves them as they are."""
-        return _in_force(self.image_sizes, epoch)
+        return _in_force(self.resolution_schedule, epoch)
 
     def loss_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         """One factor of the loss for each class, float32 (K,); "balanced" ones average 1 over the images.

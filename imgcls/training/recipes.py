@@ -13,8 +13,8 @@ FAST = Recipe(
     label_smoothing=0.2,
     transforms=(RandomCrop(padding=2),),
     alternating_flip=True,
-    image_sizes=((1, 24), (5, 32)),
-    unfreeze=((1, "all"), (3, 3)),  # the first layer is whitening: from the third epoch on it no longer learns
+    resolution_schedule=((1, 24), (5, 32)),
+    unfreeze_schedule=((1, "all"), (3, 3)),  # the first layer is whitening: from the third epoch on it no longer learns
 )
 """For `cifar_fast` on pictures of 32 px: what case 05 kept of its ideas on the 60,000 images of CIFAR-10, at d1b6b78.
 

@@ -73,7 +73,7 @@ def test_with_weights_the_folder_becomes_a_report(tree, tmp_path):
     assert result["data"]["kind"] == "real"
     assert result["data"]["classes"] == ["Arctic Fox", "Elephant"]
     assert (result["data"]["train"], result["data"]["test"]) == (64, 40)
-    assert [item["name"] for item in result["data"]["left_out"]] == ["Train/Elephant/broken.png"]
+    assert [item["name"] for item in result["data"]["skipped"]] == ["Train/Elephant/broken.png"]
     what = {claim["what"] for claim in result["claims"]}
     assert "ResNet-18 pretrained on ImageNet" in what
     page = re.sub(r"\s+", " ", (tree / "reports" / "real" / f"{NAME}.html").read_text())

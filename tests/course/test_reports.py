@@ -212,7 +212,7 @@ def test_the_stamp_moves_only_with_parameters_or_data(tree):
 
 def make_result(**more):
     data = SimpleNamespace(name="d", kind="real", fingerprint="f", classes="ab", train="123", val=None, test="1")
-    data.left_out = [SimpleNamespace(name="x.jpg", reason="empty | file")]
+    data.skipped = [SimpleNamespace(name="x.jpg", reason="empty | file")]
     return Result("05_good", "Why?", data, parameters={"epochs": 1}, environment=ENVIRONMENT, **more)
 
 
@@ -238,7 +238,7 @@ def test_a_result_is_what_the_design_says(tree):
             "intervals": {"best": [interval.low, interval.high]},
         }
     ]
-    assert content["data"]["left_out"] == [{"name": "x.jpg", "reason": "empty | file"}]
+    assert content["data"]["skipped"] == [{"name": "x.jpg", "reason": "empty | file"}]
     assert (content["data"]["train"], content["data"]["val"], content["data"]["test"]) == (3, 0, 1)
     assert validate(content, "05_good") == []
     assert "| 80.0 % | – | – | 86.0 % [85.0, 87.0] |" in report.claims_table().data
@@ -253,7 +253,7 @@ def test_what_is_left_out_is_counted_by_reason_and_named_as_it_is_called(tree):
     items = [{"name": name, "reason": "zero bytes"} for name in names]
     items += [{"name": f"{k}.png", "reason": "<b>truncated</b> | 1"} for k in range(12)]
     items += [{"name": f"r{k}", "reason": f"reason {k}"} for k in range(30)]
-    report.content["data"]["left_out"] = items
+    report.content["data"]["skipped"] = items
     page = shown_provenance(report)
     rows = cells(page)
     assert ["left out", "50 files, named below"] in rows
@@ -261,7 +261,7 @@ def test_what_is_left_out_is_counted_by_reason_and_named_as_it_is_called(tree):
     assert ["<b>truncated</b> | 1", "12", ", ".join(f"{k}.png" for k in range(10)) + " and 2 more"] in rows
     assert ["another reason, as the result file says", "12", ""] in rows
     assert page.find_all(["img", "a", "svg", "b", "strong", "em"]) == []
-    report.content["data"]["left_out"] = []
+    report.content["data"]["skipped"] = []
     assert ["left out", "none"] in cells(shown_provenance(report))
 
 

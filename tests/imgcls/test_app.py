@@ -28,7 +28,7 @@ from imgcls.app import __main__ as server
 from imgcls.app import answers, markup, page
 from imgcls.app.examples import STRANGERS, examples
 from imgcls.app.runs import accuracy_of, find_runs, threshold_of
-from imgcls.data import available, prepare
+from imgcls.data import available, load_image
 from imgcls.evaluation import predict
 
 EVIL = "<script>alert(1)</script>.png"
@@ -117,9 +117,9 @@ def test_answer_is_the_library_s_in_every_part(trained, save):
     model, card = models.load(save(temperature=2.0))
     picture = answers.read(png((30, 30, 220)), card)
     answer = answers.ask(model, card, picture)
-    assert torch.equal(picture.seen, prepare(png((30, 30, 220)), SIZE, 3))
+    assert torch.equal(picture.seen, load_image(png((30, 30, 220)), SIZE, 3))
     split = replace(trained[1], images=picture.seen[None], labels=torch.zeros(1, dtype=torch.int64))
-    said = predict(model, split).at_temperature(2.0)
+    said = predict(model, split).with_temperature(2.0)
     assert answer.ranked[0][0] == "blue" == split.classes[said.predicted]
     assert dict(answer.ranked) == pytest.approx(dict(zip(split.classes, said.probabilities[0].tolist(), strict=True)))
     assert torch.equal(answer.cam, explain.grad_cam(model, split.images, said.predicted)[0])
@@ -437,7 +437,7 @@ def test_examples_are_the_test_images_of_the_run_s_own_data():
     truth = menagerie.generate("cats_dogs", "test", 0, 6, image_size=32)
     assert [name for name, own, _ in made if own] == [classes[label] for label in truth.labels]
     for image, (_, _, data) in zip(truth.images, made, strict=False):
-        assert torch.equal(prepare(data, 32, 3), image)
+        assert torch.equal(load_image(data, 32, 3), image)
     strangers = [name for name, own, _ in made if not own]
     assert len(strangers) == 2
     assert set(strangers) <= set(STRANGERS) - set(classes)

@@ -171,7 +171,7 @@ def test_data_larger_than_the_room_for_it_stream_through_the_memory_map(tmp_path
     few = SimpleNamespace(images=mapped[:4096], labels=split.labels[:4096])
     assert len(list(stream(few))) == 8  # what this kind of work takes and keeps at any size
     before = most = anonymous_memory()
-    normalize = Normalize().measure(mapped)
+    normalize = Normalize().fit(mapped)
     assert normalize.mean.tolist() == pytest.approx([1 / n] * 3)
     for i, _ in enumerate(stream(split)):
         most = max(most, anonymous_memory()) if i % 10 == 0 else most
@@ -261,7 +261,7 @@ def test_alternating_flips_show_every_image_both_ways_in_two_epochs():
 def test_a_share_is_flipped_and_resized_as_the_whole_batch_is():
     split, options = noisy(32), {"seed": 0, "epoch": 1, "alternating_flip": True, "image_size": 5}
     whole = torch.cat([images for images, _ in batches(split, 16, **options)])
-    halves = [batches(split, 16, share=lambda n, part=part: slice(part * n // 2, (part + 1) * n // 2), **options)
+    halves = [batches(split, 16, shard=lambda n, part=part: slice(part * n // 2, (part + 1) * n // 2), **options)
               for part in range(2)]  # fmt: skip
     shared = torch.cat([torch.cat([a[0], b[0]]) for a, b in zip(*halves, strict=True)])
     assert whole.shape == (32, 3, 5, 5)

@@ -19,7 +19,7 @@ from imgcls.cli.train import _about, _expected_seconds, _temperature
 from imgcls.data import load
 from imgcls.evaluation import Predictions, predict
 from imgcls.tracking import read_tensorboard
-from imgcls.training import Recipe, fit, initialized
+from imgcls.training import Recipe, build_seeded, fit
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
         k: card["validation"][k] for k in ("low", "high", "n")
     }
     assert metrics["validation"]["temperature"] == card["temperature"] == _temperature(answers)
-    assert metrics["validation"]["ece_at_temperature"] == answers.at_temperature(card["temperature"]).ece
+    assert metrics["validation"]["ece_at_temperature"] == answers.with_temperature(card["temperature"]).ece
     assert metrics["validation"]["loss"] == answers.loss == history["val_loss"][metrics["best_epoch"] - 1]
     assert metrics["seconds"] == pytest.approx(history["seconds"].sum())
     assert "3 epochs of 5 steps, a few seconds" in said
@@ -83,11 +83,11 @@ def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos
     """Dropout draws from the global state: the weights must be those of `fit` alone, bit for bit."""
     splits = load(photos, image_size=16, train_count=96)
     recipe = Recipe(epochs=1, batch_size=32, lr=0.05, weight_decay=0.3)
-    network = initialized(lambda: models.create_model("cifar_dropout", 3, image_size=16), seed=0)
+    network = build_seeded(lambda: models.create_model("cifar_dropout", 3, image_size=16), seed=0)
     before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     assert 0 < _expected_seconds(network, splits, recipe, seed=0) < 60
     assert torch.equal(torch.get_rng_state(), state)
-    assert not network.normalize.measured
+    assert not network.normalize.fitted
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     fit(network, splits.train, splits.val, recipe, seed=0)
 
@@ -100,7 +100,7 @@ def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos
         assert torch.equal(value, network.state_dict()[name].cpu()), name
 
 
-@pytest.mark.parametrize(("limit", "clock", "step"), [(8.0, [0, 9], 9.0), (99.0, [0, 9, 11, 13], 2.0)])
+@pytest.mark.parametrize(("limit", "format_duration", "step"), [(8.0, [0, 9], 9.0), (99.0, [0, 9, 11, 13], 2.0)])
 def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
     """By a clock on which the first step takes 9 s and others 2 s; a first one beyond the limit is the only one."""
     splits = load(photos, image_size=16)
@@ -139,17 +139,17 @@ def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_pat
 
 def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
     alone = imgcls("train", photos, *SETTINGS, "--out", tmp_path / "one")
-    team = imgcls("train", photos, *SETTINGS, "--out", tmp_path / "two", "--processes", 2)
-    assert alone.returncode == team.returncode == 0, team.stderr
-    assert "2 processes, each with" in team.stdout
-    assert (team.stdout + team.stderr).count("kept epoch") == 1
-    assert team.stdout.count("240 images of 3 classes") == 1
+    distributed = imgcls("train", photos, *SETTINGS, "--out", tmp_path / "two", "--processes", 2)
+    assert alone.returncode == distributed.returncode == 0, distributed.stderr
+    assert "2 processes, each with" in distributed.stdout
+    assert (distributed.stdout + distributed.stderr).count("kept epoch") == 1
+    assert distributed.stdout.count("240 images of 3 classes") == 1
     one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
     assert two["train_loss"].to_numpy() == pytest.approx(one["train_loss"].to_numpy(), rel=0.02)  # bfloat16
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for name, value in weights[0].items():
         assert torch.allclose(value, weights[1][name], atol=0.02), name
-    assert "imgcls predict" in team.stdout
+    assert "imgcls predict" in distributed.stdout
     metrics = json.loads((tmp_path / "two" / "metrics.json").read_text())
     assert metrics["validation"]["n"] == models.read_card(tmp_path / "two")["validation"]["n"] == 24
     refused = imgcls("train", photos, *SETTINGS, "--lr", 0.1, "--out", tmp_path / "two", "--processes", 2)

@@ -67,8 +67,8 @@ def test_data_counts_measures_and_warns(pets):
     }
     assert {name: split["given"] for name, split in splits.items()} == {"train": True, "val": False, "test": True}
     assert facts["kind"] == "real"
-    assert [entry["name"] for entry in facts["left_out"]] == ["train/cat/broken.png"]
-    assert facts["left_out"][0]["reason"]
+    assert [entry["name"] for entry in facts["skipped"]] == ["train/cat/broken.png"]
+    assert facts["skipped"][0]["reason"]
     assert splits["test"]["sizes"] == {
         **{"width_min": 16, "width_median": 16, "width_max": 40},
         **{"height_min": 16, "height_median": 16, "height_max": 20},
@@ -123,7 +123,7 @@ def test_more_files_left_out_than_a_table_bears_are_counted(own_folders):
     assert "broken19.png" in shown
     assert "broken20.png" not in shown
     assert "… and 3 more" in shown
-    assert len(json.loads(call(data, folder, "--size", 16, "--format", "json").stdout)["left_out"]) == 23
+    assert len(json.loads(call(data, folder, "--size", 16, "--format", "json").stdout)["skipped"]) == 23
 
 
 def test_generated_pictures_that_look_alike_are_no_leak():
@@ -135,7 +135,7 @@ def test_generated_pictures_that_look_alike_are_no_leak():
         name: Split(images[part], labels[part], None, tuple(f"{name}/{i}" for i in range(9))[part], ("a", "b"))
         for name, part in parts.items()
     }
-    facts = describe(Splits(**drawn, classes=("a", "b"), left_out=(), fingerprint="f", name="n", kind="generated"))
+    facts = describe(Splits(**drawn, classes=("a", "b"), skipped=(), fingerprint="f", name="n", kind="generated"))
     assert [split["given"] for split in facts["splits"].values()] == [True] * 3
     assert [split["sizes"] for split in facts["splits"].values()] == [None] * 3
     assert len(facts["notes"]) == 1

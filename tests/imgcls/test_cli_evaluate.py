@@ -89,7 +89,7 @@ def test_json_agrees_with_sklearn_on_the_split_of_the_runs_seed(photos, a_run, t
     assert found["loss"] == pytest.approx(float(nn.functional.cross_entropy(answers.logits, truth)), rel=1e-5)
     halved = float(nn.functional.cross_entropy(answers.logits / 2, truth))
     assert found["loss_at_temperature"] == pytest.approx(halved, rel=1e-5)
-    assert found["ece_at_temperature"] == answers.at_temperature(2.0).ece != found["ece"] == answers.ece
+    assert found["ece_at_temperature"] == answers.with_temperature(2.0).ece != found["ece"] == answers.ece
     for name, score in {"precision": precision_score, "recall": recall_score, "f1": f1_score}.items():
         ours = [row[name] or 0.0 for row in found["per_class"]]
         assert ours == pytest.approx(score(truth, guess, average=None, labels=range(3), zero_division=0))
@@ -97,7 +97,7 @@ def test_json_agrees_with_sklearn_on_the_split_of_the_runs_seed(photos, a_run, t
     assert counts.sum(axis=1).tolist() == truth.bincount(minlength=3).tolist()  # rows are true classes
     assert counts.sum(axis=0).tolist() == guess.bincount(minlength=3).tolist()
     assert sum(row["count"] for row in found["most_confused"]) == int((truth != guess).sum())
-    assert [file["name"] for file in found["left_out"]] == ["red/broken.png"]
+    assert [file["name"] for file in found["skipped"]] == ["red/broken.png"]
     assert "chosen by these images" in said.err
 
 
@@ -198,8 +198,8 @@ def answers_with(right, support):
 
 
 def test_balanced_accuracy_in_closed_form():
-    assert answers_with([7, 0], [10, 0]).balanced == wilson(7, 10)  # one class: its recall alone
-    found = answers_with([90, 90], [100, 100]).balanced
+    assert answers_with([7, 0], [10, 0]).balanced_accuracy == wilson(7, 10)  # one class: its recall alone
+    found = answers_with([90, 90], [100, 100]).balanced_accuracy
     recall = wilson(90, 100)
     assert found.value == pytest.approx(0.9)
     assert found.value - found.low == pytest.approx((recall.value - recall.low) / np.sqrt(2))
@@ -222,5 +222,5 @@ def test_the_interval_of_balanced_accuracy_covers_the_truth_as_often_as_it_says(
     covered = float((inside * np.einsum("i,j,k->ijk", *chances)).sum())
     assert 0.93 < covered < 0.98
     outcome = (11, 8, 5)
-    ours = answers_with(outcome, support).balanced
+    ours = answers_with(outcome, support).balanced_accuracy
     assert (ours.low, ours.high) == pytest.approx((mean[outcome] - below[outcome], mean[outcome] + above[outcome]))

@@ -37,7 +37,7 @@ def a_run(tmp_path):
             torch.manual_seed(0)
             model = models.create_model("simple_cnn", len(classes), channels, image_size=size)
             noise = torch.randint(0, 256, (60, channels, size, size), dtype=torch.uint8)
-        model.normalize.measure(noise)
+        model.normalize.fit(noise)
         with torch.no_grad():
             head = models.head(model)
             head.weight.mul_(20)
@@ -86,7 +86,7 @@ def expected(run, folder, size, channels):
     model, card = models.load(run)
     found = {}
     for _, split in imgcls.data.load(folder, image_size=size, channels=channels).items():
-        answers = evaluation.predict(model, replace(split, classes=CLASSES)).at_temperature(
+        answers = evaluation.predict(model, replace(split, classes=CLASSES)).with_temperature(
             card.get("temperature", 1.0)
         )
         found |= {str(folder / name): shares for name, shares in zip(split.names, answers.probabilities, strict=True)}
@@ -100,8 +100,10 @@ def test_answers_are_those_of_the_library_on_the_pixels_of_a_data_set(
 ):
     run = a_run(size, channels, temperature=temperature)
     pixels = {}
-    prepare = imgcls.data.prepare
-    monkeypatch.setattr(command, "prepare", lambda source, *shape: pixels.setdefault(source, prepare(source, *shape)))
+    load_image = imgcls.data.load_image
+    monkeypatch.setattr(
+        command, "load_image", lambda source, *shape: pixels.setdefault(source, load_image(source, *shape))
+    )
     code, out, err = ask(run, photos, "--format", "json", "--batch-size", 5)
     assert (code, err) == (0, "")
     for _, split in imgcls.data.load(photos, image_size=size, channels=channels).items():
@@ -150,7 +152,7 @@ def test_an_old_run_does_not_follow_new_defaults(a_run, photos, ask, monkeypatch
     monkeypatch.setattr(imgcls.data, "load", refuse)
     for name in ("RandomCrop", "RandomHorizontalFlip"):
         monkeypatch.setattr(getattr(transforms, name), "__init__", refuse)
-    assert imgcls.data.prepare.__defaults__ is None  # there is no default that could change
+    assert imgcls.data.load_image.__defaults__ is None  # there is no default that could change
     assert ask(run, photos, "--format", "csv") == before
     assert before[0] == 0
     assert len(before[1].splitlines()) == 28
@@ -308,7 +310,7 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     read, printed = [], []
     batches = command._answers
 
-    def prepare(source, size, channels):
+    def load_image(source, size, channels):
         read.append(source)
         return torch.full((channels, size, size), 100, dtype=torch.uint8)
 
@@ -320,7 +322,7 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     (tmp_path / "in").mkdir()
     for name in names:
         (tmp_path / "in" / name).touch()
-    monkeypatch.setattr(command, "prepare", prepare)
+    monkeypatch.setattr(command, "load_image", load_image)
     monkeypatch.setattr(command, "_answers", answers)
     monkeypatch.setattr(command, "PROGRESS_FROM", 39)
     code, out, err = ask(run, tmp_path / "in", "--batch-size", 4)

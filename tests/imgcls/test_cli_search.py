@@ -144,7 +144,7 @@ def test_what_a_space_says():
         "layers": (3, 4),
         "batch_norm": (True, False),
         "activation": ("relu", "gelu"),
-        "patience": (2, 3),
+        "early_stopping_patience": (2, 3),
     }
 
 
@@ -156,5 +156,5 @@ def test_what_is_searched_by_default():
     assert default_space("configurable_cnn", 64, Recipe())["layers"] == (3, 4, 5)
     small = default_space("configurable_cnn", 16, Recipe())  # five poolings leave nothing of 16 px
     assert small["layers"] == (3, 4)
-    assert small["dense"] == (128, 256, 512)
+    assert small["hidden_features"] == (128, 256, 512)
     assert default_space("resnet18", 64, Recipe(optimizer="adamw"))["lr"].high < 0.1

@@ -62,8 +62,8 @@ def as_tar(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def left_out(splits: Splits) -> dict[str, str]:
-    return {entry.name: entry.reason for entry in splits.left_out}
+def skipped(splits: Splits) -> dict[str, str]:
+    return {entry.name: entry.reason for entry in splits.skipped}
 
 
 def names(splits: Splits) -> list[set[str]]:
@@ -84,7 +84,7 @@ def test_folder_zip_and_tar_give_the_same_data_set(tmp_path):
     ]
     assert len({splits.fingerprint for splits in loaded}) == 1
     for splits in loaded:
-        assert (splits.kind, splits.classes, splits.left_out) == ("real", ("cat", "dog"), ())
+        assert (splits.kind, splits.classes, splits.skipped) == ("real", ("cat", "dog"), ())
         for (_, one), (_, other) in zip(splits.items(), loaded[0].items(), strict=True):
             assert one.names == other.names
             assert torch.equal(one.images, other.images)
@@ -127,7 +127,7 @@ def test_any_single_wrapper_folder_is_stripped(tmp_path, wrapper):
     splits = load(as_zip(tmp_path / "a.zip", files), image_size=8)
     assert splits.classes == ("cat", "dog")
     assert all(name.split("/")[0] in splits.classes for name in splits.train.names)
-    (reason,) = left_out(splits).values()
+    (reason,) = skipped(splits).values()
     assert reason == "in no class folder, so it has no label"
 
 
@@ -139,7 +139,7 @@ def test_several_processes_give_what_one_gives(tmp_path, monkeypatch):
     monkeypatch.setattr(decoded, "CHUNK_FILES", (3, 3))
     many = load(path, image_size=8, cache=tmp_path / "other")
     assert torch.equal(one.train.images, many.train.images)
-    assert left_out(many) == left_out(one) == {"cat/broken.jpg": "damaged or truncated JPEG header"}
+    assert skipped(many) == skipped(one) == {"cat/broken.jpg": "damaged or truncated JPEG header"}
 
 
 def test_a_decoding_process_that_dies_stops_the_load_and_leaves_nothing(tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_junk_is_ignored_and_every_other_stranger_is_named(tmp_path):
         "set/train/cat/boxes/000.xml": b"<?xml",
     }
     splits = load(as_zip(tmp_path / "a.zip", files), image_size=8)
-    assert left_out(splits) == {
+    assert skipped(splits) == {
         "set/labels.csv": "lies outside the split folders test, train",
         "set/train/cat/notes.txt": "not an image but text",
         "set/train/cat/page.jpg": "not an image but an HTML page",
@@ -186,7 +186,7 @@ def test_unsafe_and_odd_archive_members_are_left_out(tmp_path):
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("cat/000.png", picture("again"))
     splits = load(path, image_size=8)
-    assert left_out(splits) == {
+    assert skipped(splits) == {
         "/etc/cat/1.png": "absolute path in the archive",
         "../cat/2.png": "path leads out of the archive (..)",
         "C:\\cat\\3.png": "absolute path in the archive",
@@ -197,7 +197,7 @@ def test_unsafe_and_odd_archive_members_are_left_out(tmp_path):
         link = tarfile.TarInfo("cat/link.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    assert left_out(load(tar, image_size=8)) == {
+    assert skipped(load(tar, image_size=8)) == {
         "../../cat/2.png": "path leads out of the archive (..)",
         "cat/link.png": "a link or device, not a file",
     }
@@ -208,16 +208,16 @@ def test_a_member_with_a_wrong_checksum_is_left_out(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"IDAT") + 10] ^= 1
     path.write_bytes(data)
-    ((name, reason),) = left_out(load(path, image_size=8)).items()
+    ((name, reason),) = skipped(load(path, image_size=8)).items()
     assert (name, reason[:22]) == ("cat/000.png", "damaged in the archive")
 
 
 def test_files_too_large_and_unreadable_are_left_out(tmp_path, monkeypatch):
     root = as_folder(tmp_path / "set", pictures("cat", "dog") | {"cat/large.png": bytes(3000)})
     monkeypatch.setattr(sources, "MAX_FILE_BYTES", 2000)
-    assert "MB allowed for one file" in left_out(load(root, image_size=8))["cat/large.png"]
+    assert "MB allowed for one file" in skipped(load(root, image_size=8))["cat/large.png"]
     (root / "cat/dangling.png").symlink_to(root / "nowhere")
-    assert left_out(load(root, image_size=8))["cat/dangling.png"] == "cannot be read: No such file or directory"
+    assert skipped(load(root, image_size=8))["cat/dangling.png"] == "cannot be read: No such file or directory"
 
 
 def test_links_in_a_folder_are_followed_and_loops_are_not(tmp_path):
@@ -388,8 +388,8 @@ def test_left_out_files_are_remembered(tmp_path, monkeypatch):
     path = as_zip(tmp_path / "a.zip", pictures("a", "b") | {"a/000.png": b"", "extra.md": b"x"})
     first = load(path, image_size=8)
     monkeypatch.setattr(decoded, "decode_into", refuse)
-    assert load(path, image_size=8).left_out == first.left_out
-    assert len(first.left_out) == 2
+    assert load(path, image_size=8).skipped == first.skipped
+    assert len(first.skipped) == 2
     assert "a/000.png" not in set.union(*names(first))
 
 
@@ -504,7 +504,7 @@ def test_progress_is_silent_in_logs(tmp_path, capfd, monkeypatch):
 def test_generated_sets_load_with_masks_and_from_the_cache(monkeypatch):
     arguments = {"image_size": 16, "train_count": 30, "val_count": 10, "test_count": 20, "seed": 5}
     splits = load("menagerie/cifar_ten", **arguments)
-    assert (splits.kind, splits.name, splits.left_out) == ("generated", "menagerie/cifar_ten", ())
+    assert (splits.kind, splits.name, splits.skipped) == ("generated", "menagerie/cifar_ten", ())
     assert [len(split) for _, split in splits.items()] == [30, 10, 20]
     oracle = menagerie.generate("cifar_ten", "test", 0, 20, 16, seed=5)
     assert torch.equal(splits.test.images, oracle.images)
@@ -609,7 +609,7 @@ def three(train, val, test, test_labels=None) -> Splits:
     labels = {"test": test_labels}
     parts = {name: split_of(images, name, labels.get(name)) for name, images in
              (("train", train), ("val", val), ("test", test))}  # fmt: skip
-    return Splits(**parts, classes=("a", "b"), left_out=(), fingerprint="", name="planted", kind="real")
+    return Splits(**parts, classes=("a", "b"), skipped=(), fingerprint="", name="planted", kind="real")
 
 
 def test_planted_duplicates_are_found_within_and_across_splits():
@@ -713,7 +713,7 @@ def test_one_picture_is_prepared_bit_for_bit_as_in_a_data_set(tmp_path, channels
     for _, split in load(folder, image_size=16, channels=channels).items():
         for name, image in zip(split.names, split.images, strict=True):
             for source in (folder / name, str(folder / name), files[name]):
-                alone = imgcls.data.prepare(source, 16, channels)
+                alone = imgcls.data.load_image(source, 16, channels)
                 assert alone.dtype == torch.uint8
                 assert torch.equal(alone, image), name
             seen += 1
@@ -725,17 +725,17 @@ def test_one_picture_is_refused_for_the_reason_that_a_data_set_gives(tmp_path, m
     files |= {"a/cut.png": files["a/000.png"][:-200], "a/page.jpg": b"<html>", "b/large.png": files["b/000.png"] * 3}
     monkeypatch.setattr(sources, "MAX_FILE_BYTES", len(files["b/large.png"]) - 1)
     folder = as_folder(tmp_path / "data", files)
-    reasons = left_out(load(folder, image_size=8))
+    reasons = skipped(load(folder, image_size=8))
     assert reasons.keys() == {"a/cut.png", "a/page.jpg", "b/large.png"}
     for name, reason in reasons.items():
         with pytest.raises(Undecodable) as refused:
-            imgcls.data.prepare(folder / name, 8, 3)
+            imgcls.data.load_image(folder / name, 8, 3)
         assert refused.value.reason == reason
         assert str(folder / name) in str(refused.value)
     with pytest.raises(DataError, match="channels must be 3"):
-        imgcls.data.prepare(folder / "a/000.png", 8, 4)
+        imgcls.data.load_image(folder / "a/000.png", 8, 4)
     with pytest.raises(DataError, match="image_size must be"):
-        imgcls.data.prepare(folder / "a/000.png", 0, 3)
+        imgcls.data.load_image(folder / "a/000.png", 0, 3)
 
 
 def test_pictures_of_a_folder_are_sorted_and_hidden_ones_are_skipped(tmp_path):
@@ -766,7 +766,7 @@ def test_exported_pictures_are_read_back_pixel_for_pixel(channels, tmp_path):
     written = imgcls.data.export(split, tmp_path / "made")
     assert written[0] == tmp_path / "made" / split.classes[split.labels[0]] / f"{split.names[0].replace('/', '-')}.png"
     for path, image, label in zip(written, split.images, split.labels, strict=True):
-        assert torch.equal(imgcls.data.prepare(path, 16, channels), image)
+        assert torch.equal(imgcls.data.load_image(path, 16, channels), image)
         assert path.parent.name == split.classes[label]
     with pytest.raises(FileExistsError):
         imgcls.data.export(split.subset([3]), tmp_path / "made")
@@ -775,7 +775,7 @@ def test_exported_pictures_are_read_back_pixel_for_pixel(channels, tmp_path):
 def test_joined_splits_keep_their_order_and_move_the_second_labels_on():
     pair, other = (imgcls.data.load(name, image_size=16, train_count=12) for name in
                    ("menagerie/fox_elephant", "menagerie/cifar_ten"))  # fmt: skip
-    both = imgcls.data.joined(pair.train, other.train)
+    both = imgcls.data.concat_classes(pair.train, other.train)
     assert both.classes == pair.classes + other.classes
     assert both.names == pair.train.names + other.train.names
     n = len(pair.train)
@@ -785,7 +785,7 @@ def test_joined_splits_keep_their_order_and_move_the_second_labels_on():
     said = [both.classes[label] for label in both.labels]
     assert said == [one.classes[label] for one in (pair.train, other.train) for label in one.labels]
     assert both.sizes is None
-    assert imgcls.data.joined(pair.train, replace(other.train, masks=None)).masks is None
+    assert imgcls.data.concat_classes(pair.train, replace(other.train, masks=None)).masks is None
 
 
 def test_splits_that_share_a_class_or_differ_in_size_are_not_joined():
@@ -793,6 +793,6 @@ def test_splits_that_share_a_class_or_differ_in_size_are_not_joined():
         imgcls.data.load("menagerie/fox_elephant", image_size=size, train_count=4).train for size in (16, 24)
     )
     with pytest.raises(imgcls.data.DataError, match="'arctic fox' is a class of both splits"):
-        imgcls.data.joined(small, small)
+        imgcls.data.concat_classes(small, small)
     with pytest.raises(imgcls.data.DataError, match=r"images of \(3, 16, 16\) and of \(3, 24, 24\)"):
-        imgcls.data.joined(small, replace(large, classes=("a", "b")))
+        imgcls.data.concat_classes(small, replace(large, classes=("a", "b")))

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from imgcls import paths
 from imgcls.cli import data_sets
-from imgcls.data import DataError, UnknownDataset, catalogue, download, get, load
+from imgcls.data import DataError, UnknownDataset, catalogue, download, load
 from imgcls.data.download import fetch
 
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -284,7 +284,7 @@ def test_cifar_arrives_pixel_for_pixel_and_is_loaded_by_its_name(cifar, server):
     server.plan = [dies_half_way, honest]
     with pytest.raises(UnknownDataset, match="'cifar10' is not there yet: imgcls data get cifar10"):
         load("cifar10")
-    path = get("CIFAR10")
+    path = download("CIFAR10")
     assert path == paths.DATA / "cifar10.zip"
     assert left(paths.DATA) == ["cifar10.zip"]
     splits = load("cifar10", image_size=32)
@@ -296,14 +296,14 @@ def test_cifar_arrives_pixel_for_pixel_and_is_loaded_by_its_name(cifar, server):
         assert np.array_equal(image.numpy(), oracle[index])
         assert label == index % 2
     server.asked.clear()
-    assert get("cifar10") == path
+    assert download("cifar10") == path
     assert server.asked == []
 
 
 def test_an_exchanged_archive_is_refused_before_it_is_opened(cifar, server):
     server.files["/cifar.tar.gz"] = as_tar({"cifar-10-batches-py/data_batch_1": b"cos\nsystem\n(S'touch owned'\ntR."})
     with pytest.raises(DataError, match="so it is not the file that is meant"):
-        get("cifar10")
+        download("cifar10")
     assert not (paths.DATA / "cifar10.zip").exists()
     assert not [name for name in left(paths.DATA) if "batch" in name]
 
@@ -322,7 +322,7 @@ def test_pets_arrive_as_cats_and_dogs_byte_for_byte(server, monkeypatch):
     resources = tuple((f"{server.address}{path}", md5(server.files[path])) for path in
                       ("/images.tar.gz", "/annotations.tar.gz"))  # fmt: skip
     monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", resources)
-    with zipfile.ZipFile(get("oxford-pets")) as archive:
+    with zipfile.ZipFile(download("oxford-pets")) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     wanted = {f"{'train' if part == 'trainval' else 'test'}/{'cat' if n[0].isupper() else 'dog'}/{n}.jpg": photos[n]
               for part, names in lists.items() for n in names}  # fmt: skip
@@ -338,10 +338,10 @@ def test_nature_is_fetched_by_address_and_must_be_a_zip(server, monkeypatch):
     monkeypatch.setattr(download, "NATURE_12K_BYTES", 100)
     monkeypatch.setattr(download, "NATURE_12K", f"{server.address}/page.zip")
     with pytest.raises(DataError, match="is no whole zip"):
-        get("nature_12k")
+        download("nature_12k")
     assert catalogue.find("nature_12k") is None
     monkeypatch.setattr(download, "NATURE_12K", f"{server.address}/nature_12K.zip")
-    assert get("nature_12K").read_bytes() == packed.getvalue()
+    assert download("nature_12K").read_bytes() == packed.getvalue()
 
 
 def test_what_a_person_must_bring_comes_with_the_steps(own_folders):
@@ -352,9 +352,9 @@ def test_what_a_person_must_bring_comes_with_the_steps(own_folders):
         assert entry.is_fetched == (name in download.FETCHED), name
         if not entry.is_fetched:
             with pytest.raises(DataError, match=f"{name} cannot be fetched for you: "):
-                get(name)
+                download(name)
     with pytest.raises(DataError, match="no 'imagenet'; choose one of fox_elephant, awa2"):
-        get("imagenet")
+        download("imagenet")
 
 
 def test_the_command_brings_lists_and_checks_a_set(cifar, server, own_folders):
@@ -363,7 +363,7 @@ def test_the_command_brings_lists_and_checks_a_set(cifar, server, own_folders):
 
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] is None
-    got = imgcls("get", "cifar10")
+    got = imgcls("download", "cifar10")
     assert got.stdout.strip() == str(paths.DATA / "cifar10.zip"), got.output
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] == str(paths.DATA / "cifar10.zip")

@@ -8,22 +8,22 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
-from course.diagnostics import AnswersEachEpoch, PredictionsEachEpoch
-from course.forensics import answers_of, counts_behind, tables_with
+from course.diagnostics import CorrectEachEpoch, PredictionsEachEpoch
+from course.forensics import matching_confusions, possible_sample_sizes, predictions_from_confusion
 from course.mistakes import swapped_channels, with_batch_statistics, without_normalization, without_scaling
 from imgcls.evaluation import (
     Predictions,
     compare,
     comparison_table,
-    features,
+    extract_features,
     fit_temperature,
     fit_threshold,
-    flips_and_shifts,
+    flip_shift_tta,
     predict,
 )
 from imgcls.evaluation.statistics import mcnemar
 from imgcls.models import Normalize, backbone, create_model, head
-from imgcls.training import initialized
+from imgcls.training import build_seeded
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -57,26 +57,29 @@ def test_the_worked_example_of_a_collapse():
     assert answers.confusion().tolist() == [[100, 0], [60, 40]]
     assert {k: round(v, 2) for k, v in answers.macro().items()} == {"precision": 0.81, "recall": 0.70, "f1": 0.67}
     assert answers.predicted_share().to_dict() == pytest.approx({"fox": 0.8, "elephant": 0.2})
-    behind = answers_of(np.array([[100, 0], [60, 40]]), ("fox", "elephant"))
+    behind = predictions_from_confusion(np.array([[100, 0], [60, 40]]), ("fox", "elephant"))
     assert torch.equal(behind.labels, labels)
     assert behind.confusion().tolist() == [[100, 0], [60, 40]]
 
 
 def test_printed_scores_give_the_table_away():
     """CASES 01: only [[100, 0], [60, 40]] and its mirror image give 70, 81, 70 and 67 per cent."""
-    tables = tables_with(70, 81, 70, 67, each=100)
+    tables = matching_confusions(70, 81, 70, 67, each=100)
     assert tables.tolist() == [[[40, 60], [0, 100]], [[100, 0], [60, 40]]]
-    for table in tables_with(60, 61, 60, 59, each=10):
-        answers = answers_of(table, ("a", "b"))
+    for table in matching_confusions(60, 61, 60, 59, each=10):
+        answers = predictions_from_confusion(table, ("a", "b"))
         scores = [answers.accuracy, *answers.macro().values()]
         assert [abs(100 * x - y) <= 0.5 for x, y in zip(scores, (60, 61, 60, 59), strict=True)] == [True] * 4
-    assert len(tables_with(50, 90, 50, 10, each=10)) == 0
+    assert len(matching_confusions(50, 90, 50, 10, each=10)) == 0
 
 
 def test_the_answers_behind_a_confusion_matrix_have_it_again(answers):
-    assert answers_of(answers.confusion(), answers.classes).confusion().tolist() == answers.confusion().tolist()
+    assert (
+        predictions_from_confusion(answers.confusion(), answers.classes).confusion().tolist()
+        == answers.confusion().tolist()
+    )
     with pytest.raises(ValueError, match="as many rows and columns of counts"):
-        answers_of(np.ones((2, 3), dtype=int), ("a", "b"))
+        predictions_from_confusion(np.ones((2, 3), dtype=int), ("a", "b"))
 
 
 def test_a_threshold_parts_precision_from_recall(answers):
@@ -91,12 +94,12 @@ def test_a_threshold_moves_answers_and_the_best_one_is_found():
     score = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.35, 0.9])
     answers = Predictions(torch.stack([1 - score, score], 1).log(), torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"))
     assert answers.predicted.tolist() == [0, 0, 0, 0, 0, 1]
-    assert answers.at_threshold(0.32).predicted.tolist() == [0, 0, 0, 0, 1, 1]
+    assert answers.with_threshold(0.32).predicted.tolist() == [0, 0, 0, 0, 1, 1]
     best = fit_threshold(answers)
     assert best == pytest.approx(0.25)  # in the middle between 0.2 and 0.3
-    assert answers.at_threshold(best).balanced.value == 1
+    assert answers.with_threshold(best).balanced_accuracy.value == 1
     with pytest.raises(ValueError, match="parts two classes"):
-        answers.at_threshold(1.0)
+        answers.with_threshold(1.0)
 
 
 def test_the_best_threshold_is_the_best_of_all_by_brute_force():
@@ -104,10 +107,10 @@ def test_the_best_threshold_is_the_best_of_all_by_brute_force():
     labels = (torch.rand(200, generator=draws) < 0.2).long()
     logits = torch.randn(200, 2, generator=draws) + 1.2 * torch.eye(2)[labels] + torch.tensor([2.0, 0.0])
     answers = Predictions(logits, labels, ("cat", "dog"))
-    every = max(answers.at_threshold(t).balanced.value for t in np.linspace(0.001, 0.999, 999))
-    found = answers.at_threshold(fit_threshold(answers)).balanced.value
+    every = max(answers.with_threshold(t).balanced_accuracy.value for t in np.linspace(0.001, 0.999, 999))
+    found = answers.with_threshold(fit_threshold(answers)).balanced_accuracy.value
     assert found >= every
-    assert found > answers.balanced.value + 0.1  # a half is far from the best here
+    assert found > answers.balanced_accuracy.value + 0.1  # a half is far from the best here
 
 
 def test_most_confused_and_top_losses_find_the_planted():
@@ -139,8 +142,8 @@ def test_temperature_finds_the_planted_overconfidence():
     loud = Predictions(3 * logits, labels, CLASSES)
     assert fit_temperature(loud) == pytest.approx(3, rel=0.05)
     assert honest.ece < 0.02 < 0.1 < loud.ece
-    assert loud.at_temperature(3).ece == pytest.approx(honest.ece, abs=1e-6)
-    assert torch.equal(loud.at_temperature(3).predicted, loud.predicted)
+    assert loud.with_temperature(3).ece == pytest.approx(honest.ece, abs=1e-6)
+    assert torch.equal(loud.with_temperature(3).predicted, loud.predicted)
     assert loud.reliability()["count"].sum() == 20_000
 
 
@@ -178,7 +181,7 @@ def test_mistakes_on_purpose_are_those_mistakes(tiny):
 def test_skipping_the_normalization_is_the_bare_network(tiny):
     train, _ = tiny
     bare = MeanColour()
-    model = nn.Sequential(OrderedDict(normalize=Normalize(3).measure(train.images), network=bare))
+    model = nn.Sequential(OrderedDict(normalize=Normalize(3).fit(train.images), network=bare))
     skipped = predict(model, train, transform=without_normalization(model))
     assert torch.allclose(skipped.logits, bare(train.images), atol=2e-3)  # bare takes means of pixels from 0 to 1
     assert not torch.allclose(predict(model, train).logits, skipped.logits, atol=0.1)
@@ -187,8 +190,8 @@ def test_skipping_the_normalization_is_the_bare_network(tiny):
 def test_a_head_on_kept_features_answers_like_the_whole_network(tiny):
     train, _ = tiny
     whole = create_model("simple_cnn", 3, image_size=train.images.shape[-1], blocks=2)
-    whole.normalize.measure(train.images)
-    kept = features(backbone(whole), train, batch_size=32)
+    whole.normalize.fit(train.images)
+    kept = extract_features(backbone(whole), train, batch_size=32)
     assert kept.images.shape == (len(train), head(whole).in_features)
     assert torch.equal(kept.labels, train.labels)
     expected, found = predict(whole, train), predict(head(whole), kept)
@@ -239,19 +242,19 @@ def test_compare_pairs_all_models_with_one_reference():
 
 def test_printed_shares_give_away_how_many_images_there_were():
     shares = [f"{k / 91:.3f}".removeprefix("0") for k in (7, 33, 52, 60, 80)]
-    assert counts_behind(shares, most=100) == [91]
-    assert 182 in counts_behind(shares, most=200)  # twice as many could always be
-    assert counts_behind([".5", "0.5"], most=5) == [2, 4]  # of five images, two are 0.4 and three are 0.6
-    assert counts_behind(["0.333", "0.333333"], most=9) == [3, 6, 9]
+    assert possible_sample_sizes(shares, most=100) == [91]
+    assert 182 in possible_sample_sizes(shares, most=200)  # twice as many could always be
+    assert possible_sample_sizes([".5", "0.5"], most=5) == [2, 4]  # of five images, two are 0.4 and three are 0.6
+    assert possible_sample_sizes(["0.333", "0.333333"], most=9) == [3, 6, 9]
 
 
 def test_the_comparison_reads_as_it_was_measured():
     weak, strong = with_mistakes(list(range(20))), with_mistakes(list(range(10, 14)))
     text = comparison_table(compare({"weak": [weak], "strong": [strong]}))
     test = mcnemar(weak.correct, strong.correct)
-    assert text.loc[0, "accuracy"] == str(weak.interval)
-    assert text.loc[0, "step in points"] == "–"
-    assert text.loc[1, "step in points"] == f"+40.0 [{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
+    assert text.loc[0, "accuracy"] == str(weak.accuracy_interval)
+    assert text.loc[0, "gain (points)"] == "–"
+    assert text.loc[1, "gain (points)"] == f"+40.0 [{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
     assert test.p_value < 1e-4
     assert text.loc[1, "p"] == "< 0.0001"
 
@@ -298,7 +301,7 @@ def test_batch_statistics_take_the_place_of_running_averages(tiny):
 
 def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):
     train, _ = tiny
-    keep = AnswersEachEpoch(train)
+    keep = CorrectEachEpoch(train)
     model = MeanColour()
     assert keep(model, {}) is None
     with torch.no_grad():
@@ -310,20 +313,20 @@ def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):
 
 
 def test_views_are_averaged_logits(tiny):
-    model = initialized(partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2), 0)
+    model = build_seeded(partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2), 0)
     split = tiny[1]
-    views = flips_and_shifts(2)
+    views = flip_shift_tta(2)
     assert len(views) == 6
     by_hand = torch.stack([predict(model, split, transform=view).logits for view in views]).mean(0)
-    torch.testing.assert_close(predict(model, split, views=views).logits, by_hand)
-    assert torch.equal(predict(model, split, views=flips_and_shifts(0)[:1]).logits, predict(model, split).logits)
+    torch.testing.assert_close(predict(model, split, tta=views).logits, by_hand)
+    assert torch.equal(predict(model, split, tta=flip_shift_tta(0)[:1]).logits, predict(model, split).logits)
     with pytest.raises(ValueError, match="not both"):
-        predict(model, split, transform=views[0], views=views)
+        predict(model, split, transform=views[0], tta=views)
 
 
 def test_views_mirror_and_move_by_whole_pixels():
     image = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5)
-    plain, mirrored, down, down_mirrored, up, _ = (view(image) for view in flips_and_shifts(1))
+    plain, mirrored, down, down_mirrored, up, _ = (view(image) for view in flip_shift_tta(1))
     assert torch.equal(plain, image)
     assert torch.equal(mirrored, image.flip(3))
     assert torch.equal(down[..., 1:, 1:], image[..., :-1, :-1])

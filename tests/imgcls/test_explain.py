@@ -203,7 +203,7 @@ def test_errors_name_value_and_choices():
 
 
 def test_filters_of_every_layer_are_means_over_what_comes_in():
-    model = models.create_model("configurable_cnn", 3, layers=3, filters=4, organisation=2.0, image_size=16)
+    model = models.create_model("configurable_cnn", 3, layers=3, filters=4, filter_multiplier=2.0, image_size=16)
     found = explain.layer_filters(model)
     names = [f"network.features.block{i}.0" for i in (1, 2, 3)]
     assert {name: tuple(filters.shape) for name, filters in found.items()} == dict(

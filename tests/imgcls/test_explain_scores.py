@@ -183,7 +183,7 @@ def test_the_model_is_left_as_found(name, size, options):
     x = images(2, 3, size, size)
     logits = model.eval()(x)
     model.train()
-    with torch.no_grad(), guided._GuidedReLU(), models.evaluating(model):
+    with torch.no_grad(), guided._GuidedReLU(), models.eval_mode(model):
         torch.testing.assert_close(model(x), logits)
     sum(p.sum() for p in model.parameters() if p.requires_grad).backward()
     before = state(model)

@@ -76,14 +76,14 @@ def by_name(splits: Splits) -> dict[str, np.ndarray]:
 
 def check(splits: Splits, laid: dict[str, hostile.Hostile]):
     """Every file of `laid` (name in the data set -> file) has had its outcome, and there is nothing else."""
-    read, left_out = by_name(splits), {entry.name: entry.reason for entry in splits.left_out}
-    assert read.keys() | left_out.keys() == laid.keys()
-    assert not read.keys() & left_out.keys()
+    read, skipped = by_name(splits), {entry.name: entry.reason for entry in splits.skipped}
+    assert read.keys() | skipped.keys() == laid.keys()
+    assert not read.keys() & skipped.keys()
     for name, file in laid.items():
         if file.shows is None:
-            assert file.reason in left_out[name], name
+            assert file.reason in skipped[name], name
         else:
-            assert name in read, f"{name}: {left_out.get(name)}"
+            assert name in read, f"{name}: {skipped.get(name)}"
             assert np.abs(read[name].astype(int) - file.shows).max() <= file.tolerance, name
 
 
@@ -108,7 +108,7 @@ def test_a_folder_of_hostile_files_is_read_or_named_file_by_file(tmp_path):
         splits = load(root, image_size=hostile.SIDE)
     check(splits, laid)
     again = load(root, image_size=hostile.SIDE)  # from the cache, whose index holds every name
-    assert again.left_out == splits.left_out
+    assert again.skipped == splits.skipped
     assert again.train.names == splits.train.names
 
 
@@ -145,16 +145,16 @@ def test_an_archive_gives_its_sound_pictures_and_a_reason_for_each_other(archive
         return
     with only_the_cache_is_written():
         splits = load(path, image_size=8)
-    read, left_out = by_name(splits), {entry.name: entry.reason for entry in splits.left_out}
+    read, skipped = by_name(splits), {entry.name: entry.reason for entry in splits.skipped}
     assert len(read) == archive.pictures
-    assert left_out.keys() == archive.left_out.keys()
-    for name, reason in archive.left_out.items():
-        assert reason in left_out[name], name
+    assert skipped.keys() == archive.skipped.keys()
+    for name, reason in archive.skipped.items():
+        assert reason in skipped[name], name
     for name, data in hostile_archives.sound().items():
         if name in read:
             assert np.array_equal(read[name], decode(data).numpy()), name
         else:
-            assert name in left_out
+            assert name in skipped
 
 
 def test_a_damaged_and_a_whole_copy_are_kept_apart_in_either_order(tmp_path):
@@ -163,7 +163,7 @@ def test_a_damaged_and_a_whole_copy_are_kept_apart_in_either_order(tmp_path):
     damaged.write(tmp_path / "a.zip")
     hostile_archives.zipped({})(tmp_path / "b.zip")
     found = [load(tmp_path / name, image_size=8) for name in ("a.zip", "b.zip", "a.zip", "b.zip")]
-    assert [len(splits.left_out) for splits in found] == [1, 0, 1, 0]
+    assert [len(splits.skipped) for splits in found] == [1, 0, 1, 0]
     assert [len(by_name(splits)) for splits in found] == [2 * hostile_archives.PER_CLASS - k for k in (1, 0, 1, 0)]
     assert len({splits.fingerprint for splits in found}) == 2
 
@@ -185,14 +185,14 @@ def test_a_zip_that_is_damaged_after_it_was_read_is_looked_at_again(tmp_path, mo
     sound = path.read_bytes()[at : at + 1]
     write_at(path, at, bytes([sound[0] ^ 1]))
     damaged = load(path, image_size=8)
-    assert [entry.name for entry in damaged.left_out] == ["cat/0.png"]
-    assert "damaged in the archive" in damaged.left_out[0].reason
+    assert [entry.name for entry in damaged.skipped] == ["cat/0.png"]
+    assert "damaged in the archive" in damaged.skipped[0].reason
     assert by_name(damaged).keys() == by_name(before).keys() - {"cat/0.png"}
     assert damaged.fingerprint != before.fingerprint
     write_at(path, at, sound)
     monkeypatch.setattr(decoded, "decode_into", None)  # what was decoded at first still counts
     again = load(path, image_size=8)
-    assert (again.left_out, again.fingerprint) == ((), before.fingerprint)
+    assert (again.skipped, again.fingerprint) == ((), before.fingerprint)
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(DataError, match="neither a folder nor a whole zip or tar archive"):
         load(path, image_size=8)
@@ -221,7 +221,7 @@ def photos(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_not_waited_for(photos):
     os.mkfifo(photos / "red" / "pipe.png")
-    assert {entry.name: entry.reason for entry in load(photos, image_size=8).left_out} == {
+    assert {entry.name: entry.reason for entry in load(photos, image_size=8).skipped} == {
         "red/pipe.png": "a pipe or device, not a file"
     }
 
@@ -229,7 +229,7 @@ def test_a_pipe_is_not_waited_for(photos):
 def test_a_link_without_an_end_and_a_folder_named_like_a_picture(photos):
     (photos / "red" / "lost.png").symlink_to(photos / "nowhere.png")
     (photos / "red" / "folder.png").mkdir()
-    assert {entry.name: entry.reason for entry in load(photos, image_size=8).left_out} == {
+    assert {entry.name: entry.reason for entry in load(photos, image_size=8).skipped} == {
         "red/lost.png": "cannot be read: No such file or directory",
         "red/folder.png/": "an empty folder",
     }

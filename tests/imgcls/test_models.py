@@ -91,7 +91,7 @@ def test_every_affordable_model_trains_and_explains(name):
     size, options = small(name)
     images = noise(2, size)
     model = models.create_model(name, num_classes=3, **options)
-    model.normalize.measure(images)
+    model.normalize.fit(images)
     nn.init.normal_(models.head(model).weight, std=0.1)  # vit starts with a head of zeros
     check_anatomy(model, size)
 
@@ -209,7 +209,7 @@ def test_dropout_draws_are_independent_of_each_other_and_follow_the_seed():
 
 def test_configurable_cnn_follows_the_sweep():
     model = models.create_model(
-        "configurable_cnn", 10, layers=4, filters=64, organisation=0.5, activation="mish", batch_norm=False
+        "configurable_cnn", 10, layers=4, filters=64, filter_multiplier=0.5, activation="mish", batch_norm=False
     )
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert [c.out_channels for c in convs] == [64, 32, 16, 8]
@@ -223,27 +223,27 @@ def test_simple_cnn_with_batch_norm_and_attention_counts_as_written_out(filters,
     f, s = filters, squeeze
     convs = [(3, f), (f, f), (f, f), (f, f)]
     plain = sum(9 * i * o + o for i, o in convs) + 16 * f * 10 + 10
-    norm, attention = 4 * 2 * f, 4 * (f * s + s + s * f + f)
+    norm, squeeze_excitation = 4 * 2 * f, 4 * (f * s + s + s * f + f)
 
     def count(**options):
         return models.parameter_count(models.create_model("simple_cnn", 10, filters=f, **options))
 
     assert count() == plain
     assert count(batch_norm=True) == plain + norm
-    assert count(attention=True) == plain + attention
-    assert count(batch_norm=True, attention=True) == plain + norm + attention
+    assert count(squeeze_excitation=True) == plain + squeeze_excitation
+    assert count(batch_norm=True, squeeze_excitation=True) == plain + norm + squeeze_excitation
 
 
 def test_simple_cnn_of_the_report_is_what_it_was():
     network = models.create_model("simple_cnn", 3).network
     assert [type(m) for m in network.features.block1] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
-    both = models.create_model("simple_cnn", 3, batch_norm=True, attention=True).network
+    both = models.create_model("simple_cnn", 3, batch_norm=True, squeeze_excitation=True).network
     layers = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, SqueezeExcitation, nn.MaxPool2d]
     assert all([type(m) for m in block] == layers for block in both.features)
 
 
 def test_attention_weighs_channels_by_the_whole_map():
-    block = models.create_model("simple_cnn", 3, attention=True, filters=8).network.features.block1
+    block = models.create_model("simple_cnn", 3, squeeze_excitation=True, filters=8).network.features.block1
     conv, _, squeeze, _ = block
     x = torch.rand(2, 3, 8, 8)
     maps = F.relu(F.conv2d(x, conv.weight, conv.bias, padding=1))  # (N, 8, 8, 8)
@@ -254,7 +254,7 @@ def test_attention_weighs_channels_by_the_whole_map():
 
 
 def test_attention_leaves_the_anatomy_as_it_is():
-    model = models.create_model("simple_cnn", 3, batch_norm=True, attention=True)
+    model = models.create_model("simple_cnn", 3, batch_norm=True, squeeze_excitation=True)
     assert models.head(model) is model.network.classifier[2]
     assert [name for name, _ in models.stages(model)] == ["stem", *(f"features.block{i}" for i in (2, 3, 4))]
     block = model.network.features.block4
@@ -373,11 +373,11 @@ def test_measure_is_exact_also_on_a_memory_map_and_odd_sizes(tmp_path):
         np.save(tmp_path / "images.npy", images)
         mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
         with mock.patch("imgcls.models.normalize.CHUNK_BYTES", 999):
-            norm = models.Normalize(shape[1]).measure(mapped)
+            norm = models.Normalize(shape[1]).fit(mapped)
         np.testing.assert_allclose(norm.mean, images.mean((0, 2, 3)) / 255, rtol=1e-6)
         std = np.maximum(images.std((0, 2, 3)) / 255, 1 / 255)
         np.testing.assert_allclose(norm.std, std, rtol=1e-6)
-        assert norm.measured
+        assert norm.fitted
 
 
 def test_measure_is_fast():
@@ -386,14 +386,14 @@ def test_measure_is_fast():
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        norm.measure(images)
+        norm.fit(images)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.5
 
 
 def test_normalize_takes_uint8_and_unit_floats_alike():
     images = noise(50, 16)
-    norm = models.Normalize(3).measure(images)
+    norm = models.Normalize(3).fit(images)
     x = norm(images)
     assert x.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(norm(images / 255), x, atol=1e-5, rtol=0)
@@ -402,18 +402,18 @@ def test_normalize_takes_uint8_and_unit_floats_alike():
     torch.testing.assert_close(norm.inverse(x), images / 255, atol=1e-6, rtol=0)
     unmeasured = models.Normalize(3)
     torch.testing.assert_close(unmeasured(images), images / 255)
-    assert not unmeasured.measured
+    assert not unmeasured.fitted
 
 
 def test_statistics_travel_in_the_state_dict():
     model = models.create_model("simple_cnn", 2)
-    model.normalize.measure(noise(4, 8))
+    model.normalize.fit(noise(4, 8))
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
     other = models.create_model("simple_cnn", 2)
     other.load_state_dict(torch.load(file))
-    assert other.normalize.measured
+    assert other.normalize.fitted
     assert torch.equal(other(noise(2, 64)), model(noise(2, 64)))
 
 
@@ -426,8 +426,8 @@ def test_normalize_refuses_what_it_cannot_mean():
     with pytest.raises(TypeError, match="int64"):
         norm(noise(2, 8).long())
     with pytest.raises(ValueError, match="uint8"):
-        norm.measure(noise(2, 8) / 255)
-    assert norm.measure(torch.zeros(2, 3, 4, 4, dtype=torch.uint8)).std.tolist() == pytest.approx([1 / 255] * 3)
+        norm.fit(noise(2, 8) / 255)
+    assert norm.fit(torch.zeros(2, 3, 4, 4, dtype=torch.uint8)).std.tolist() == pytest.approx([1 / 255] * 3)
 
 
 # ------------------------------------------------------------------ head, stages, freezing
@@ -620,7 +620,7 @@ def test_pretrained_weights_are_used_with_their_statistics(hub):
     preset = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT.transforms()
     x = torchvision.transforms.functional.normalize(images / 255, preset.mean, preset.std)
     torch.testing.assert_close(model(images), reference(x), atol=1e-5, rtol=1e-4)
-    assert model.normalize.measured
+    assert model.normalize.fitted
 
     few = models.create_model("mobilenet_v3_small", 3, weights="imagenet").eval()
     assert few(images).shape == (2, 3)
@@ -699,7 +699,7 @@ def test_timm_weights_missing_and_found(monkeypatch):
 def test_a_narrowed_model_gives_the_first_outputs_and_shares_all_other_weights(name):
     model = models.create_model(name, 7, image_size=32).eval()
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    fewer = models.narrowed(model, 3)
+    fewer = models.slice_head(model, 3)
     with torch.inference_mode():  # not bit for bit: a product of another shape may take another kernel
         torch.testing.assert_close(fewer(images), model(images)[:, :3])
     assert torch.equal(models.head(fewer).weight, models.head(model).weight[:3])
@@ -708,12 +708,12 @@ def test_a_narrowed_model_gives_the_first_outputs_and_shares_all_other_weights(n
     assert own == {id(p) for p in models.head(fewer).parameters()}
     for outputs in (0, 8):
         with pytest.raises(ValueError, match=f"{outputs} outputs were asked of 7; choose 1 to 7"):
-            models.narrowed(model, outputs)
+            models.slice_head(model, outputs)
 
 
 def test_what_has_no_single_linear_head_is_not_narrowed():
     with pytest.raises(ValueError, match="only a single linear layer can be narrowed"):
-        models.narrowed(models.create_model("squeezenet1_1", 3, image_size=32), 2)
+        models.slice_head(models.create_model("squeezenet1_1", 3, image_size=32), 2)
 
 
 def test_whitened_patches_are_uncorrelated():
@@ -722,14 +722,14 @@ def test_whitened_patches_are_uncorrelated():
     mixing = torch.randn(3, 3, generator=g)
     smooth = F.avg_pool2d(torch.randn(200, 3, 14, 14, generator=g), 3, 1)
     images = torch.einsum("dc,nchw->ndhw", mixing, smooth)
-    layer = Whitening(3, 2).measure(images, floor=0.0)
+    layer = Whitening(3, 2).fit(images, floor=0.0)
     answers = layer(images)
     assert layer.weight.shape == (24, 3, 2, 2)
     torch.testing.assert_close(answers[:, :12], -answers[:, 12:])
     rows = answers[:, :12].transpose(0, 1).flatten(1)
     torch.testing.assert_close(rows @ rows.T / rows.shape[1], torch.eye(12), atol=1e-3, rtol=0)
     assert [name for name, _ in layer.named_parameters()] == ["bias"]
-    assert layer.measured
+    assert layer.fitted
 
 
 def test_whitening_travels_with_the_model(tmp_path):
@@ -781,4 +781,4 @@ def test_no_convolution_before_a_pooling_more_than_doubles_the_filters():
 def test_a_narrowed_head_keeps_its_scale():
     model = create_model("cifar_fast", 5, widths=(4, 4, 4), image_size=10).eval()
     x = torch.rand(2, 3, 10, 10)
-    torch.testing.assert_close(models.narrowed(model, 2)(x), model(x)[:, :2])
+    torch.testing.assert_close(models.slice_head(model, 2)(x), model(x)[:, :2])

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 
 from imgcls import openset
-from imgcls.evaluation import Features
+from imgcls.evaluation import FeatureSplit
 from imgcls.evaluation.statistics import Interval, wilson
 
 SEEN, UNSEEN, TRAITS, DIM = 12, 4, 6, 24
@@ -32,7 +32,7 @@ def world():
     def split(classes, each, noise, seed):
         labels = torch.arange(len(classes)).repeat(each)
         x = means[list(classes)][labels] + noise * torch.randn(len(labels), DIM, generator=draws(seed))
-        return Features(x, labels, tuple(NAMES[c] for c in classes))
+        return FeatureSplit(x, labels, tuple(NAMES[c] for c in classes))
 
     return pd.DataFrame(traits.double().numpy(), index=list(NAMES)), split, means
 
@@ -156,10 +156,10 @@ def test_logit_scores_go_through_the_classifier_and_double_precision(trained):
 def test_known_odds_are_those_of_the_softmax_and_order_images_as_its_sum_does():
     logits = 3 * torch.randn(50, 7, generator=draws())
     p = logits.double().softmax(dim=1)[:, :4].sum(dim=1)
-    assert torch.allclose(openset.known_odds(logits, 4), (p / (1 - p)).log(), rtol=1e-10)
+    assert torch.allclose(openset.outlier_log_odds(logits, 4), (p / (1 - p)).log(), rtol=1e-10)
     for known in (0, 7):
         with pytest.raises(ValueError, match=f"known = {known} of 7 classes; choose 1 to 6"):
-            openset.known_odds(logits, known)
+            openset.outlier_log_odds(logits, known)
 
 
 def test_classes_learnt_beside_the_known_ones_make_known_odds_and_change_no_other_score(trained):
@@ -168,25 +168,25 @@ def test_classes_learnt_beside_the_known_ones_make_known_odds_and_change_no_othe
     with torch.no_grad():
         wide.weight[:SEEN], wide.bias[:SEEN] = classifier.weight, classifier.bias
     alone, beside = openset.fit_detectors(train, classifier), openset.fit_detectors(train, wide, known=SEEN)
-    assert list(beside) == [*alone, "known odds"]
+    assert list(beside) == [*alone, "outlier-exposure log odds"]
     x = torch.cat([known.images, unknown.images])
     assert all(torch.equal(alone[name](x), beside[name](x)) for name in alone)
-    assert torch.allclose(beside["known odds"](x), openset.known_odds(wide(x), SEEN), atol=1e-4)
+    assert torch.allclose(beside["outlier-exposure log odds"](x), openset.outlier_log_odds(wide(x), SEEN), atol=1e-4)
 
 
 def test_scores_put_together_count_in_deviations_over_known_images(trained):
     train, classifier, known, unknown = trained
     detectors = openset.fit_detectors(train, classifier)
     half, rest = known.images[::2], torch.cat([known.images[1::2], unknown.images])
-    both = openset.together(detectors, ["KNN", "energy"], half)
+    both = openset.sum_standardized(detectors, ["KNN", "energy"], half)
     parts = [(detectors[n](rest) - detectors[n](half).mean()) / detectors[n](half).std(correction=0) for n in detectors]
     assert torch.allclose(both(rest), parts[3] + parts[2], rtol=1e-12)
     steep = detectors | {"energy": lambda x: 1e6 * detectors["energy"](x) + 5}  # another unit changes nothing
-    assert torch.allclose(openset.together(steep, ["KNN", "energy"], half)(rest), both(rest), rtol=1e-9)
+    assert torch.allclose(openset.sum_standardized(steep, ["KNN", "energy"], half)(rest), both(rest), rtol=1e-9)
     with pytest.raises(ValueError, match="no score 'knn'; choose among max softmax"):
-        openset.together(detectors, ["knn"], half)
+        openset.sum_standardized(detectors, ["knn"], half)
     with pytest.raises(ValueError, match="'flat' is the same for all"):
-        openset.together(detectors | {"flat": lambda x: torch.zeros(len(x))}, ["KNN", "flat"], half)
+        openset.sum_standardized(detectors | {"flat": lambda x: torch.zeros(len(x))}, ["KNN", "flat"], half)
 
 
 def test_an_image_is_scored_alone_so_that_unknown_ones_change_nothing(trained):
@@ -207,7 +207,7 @@ def test_an_image_is_scored_alone_so_that_unknown_ones_change_nothing(trained):
         ("temperature 0 is not above 0", lambda x: openset.energy(x, 0)),
         (
             "must be linear on 5 features",
-            lambda x: openset.fit_detectors(Features(x, torch.zeros(40).long(), ("a",)), nn.Linear(6, 3)),
+            lambda x: openset.fit_detectors(FeatureSplit(x, torch.zeros(40).long(), ("a",)), nn.Linear(6, 3)),
         ),
     ],
 )
@@ -394,7 +394,7 @@ def test_traits_that_predict_the_classes_exactly_find_every_unseen_image():
     def split(first, last, seed):
         labels = torch.arange(last - first).repeat(10)
         x = means[first:last][labels] + 0.01 * torch.randn(len(labels), DIM, generator=draws(seed))
-        return Features(x, labels, tuple(names[first:last]))
+        return FeatureSplit(x, labels, tuple(names[first:last]))
 
     frame = pd.DataFrame(traits.numpy(), index=names)
     model = openset.fit_zero_shot(split(0, 40, 1), frame)
@@ -415,12 +415,12 @@ def test_pictures_tell_the_traits_that_are_in_them_and_no_others():
     x = (shown @ torch.randn(3, DIM, generator=rng))[labels] + 0.1 * torch.randn(240, DIM, generator=rng)
     frame = pd.DataFrame(torch.cat([shown, hidden, torch.ones(60, 1)], dim=1).numpy(), names, list("abcdefg"))
     order = torch.randperm(240, generator=rng)
-    train = Features(x[order], labels[order], tuple(names))
+    train = FeatureSplit(x[order], labels[order], tuple(names))
     told = openset.predictability(train, pd.concat([frame, frame.iloc[:3].set_axis(["x", "y", "z"])]))
     assert told[["a", "b", "c"]].min() > 0.6
     assert told[["d", "e", "f"]].max() < 0.1
     assert told["g"] == -np.inf
-    mixed = Features(x[order], labels[order], tuple(names[i] for i in torch.randperm(60, generator=rng)))
+    mixed = FeatureSplit(x[order], labels[order], tuple(names[i] for i in torch.randperm(60, generator=rng)))
     assert openset.predictability(mixed, frame)[["a", "b", "c"]].max() < 0.1  # another class's traits
     with pytest.raises(ValueError, match="60 classes in 40 folds; take at most 30"):
         openset.predictability(train, frame, folds=40)
@@ -568,7 +568,7 @@ def test_exemplars_name_what_no_image_showed_and_nothing_when_the_traits_lie():
     def split(first, last, seed):
         labels = torch.arange(last - first).repeat(20)
         x = means[first:last][labels] + 0.05 * torch.randn(len(labels), DIM, generator=draws(seed))
-        return Features(x, labels, tuple(names[first:last]))
+        return FeatureSplit(x, labels, tuple(names[first:last]))
 
     frame = pd.DataFrame(traits.double().numpy(), index=names)
     model = openset.fit_exemplars(split(0, 60, 1), frame, seen=names[20:50])  # the others only teach
@@ -643,7 +643,7 @@ def test_wrong_traits_are_named(world):
     with pytest.raises(ValueError, match="the split shows seen classes"):
         model.answers(train, among="unseen")
     with pytest.raises(ValueError, match="no traits of class 'yeti'"):
-        model.answers(Features(train.images[:1], torch.tensor([0]), ("yeti",)))
+        model.answers(FeatureSplit(train.images[:1], torch.tensor([0]), ("yeti",)))
 
 
 # ------------------------------------------------------------------ attributes on disk

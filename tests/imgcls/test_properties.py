@@ -14,7 +14,7 @@ from course.reports import Result
 from course.reports.result import show, validate
 from imgcls import transforms as T
 from imgcls.data import DataError, _cap, _choose, _divide, _parse, decoding
-from imgcls.data.sources import LeftOut, Member, Source, arrange, as_text
+from imgcls.data.sources import Member, Skipped, Source, as_text, find_class_folders
 from imgcls.evaluation.statistics import mcnemar, over_seeds, wilson
 
 hypothesis = pytest.importorskip("hypothesis", reason="make env brings hypothesis")
@@ -93,8 +93,8 @@ def test_every_file_is_kept_or_left_out_whatever_the_names(names):
     tidy = [as_text("/".join(part for part in name.split("/") if part not in ("", ".", ".."))) for name in names]
     tidy = sorted({f"cat/{name}" for name in tidy if name} | {"cat/1.png", "dog/1.png", "dog/deep/notes", "loose.png"})
     members = tuple(Member(name, 1, k, None) for k, name in enumerate(tidy))
-    source = Source(members, (LeftOut("cat/x.png", "zero bytes"),), lambda _: iter(()))
-    check_arranged(*arrange(source, "here"), tidy)
+    source = Source(members, (Skipped("cat/x.png", "zero bytes"),), lambda _: iter(()))
+    check_arranged(*find_class_folders(source, "here"), tidy)
 
 
 def check_arranged(kept, out, tidy):
@@ -214,7 +214,7 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 def result(answer):
     torn = SimpleNamespace(name="bad\x1b.jpg", reason="<b>torn</b>")
     data = SimpleNamespace(name="shapes", kind="generated", fingerprint="f", classes=("a", "b"), train=[0] * 8, val=[],
-                           test=[0] * 4, left_out=[torn])  # fmt: skip
+                           test=[0] * 4, skipped=[torn])  # fmt: skip
     environment = dict.fromkeys(("python", "torch", "device", "threads", "precision", "commit", "dirty"))
     one = Result("05_good", "Does it work?", data, environment=environment)
     one.content["answer"] = answer

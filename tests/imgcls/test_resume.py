@@ -134,7 +134,7 @@ def test_what_a_killed_write_leaves_is_no_checkpoint(tiny, tmp_path):
 def test_a_finished_run_is_loaded_and_not_trained_again(tiny, tmp_path):
     """Also one that patience ended: it must not go on for another epoch each time it is called."""
     train, val = tiny
-    recipe = replace(RECIPE, epochs=9, lr=1e-9, schedule="constant", patience=2)
+    recipe = replace(RECIPE, epochs=9, lr=1e-9, schedule="constant", early_stopping_patience=2)
     first, second = small_net(), small_net()
     whole = fit(first, train, val, recipe, checkpoint=tmp_path)
     assert len(whole.rows) < 9
@@ -197,7 +197,7 @@ def flatten(value, path=""):
 def differences(first: dict, second: dict) -> list[str]:
     first, second = flatten(first), flatten(second)
     assert first.keys() == second.keys()
-    times = (*TIMES, "spent")
+    times = (*TIMES, "elapsed")
     return [
         name
         for name, value in first.items()

@@ -9,7 +9,7 @@ import pytest
 
 from imgcls.models import create_model
 from imgcls.search import Between, best_by_training_loss, importances, recipe_of, search, table
-from imgcls.training import Recipe, fit, initialized
+from imgcls.training import Recipe, build_seeded, fit
 
 CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2)
 SPACE = {"lr": Between(1e-4, 0.3, log=True), "filters": (2, 4, 8), "momentum": Between(0.5, 0.95)}
@@ -46,7 +46,7 @@ def test_the_best_trial_is_the_best_on_validation_and_can_be_trained_again(tiny)
     assert study.best_value == rows["value"].max()
     recipe, network = recipe_of(study.best_trial, RECIPE)
     assert network == {"filters": study.best_params["filters"]}
-    history = fit(initialized(partial(CREATE, **network), 3), train, val, recipe, seed=3)
+    history = fit(build_seeded(partial(CREATE, **network), 3), train, val, recipe, seed=3)
     assert history.best["val_accuracy"] == study.best_value
     assert best_by_training_loss(study).user_attrs["train_loss"] == rows["train_loss"].min()
     found = importances(study)

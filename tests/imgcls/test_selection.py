@@ -14,8 +14,8 @@ from conftest import colour_split
 from imgcls import paths
 from imgcls.evaluation import predict
 from imgcls.models import create_model
-from imgcls.search import alternating_flips, climb
-from imgcls.training import History, Recipe, Run, fit, initialized, recipes
+from imgcls.search import alternating_flips, forward_selection
+from imgcls.training import History, Recipe, Run, build_seeded, fit, recipes
 from imgcls.transforms import Cutout, RandomCrop, RandomHorizontalFlip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -31,7 +31,7 @@ IDEAS = {
 
 
 def test_only_the_idea_that_helps_stays(tiny):
-    climbed = climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
+    climbed = forward_selection(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
     assert climbed.kept == ["a learning rate that learns"]
     assert climbed.recipe == Recipe(epochs=2, batch_size=16, lr=0.1)
     assert climbed.options == {}
@@ -40,13 +40,15 @@ def test_only_the_idea_that_helps_stays(tiny):
     assert table.loc["no lesson", "low"] <= 0
     assert table.loc["wide, for nothing", "gain"] < 0  # measured against the best so far, not against the start
     assert [run.seed for run in climbed.runs] == [0, 1, 2]
-    assert climbed.right.tolist() == [predict(run.model, tiny[1]).correct.tolist() for run in climbed.runs]
+    assert climbed.correct.tolist() == [predict(run.model, tiny[1]).correct.tolist() for run in climbed.runs]
     mean = sum(predict(run.model, tiny[1]).accuracy for run in climbed.runs) / 3
     assert mean == pytest.approx(climbed.table["accuracy"].max())
 
 
 def test_an_option_of_the_network_reaches_it(tiny):
-    found = climb(CREATE, SLOW, {"wider": {"filters": 6, "lr": 0.1}}, *tiny, seeds=(0, 1), options={"batch_norm": True})
+    found = forward_selection(
+        CREATE, SLOW, {"wider": {"filters": 6, "lr": 0.1}}, *tiny, seeds=(0, 1), options={"batch_norm": True}
+    )
     assert found.options == {"batch_norm": True, "filters": 6}
     assert found.runs[0].model.built_from["options"]["filters"] == 6
 
@@ -62,10 +64,10 @@ def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
     def planted_answers(model, val):
         return SimpleNamespace(correct=torch.arange(images) < right["".join(sorted(model))])
 
-    monkeypatch.setattr(climbing, "repeat", planted_repeat)
+    monkeypatch.setattr(climbing, "fit_seeds", planted_repeat)
     monkeypatch.setattr(climbing, "predict", planted_answers)
     ideas = {name: {name: True} for name in "abcd"}
-    found = climb(lambda **options: tuple(options), SLOW, ideas, None, None, seeds=(0, 1))
+    found = forward_selection(lambda **options: tuple(options), SLOW, ideas, None, None, seeds=(0, 1))
     assert found.table["name"].tolist() == ["start", "a", "b", "c", "d", "the promising together"]
     assert found.kept == ["a", "b"]
     assert found.options == {"a": True, "b": True}
@@ -78,7 +80,7 @@ def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
 
 def test_one_seed_decides_nothing(tiny):
     with pytest.raises(ValueError, match="at least two"):
-        climb(CREATE, SLOW, IDEAS, *tiny, seeds=(0,))
+        forward_selection(CREATE, SLOW, IDEAS, *tiny, seeds=(0,))
 
 
 def test_ideas_change_the_recipe_that_stands():
@@ -88,12 +90,12 @@ def test_ideas_change_the_recipe_that_stands():
 
 def test_the_fast_recipe_runs_on_its_network():
     train, val = colour_split(64, seed=1, size=12), colour_split(32, seed=2, size=12)
-    short = replace(recipes.FAST, epochs=2, batch_size=16, image_sizes=((1, 9), (2, 12)))
-    model = initialized(partial(create_model, "cifar_fast", num_classes=3, image_size=9, widths=(8, 8, 8)), 0)
+    short = replace(recipes.FAST, epochs=2, batch_size=16, resolution_schedule=((1, 9), (2, 12)))
+    model = build_seeded(partial(create_model, "cifar_fast", num_classes=3, image_size=9, widths=(8, 8, 8)), 0)
     before = model.network.features.first[0].weight.clone()
     history = fit(model, train, val, short)
     first = model.network.features.first[0]
-    assert first.measured
+    assert first.fitted
     assert not torch.equal(first.weight, before)
     assert history.rows[-1]["train_loss"] < history.rows[0]["train_loss"]
 
@@ -105,10 +107,10 @@ def test_the_fast_recipe_is_what_stayed_on_real_images():
     stayed = {name for name, row in rows.items() if row["kept"] or (together and row["gain"] > 0)}
     names = {
         "Muon": recipes.FAST.optimizer == "muon",
-        "whitening": bool(recipes.FAST.unfreeze),
+        "whitening": bool(recipes.FAST.unfreeze_schedule),
         "label smoothing": recipes.FAST.label_smoothing > 0,
         "alternating flips": recipes.FAST.alternating_flip,
-        "small images first": bool(recipes.FAST.image_sizes),
+        "small images first": bool(recipes.FAST.resolution_schedule),
     }
     assert stayed - {"start", climbing.TOGETHER} == {name for name, there in names.items() if there}
     source = Path(recipes.__file__).read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ def made(name="simple_cnn", **options):
     options = options or SMALL
     model = models.create_model(name, 3, **options)
     images = noise(size=options["image_size"], channels=options.get("in_channels", 3))
-    model.normalize.measure(images)
+    model.normalize.fit(images)
     model.train()(images)  # moves the statistics of batch norm
     return model
 
@@ -47,8 +47,8 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("simple_cnn", {**SMALL, "batch_norm": True, "attention": True, "in_channels": 1}),
-        ("cifar_dropout", {"image_size": 16, "widths": (4, 8), "dense": 8}),  # a tuple becomes a list
+        ("simple_cnn", {**SMALL, "batch_norm": True, "squeeze_excitation": True, "in_channels": 1}),
+        ("cifar_dropout", {"image_size": 16, "widths": (4, 8), "hidden_features": 8}),  # a tuple becomes a list
         ("resnet18", {"image_size": 16, "small_stem": True}),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_broken_card_is_named(text, message, folder):
 @pytest.mark.parametrize(
     ("name", "options", "size"),
     [
-        ("simple_cnn", {**SMALL, "batch_norm": True, "attention": True, "init": "he"}, 16),
+        ("simple_cnn", {**SMALL, "batch_norm": True, "squeeze_excitation": True, "init": "he"}, 16),
         ("resnet18", {"image_size": 16, "small_stem": True}, 24),  # any size will do
         ("squeezenet1_1", {"image_size": 32}, 40),  # its head is a convolution
     ],
@@ -272,7 +272,7 @@ def test_everything_but_the_head_is_transferred(name, options, size, tmp_path):
     bound = layer.weight[0].numel() ** -0.5  # PyTorch's own: uniform within 1 / sqrt(fan_in), biases too
     assert 0.9 * bound < layer.weight.abs().max() <= bound
     assert 0 < layer.bias.abs().max() <= bound
-    assert model.normalize.measured
+    assert model.normalize.fitted
     assert model(noise(size=size)).shape == (4, 5)
     recorded = source.built_from | {"num_classes": 5, "image_size": size}
     assert model.built_from == recorded  # what was not given is as on the card
@@ -300,7 +300,7 @@ def test_weights_of_another_network_are_refused(name, options, message, folder):
 
 
 def test_own_dense_layers_hold_to_their_image_size(tmp_path):
-    models.save(made("cifar_dropout", image_size=16, widths=(4, 8), dense=8), tmp_path, CLASSES)
+    models.save(made("cifar_dropout", image_size=16, widths=(4, 8), hidden_features=8), tmp_path, CLASSES)
     with pytest.raises(ValueError, match=r"classifier\.2\.weight is \(8, 128\) there and \(8, 288\) here; .*=16"):
         models.create_model("cifar_dropout", 2, weights=tmp_path, image_size=24)
     other = models.create_model("cifar_dropout", 2, weights=tmp_path, dropout=0.5)  # an option without weights

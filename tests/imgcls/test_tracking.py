@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from imgcls import tracking
-from imgcls.tracking import Progress, clock, progress, trackers
+from imgcls.tracking import Progress, format_duration, progress, trackers
 
 
 class Terminal(io.StringIO):
@@ -44,7 +44,7 @@ def terminal(monkeypatch):
 
 
 def test_clock():
-    assert [clock(s) for s in (0, 59.6, 61, 3600, 3765)] == ["0:00", "1:00", "1:01", "1:00:00", "1:02:45"]
+    assert [format_duration(s) for s in (0, 59.6, 61, 3600, 3765)] == ["0:00", "1:00", "1:01", "1:00:00", "1:02:45"]
 
 
 def test_time_left_is_extrapolated_from_the_steps_of_this_process(times, monkeypatch):

@@ -21,13 +21,13 @@ from imgcls.training import (
     GradientProbe,
     Recipe,
     TrainingDiverged,
+    compose_hooks,
     fit,
     gradient_norms,
     lr_range_test,
     make_loss,
     make_optimizer,
     sanity_checks,
-    together,
     train_step,
 )
 from imgcls.transforms import CutMix, MixUp, RandomCrop, RandomHorizontalFlip
@@ -190,9 +190,9 @@ def test_clipping_bounds_the_norm_and_leaves_short_gradients_alone(exact, tiny):
     model = Dense()
     F.cross_entropy(model(batch[0]), batch[1]).backward()
     norm = nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()
-    clipped, _ = a_step(Recipe(), batch, tiny, clip_norm=norm / 4)
+    clipped, _ = a_step(Recipe(), batch, tiny, max_grad_norm=norm / 4)
     assert torch.allclose(clipped, plain / 4, rtol=1e-3)
-    unclipped, _ = a_step(Recipe(), batch, tiny, clip_norm=norm * 4)
+    unclipped, _ = a_step(Recipe(), batch, tiny, max_grad_norm=norm * 4)
     assert torch.equal(unclipped, plain)
 
 
@@ -200,9 +200,9 @@ def test_clipping_bounds_the_norm_and_leaves_short_gradients_alone(exact, tiny):
 def test_micro_batches_add_up_to_the_same_step(exact, tiny, size):
     batch = some_batch()
     whole, one = a_step(Recipe(), batch, tiny)
-    parts, many = a_step(Recipe(), batch, tiny, micro_batch=size)
+    parts, many = a_step(Recipe(), batch, tiny, micro_batch_size=size)
     assert torch.allclose(whole, parts, atol=1e-6)
-    assert int(one.right) == int(many.right)
+    assert int(one.correct) == int(many.correct)
     assert float(one.loss) == pytest.approx(float(many.loss))
 
 
@@ -232,7 +232,7 @@ def test_out_of_memory_halves_the_micro_batch_says_so_and_keeps_the_step(exact, 
         "32 images do not fit into memory: taking 16 at a time ",
         "16 images do not fit into memory: taking 8 at a time a",
     ]
-    assert result.micro_batch == 8
+    assert result.micro_batch_size == 8
     assert narrow.sizes == [32, 16, 8, 8, 8, 8]  # each failure costs one forward pass, then it fits
     step(roomy, make_optimizer(roomy, recipe))
     assert not torch.equal(roomy.layer.weight, Dense().layer.weight)
@@ -261,7 +261,7 @@ def test_averaged_weights_follow_the_recurrence_and_are_the_ones_kept(tiny):
 
     model = create_model("cifar_baseline", num_classes=3, widths=(4, 4, 4))
     handle = register_optimizer_step_post_hook(record)
-    fit(model, train, val, Recipe(epochs=1, batch_size=32, lr=0.02, ema=0.8, weight_decay=0.0))
+    fit(model, train, val, Recipe(epochs=1, batch_size=32, lr=0.02, ema_decay=0.8, weight_decay=0.0))
     handle.remove()
     averaged = None
     for step, weights in enumerate(steps, start=1):
@@ -283,7 +283,7 @@ def test_muon_steps_are_orthogonal_and_the_head_goes_by_adamw(turns, least):
     """Muon's step of a hidden layer has singular values near one; its convolutions are matrices (filters, rest)."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-    recipe = Recipe(optimizer="muon", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0, muon_turns=turns)
+    recipe = Recipe(optimizer="muon", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0, ns_steps=turns)
     optimizer = make_optimizer(model, recipe)
     before = [p.detach().clone() for p in model.parameters()]
     for p in model.parameters():
@@ -307,7 +307,7 @@ def test_few_turns_of_muon_are_jordans_polynomial():
         wanted = 3.4445 * wanted - 4.775 * wanted**3 + 2.0315 * wanted**5
     model = nn.Sequential(nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 4))
     before = model[0].weight.detach().clone()
-    recipe = Recipe(optimizer="muon", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0, muon_turns=3)
+    recipe = Recipe(optimizer="muon", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0, ns_steps=3)
     optimizer = make_optimizer(model, recipe)
     model[0].weight.grad = gradient.clone()
     optimizer.step()
@@ -352,7 +352,13 @@ def test_gradual_unfreezing_moves_only_what_is_free(tiny):
     def remember(model, row):
         seen.append(weights(model))
 
-    fit(model, train, val, replace(RECIPE, epochs=3, unfreeze=((1, "head"), (2, 1), (3, "all"))), on_epoch_end=remember)
+    fit(
+        model,
+        train,
+        val,
+        replace(RECIPE, epochs=3, unfreeze_schedule=((1, "head"), (2, 1), (3, "all"))),
+        on_epoch_end=remember,
+    )
 
     def moved(module, epoch):
         names = [name for name, p in model.named_parameters() if any(p is q for q in module.parameters())]
@@ -431,11 +437,11 @@ def test_sanity_checks_find_what_is_broken(tiny):
     assert not sanity_checks(Sure, tiny[0])["passed"].any()
 
 
-@pytest.mark.parametrize("mix", [MixUp(0.4, num_classes=3), CutMix(1.0, num_classes=3)])
+@pytest.mark.parametrize("batch_mix", [MixUp(0.4, num_classes=3), CutMix(1.0, num_classes=3)])
 def test_mixing_trains_on_soft_targets(tiny, mix):
     train, val = tiny
     model = small_net()
-    history = fit(model, train, val, replace(RECIPE, epochs=10, mix=mix))
+    history = fit(model, train, val, replace(RECIPE, epochs=10, batch_mix=mix))
     plain = fit(small_net(), train, val, replace(RECIPE, epochs=10))
     assert predict(model, val).accuracy > 0.85
     assert history.rows[-1]["train_loss"] > plain.rows[-1]["train_loss"] + 0.1  # a mixture cannot be learned by heart
@@ -462,7 +468,7 @@ def test_the_range_test_finds_where_learning_is_fast_and_where_it_breaks(tiny):
 
 
 def test_schedules_against_their_closed_forms():
-    one_cycle = Recipe(lr=0.4, schedule="one_cycle", warmup=0.25)
+    one_cycle = Recipe(lr=0.4, schedule="one_cycle", warmup_fraction=0.25)
     assert [one_cycle.lr_at(p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx([0, 0.2, 0.4, 0.2, 0])
     cosine = Recipe(lr=0.4, schedule="cosine")
     assert [cosine.lr_at(p) for p in (0, 0.5, 1)] == pytest.approx([0.4, 0.2, 0])
@@ -473,7 +479,9 @@ def test_schedules_against_their_closed_forms():
 
 def test_plateau_lowers_the_rate_and_patience_stops(tiny):
     train, val = tiny
-    recipe = Recipe(epochs=9, batch_size=32, lr=1e-9, schedule="plateau", gamma=0.1, plateau_epochs=2, patience=5)
+    recipe = Recipe(
+        epochs=9, batch_size=32, lr=1e-9, schedule="plateau", gamma=0.1, plateau_epochs=2, early_stopping_patience=5
+    )
     model = create_model("cifar_baseline", num_classes=3, widths=(4, 4, 4))
     history = fit(model, train, val, replace(recipe, weight_decay=0.0, momentum=0.0))
     assert history.best_epoch == 1  # nothing moves at such a rate
@@ -481,11 +489,15 @@ def test_plateau_lowers_the_rate_and_patience_stops(tiny):
 
 
 def test_a_recipe_goes_into_json_and_every_field_is_there():
-    recipe = Recipe(transforms=(RandomHorizontalFlip(),), patience=3, balanced_sampling=True)
+    recipe = Recipe(transforms=(RandomHorizontalFlip(),), early_stopping_patience=3, balanced_sampling=True)
     written = json.loads(json.dumps(recipe.as_json()))
     assert written == recipe.as_json()
     assert set(written) == {field.name for field in fields(Recipe)}
-    assert (written["patience"], written["balanced_sampling"], written["clip_norm"]) == (3, True, None)
+    assert (written["early_stopping_patience"], written["balanced_sampling"], written["max_grad_norm"]) == (
+        3,
+        True,
+        None,
+    )
     assert written["transforms"] == "(RandomHorizontalFlip(p=0.5),)"
 
 
@@ -495,16 +507,16 @@ def test_a_recipe_goes_into_json_and_every_field_is_there():
         ({"optimizer": "sdg"}, "optimizer 'sdg' is unknown; choose one of sgd"),
         ({"schedule": "step"}, "schedule 'step' is unknown"),
         ({"epochs": 0}, "epochs must be positive, got 0"),
-        ({"warmup": 1.5}, "warmup is a share"),
-        ({"patience": 0}, "patience must be positive, got 0"),
-        ({"clip_norm": -1.0}, r"clip_norm must be positive, got -1\.0"),
-        ({"muon_turns": 0}, "muon_turns must be positive, got 0"),
-        ({"ema": 1.0}, r"ema lies between 0 and 1, 1 excluded, got 1\.0"),
+        ({"warmup_fraction": 1.5}, "warmup is a share"),
+        ({"early_stopping_patience": 0}, "patience must be positive, got 0"),
+        ({"max_grad_norm": -1.0}, r"clip_norm must be positive, got -1\.0"),
+        ({"ns_steps": 0}, "muon_turns must be positive, got 0"),
+        ({"ema_decay": 1.0}, r"ema lies between 0 and 1, 1 excluded, got 1\.0"),
         ({"layer_decay": 1.5}, "layer_decay is a factor above 0"),
         ({"class_weights": "balance"}, "class_weights 'balance' is unknown; choose 'balanced' or"),
         ({"class_weights": (1.0, -1.0)}, "class_weights must not be negative"),
-        ({"unfreeze": ((3, "all"), (1, "head"))}, "epochs counted from 1 and rising"),
-        ({"unfreeze": ((0, "head"),)}, "epochs counted from 1 and rising"),
+        ({"unfreeze_schedule": ((3, "all"), (1, "head"))}, "epochs counted from 1 and rising"),
+        ({"unfreeze_schedule": ((0, "head"),)}, "epochs counted from 1 and rising"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(change, message):
@@ -536,7 +548,7 @@ def test_gradient_norms_against_the_closed_form():
 def test_gradient_norms_leave_no_trace_and_name_layers_in_order(tiny):
     train, _ = tiny
     model = small_net()
-    model.normalize.measure(train.images)
+    model.normalize.fit(train.images)
     before = weights(model)
     names = list(gradient_norms(model, train.images[:16], train.labels[:16]))
     assert names == [f"conv {i}" for i in range(1, 7)] + ["dense 1", "dense 2"]
@@ -568,7 +580,7 @@ def test_hooks_together_share_one_row():
     def second(model, row):
         seen.append(dict(row))
 
-    assert together(first, second, lambda model, row: {"b": 2 * row["a"]})(None, {"epoch": 3}) == {"a": 4, "b": 8}
+    assert compose_hooks(first, second, lambda model, row: {"b": 2 * row["a"]})(None, {"epoch": 3}) == {"a": 4, "b": 8}
     assert seen == [{"epoch": 3, "a": 4}]
 
 
@@ -584,7 +596,7 @@ def test_small_images_come_first(tiny):
             seen.append((self.training, x.shape[-1]))
             return self.head(x.float().mean((2, 3)) / 255)
 
-    recipe = Recipe(epochs=3, batch_size=96, image_sizes=((1, 4), (3, 8)))
+    recipe = Recipe(epochs=3, batch_size=96, resolution_schedule=((1, 4), (3, 8)))
     fit(Watched(), *tiny, recipe)
     assert [side for training, side in seen if training] == [4, 4, 4, 4, 8, 8]
     assert {side for training, side in seen if not training} == {8}  # validated at full size
@@ -593,4 +605,4 @@ def test_small_images_come_first(tiny):
 @pytest.mark.parametrize("sizes", [((2, 8), (1, 4)), ((0, 8),), ((1, 0),)])
 def test_image_sizes_out_of_order_are_refused(sizes):
     with pytest.raises(ValueError, match="image_sizes lists"):
-        Recipe(image_sizes=sizes)
+        Recipe(resolution_schedule=sizes)

@@ -9,7 +9,7 @@ from imgcls import models, transfer
 from imgcls.data import load
 from imgcls.evaluation import predict
 from imgcls.models import create_model
-from imgcls.training import Recipe, initialized
+from imgcls.training import Recipe, build_seeded
 
 REST = ("recipe", "train_count", "folder")
 SHORT = replace(transfer.RECIPE, epochs=1, batch_size=32, transforms=())
@@ -29,14 +29,14 @@ def test_the_card_says_what_was_learnt_from_what(made):
     assert tuple(card["classes"]) == menagerie.subsets()["source"].classes
     assert card["data"] == {"name": splits.name, "kind": "generated", "fingerprint": splits.fingerprint, "train": 106}
     assert (card["seed"], card["recipe"]["epochs"], card["recipe"]["transforms"]) == (0, 1, "()")
-    assert card["metrics"]["test accuracy"] == pytest.approx(asdict(predict(model, splits.test).interval))
+    assert card["metrics"]["test accuracy"] == pytest.approx(asdict(predict(model, splits.test).accuracy_interval))
 
 
 def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
     settings, place = made
     trained = []
-    repeat = transfer.repeat
-    monkeypatch.setattr(transfer, "repeat", lambda *args: trained.append(args) or repeat(*args))
+    fit_seeds = transfer.repeat
+    monkeypatch.setattr(transfer, "fit_seeds", lambda *args: trained.append(args) or fit_seeds(*args))
     assert transfer.source_backbone(**settings) == place
     assert not trained
     others = [{"seed": 1}, {"recipe": replace(SHORT, lr=1e-3)}, {"train_count": 107}]
@@ -47,11 +47,11 @@ def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
 
 def test_half_the_epochs_at_64_pixels_see_small_images():
     full = transfer.source_recipe()
-    assert full.image_sizes == ((1, 32), (3, 64))
+    assert full.resolution_schedule == ((1, 32), (3, 64))
     assert full.epochs == 4
     assert transfer.source_recipe(224) == full  # the source set is drawn at 64 pixels at most
-    assert transfer.source_recipe(epochs=3).image_sizes == ((1, 32), (2, 64))
-    assert transfer.source_recipe(epochs=1).image_sizes == ()
+    assert transfer.source_recipe(epochs=3).resolution_schedule == ((1, 32), (2, 64))
+    assert transfer.source_recipe(epochs=1).resolution_schedule == ()
     assert transfer.source_recipe(32) == transfer.RECIPE
 
 
@@ -84,7 +84,7 @@ def test_a_probe_trains_nothing_but_the_head(made):
     create = partial(create_model, "simple_cnn", 2, weights=place, image_size=16)
     recipe = Recipe(epochs=15, batch_size=16, lr=0.01, optimizer="adamw")
     run, other = transfer.linear_probe(create, splits.train, splits.val, recipe, [0, 1])
-    before = initialized(create, 0)
+    before = build_seeded(create, 0)
     for (name, new), old in zip(run.model.named_parameters(), before.parameters(), strict=True):
         assert torch.equal(new, old) == (not name.startswith("network.classifier.2")), name
     answers = predict(run.model, splits.val)

@@ -18,13 +18,13 @@ from torch import nn
 
 from imgcls import reproducibility
 from imgcls.models import create_model
-from imgcls.training import Recipe, fit, join, leave
-from imgcls.training.loop import shares
+from imgcls.training import Recipe, destroy_process_group, fit, init_distributed
+from imgcls.training.loop import train_batches
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, apply
 
 EVERY = 7  # steps between two checkpoints: no divisor of an epoch's steps
 AUGMENT = (RandomCrop(padding=1), RandomHorizontalFlip())
-RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, transforms=AUGMENT, ema=0.9, optimizer="adamw")
+RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, transforms=AUGMENT, ema_decay=0.9, optimizer="adamw")
 
 
 def network(name="cifar_dropout"):
@@ -49,7 +49,7 @@ def run_accelerate(folder: Path) -> None:
     torch.manual_seed(5)
     train, _ = data()
     model, optimizer = network(), None
-    model.normalize.measure(train.images)
+    model.normalize.fit(train.images)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
 
     class Augmented(torch.utils.data.Dataset):
@@ -88,7 +88,7 @@ def run_share(file: Path) -> None:
     train, val = data(train=200)
     torch.manual_seed(1)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 3))
-    recipe = replace(RECIPE, optimizer="sgd", drop_last=False, micro_batch=7)  # last batch: 8 images
+    recipe = replace(RECIPE, optimizer="sgd", drop_last=False, micro_batch_size=7)  # last batch: 8 images
 
     class Scaled(nn.Module):
         def __init__(self):
@@ -102,13 +102,19 @@ def run_share(file: Path) -> None:
     whole = Scaled()
     start = {name: value.clone() for name, value in whole.state_dict().items()}
     history = fit(whole, train, val, recipe, seed=5, checkpoint=file.with_suffix(".run"), checkpoint_every=3)
-    team = join()
-    seen = [team.gather((x, y)) for x, y, _ in shares(train, recipe, 5, 0, 0, team)]
+    distributed = init_distributed()
+    seen = [distributed.gather((x, y)) for x, y, _ in train_batches(train, recipe, 5, 0, 0, distributed)]
     order = [[torch.cat(parts) for parts in zip(*one, strict=True)] for one in seen]
-    if team.first:
-        kept = {"weights": whole.state_dict(), "start": start, "order": order, "rows": history.rows, "size": team.size}
+    if distributed.is_main:
+        kept = {
+            "weights": whole.state_dict(),
+            "start": start,
+            "order": order,
+            "rows": history.rows,
+            "size": distributed.size,
+        }
         torch.save(kept, file)
-    leave()
+    destroy_process_group()
 
 
 def run(kind: str, folder: Path) -> None:
