@@ -98,10 +98,10 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
     """Decode cases first … first + count, each a function of (seed, case) alone.
 
     Returns:
-        read, left_out {reason without its numbers: how often}, slowest (seconds of processor time) and slowest_case.
+        read, skipped {reason without its numbers: how often}, slowest (seconds of processor time) and slowest_case.
     """
     warnings.simplefilter("ignore")
-    left_out: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     read, slowest, slowest_case = 0, 0.0, first
     decoding.try_decode_square(others[0], SIZE, 3)  # plugins load with the first picture
     for case in range(first, first + count):
@@ -115,13 +115,13 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
         taken = time.thread_time() - begun
         faulthandler.cancel_dump_traceback_later()
         if isinstance(answer, str):
-            left_out[re.sub(r"[\d,]+", "N", answer).partition(": ")[0]] += 1
+            skipped[re.sub(r"[\d,]+", "N", answer).partition(": ")[0]] += 1
         else:
             assert len(answer[0]) == SIZE * SIZE * 3, case
             read += 1
         if taken > slowest:
             slowest, slowest_case = taken, case
-    return {"read": read, "left_out": dict(left_out), "slowest": slowest, "slowest_case": slowest_case}
+    return {"read": read, "skipped": dict(skipped), "slowest": slowest, "slowest_case": slowest_case}
 
 
 def in_batches(archive: Path, images: int, seed: int, seconds: float) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def in_batches(archive: Path, images: int, seed: int, seconds: float) -> dict[st
     total: dict[str, Any] = {
         "files": 0,
         "read": 0,
-        "left_out": Counter(),
+        "skipped": Counter(),
         "slowest": 0.0,
         "slowest_case": 0,
         "peak": 0.0,
@@ -147,7 +147,7 @@ def in_batches(archive: Path, images: int, seed: int, seconds: float) -> dict[st
             continue
         found = json.loads(done.stdout.splitlines()[-1])
         total["read"] += found["read"]
-        total["left_out"].update(found["left_out"])
+        total["skipped"].update(found["skipped"])
         total["peak"] = max(total["peak"], found["peak"])
         if found["slowest"] > total["slowest"]:
             total |= {"slowest": found["slowest"], "slowest_case": found["slowest_case"]}
@@ -188,7 +188,7 @@ def main() -> int:
     more = {
         "files": found["files"],
         "read": found["read"],
-        "left_out": dict(found["left_out"].most_common()),
+        "skipped": dict(found["skipped"].most_common()),
         "photographs": archive.is_file(),
         "seed": asked.seed,
     }

@@ -22,7 +22,7 @@ class HostileArchive:
 
     name: str
     write: Writer
-    left_out: dict[str, str] = field(default_factory=dict)  # name -> part of the reason
+    skipped: dict[str, str] = field(default_factory=dict)  # name -> part of the reason
     refused: str = ""  # part of the error
     pictures: int = 2 * PER_CLASS  # that are read
 

@@ -132,7 +132,7 @@ def test_a_killed_load_leaves_nothing_that_is_used(tmp_path):
     """SIGKILL in the middle of decoding: the next load starts anew and gives all pictures."""
     photos = write_photos(tmp_path / "photos", colour_split(24, seed=4))
     program = (
-        "import os, sys; from imgcls import datasets, decoding\n"
+        "import os, sys; from imgcls.data import decoding, load\n"
         "count, real = [], decoding.try_decode_square\n"
         "def dies(*a):\n    count.append(1)\n    len(count) == 9 and os.kill(os.getpid(), 9)\n    return real(*a)\n"
         "decoding.try_decode_square = dies\n"
@@ -150,10 +150,10 @@ def test_a_killed_load_leaves_nothing_that_is_used(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of one megabyte, where one may be mounted; it is taken away again."""
+    """A disk of eight megabytes, where one may be mounted; it is taken away again."""
     place = tmp_path / "disk"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, text=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
     yield place

@@ -144,7 +144,7 @@ class Result:
             *((key, "unknown" if value is None else str(value)) for key, value in run.items() if key not in CODE),
             *((key, f'<span class="commit">{"unknown" if run[key] is None else run[key]}</span>') for key in CODE),
         ]
-        return _markdown(_table(["what", "value"], rows) + _left_out(data["skipped"]))
+        return _markdown(_table(["what", "value"], rows) + _skipped_text(data["skipped"]))
 
     def _add(self, part: str, row: dict[str, Any], unit: str | None) -> None:
         self.content[part].append(_plain(row | ({} if unit is None else {"unit": unit})))
@@ -171,7 +171,7 @@ def timed(text: str) -> str:
 
 
 def describe(data: Any) -> dict[str, Any]:
-    """What a report says about its data: `.name .kind .fingerprint .classes .train .val .test .left_out`."""
+    """What a report says about its data: `.name .kind .fingerprint .classes .train .val .test .skipped`."""
     return {
         "name": data.name,
         "kind": data.kind,
@@ -182,7 +182,7 @@ def describe(data: Any) -> dict[str, Any]:
     }
 
 
-def _left_out(files: Sequence[Mapping[str, str]]) -> str:
+def _skipped_text(files: Sequence[Mapping[str, str]]) -> str:
     """Markdown table of what is no part of the data, by reason, the most frequent first; nothing where all is."""
     names: dict[str, list[str]] = {}
     for file in files:

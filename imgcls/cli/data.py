@@ -59,7 +59,7 @@ def describe(splits: Splits) -> dict:
 
     Returns:
         name, kind, fingerprint, image_size, channels, classes; splits {name: {images, given, per_class, sizes}},
-        sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; left_out [{name, reason}];
+        sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name, reason}];
         duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest, ratio} of
         train; notes, one sentence for each thing to mend.
     """
@@ -205,7 +205,7 @@ def _text(facts: dict) -> str:
         *_sizes_text(splits),
         *_kinds_text(facts.get("kinds")),
         f"train in units of [0, 1]: mean {numbers['mean']}; std {numbers['std']}",
-        *_left_out_text(facts["skipped"]),
+        *_skipped_text(facts["skipped"]),
         *_duplicates_text(facts),
     ]
     return "\n\n".join([*blocks, *(f"note: {note}" for note in facts["notes"])])
@@ -232,7 +232,7 @@ def _kinds_text(kinds: dict[str, int] | None) -> list[str]:
     return ["formats and modes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())]
 
 
-def _left_out_text(skipped: list[dict]) -> list[str]:
+def _skipped_text(skipped: list[dict]) -> list[str]:
     if not skipped:
         return ["no file left out"]
     lines = [f"  {entry['name']}: {entry['reason']}" for entry in skipped[:SHOWN]]

@@ -163,11 +163,11 @@ def _as_text(found: Mapping[str, Any]) -> str:
     if found["most_confused"]:
         parts.append("most confused\n" + pd.DataFrame(found["most_confused"]).to_string(index=False))
     if found["skipped"]:
-        parts.append(_left_out(found["skipped"]))
+        parts.append(_skipped_text(found["skipped"]))
     return "\n\n".join(parts)
 
 
-def _left_out(files: list[dict[str, str]]) -> str:
+def _skipped_text(files: list[dict[str, str]]) -> str:
     reasons = defaultdict(list)
     for file in files:
         reasons[file["reason"]].append(file["name"])

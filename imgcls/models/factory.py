@@ -103,9 +103,9 @@ def create_model(
             raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}")
     _check_name(name)
     if saved:
-        from imgcls.models import cards  # which builds on this module
+        from imgcls.models import serialization  # which builds on this module
 
-        card = cards.read_card(weights)
+        card = serialization.read_card(weights)
         if (card["architecture"], card["channels"]) != (name, in_channels):
             raise ValueError(
                 f"{weights} holds a {card['architecture']!r} for {card['channels']} channels, which does not fit "
@@ -126,7 +126,7 @@ def create_model(
     network = build(name, num_classes, normalize, weights == "imagenet", image_size, options)
     model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
     if saved:
-        cards.transfer(model, weights, card)
+        serialization.transfer(model, weights, card)
     if statistics is not None:
         normalize.set_statistics(*statistics)
     model.built_from = {

@@ -270,7 +270,7 @@ def build_seeded(create: Callable[[], nn.Module], seed: int) -> nn.Module:
         return create()
 
 
-def sum_standardized(*hooks: Callable[[nn.Module, dict], dict | None]) -> Callable[[nn.Module, dict], dict]:
+def compose_hooks(*hooks: Callable[[nn.Module, dict], dict | None]) -> Callable[[nn.Module, dict], dict]:
     """Several `on_epoch_end` hooks as one; the numbers that they return go into the same row."""
 
     def call(model: nn.Module, row: dict) -> dict:

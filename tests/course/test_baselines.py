@@ -12,7 +12,7 @@ from course import baselines
 from imgcls.data import Split
 from imgcls.evaluation import predict
 from imgcls.models import create_model, head
-from imgcls.training import Recipe, repeat
+from imgcls.training import Recipe, fit_seeds
 
 
 def split(images, labels, classes=("dark", "light")):
@@ -85,7 +85,7 @@ def test_no_output_under_the_sigmoid_costs_less_than_its_floor():
 def test_a_network_with_the_sigmoid_trains_and_answers_like_any_other():
     train = shades(64, 0)
     create = partial(baselines.sigmoid_before_loss, partial(create_model, "simple_cnn", 2, image_size=40))
-    run = repeat(create, train, train, Recipe(epochs=3, batch_size=16, lr=1e-2, optimizer="adamw"), [0])[0]
+    run = fit_seeds(create, train, train, Recipe(epochs=3, batch_size=16, lr=1e-2, optimizer="adamw"), [0])[0]
     answers = predict(run.model, train)
     assert ((answers.logits >= 0) & (answers.logits <= 1)).all()
     assert answers.loss >= baselines.sigmoid_floor(2) - 1e-6  # of rounding

@@ -39,9 +39,9 @@ limit: int | None = None
 ENVIRONMENT = {"python": "3", "torch": "2", "device": "cpu", "threads": 2, "precision": "float32", "commit": None}
 ENVIRONMENT["dirty"] = None
 SETUP = f"""from types import SimpleNamespace as N
-from course.reports import Result, say
+from course.reports import Result, display_markdown
 data = N(name="shapes", kind="generated", fingerprint="f", classes=("a", "b"), train=[0] * 8, val=[], test=[0] * 4,
-         left_out=[N(name="bad.jpg", reason="truncated")])
+         skipped=[N(name="bad.jpg", reason="truncated")])
 report = Result("{{name}}", "Does it work, at $p < 0.05$?", data, environment={ENVIRONMENT!r})"""
 FINISH = """report.headline("test accuracy", "small network", N(value=.86, low=.85, high=.87, n=1000))
 report.claim("accuracy", claimed=.78, as_published="none", repaired=.8, best=None)
@@ -762,7 +762,9 @@ def project(tmp_path_factory):
     )
     for name in ("03_first", NAME):
         start, end = cell(times.format("start")), cell(times.format("end"))
-        write_notebook(root, name, [start, *good(name, cell(show), cell("say(f'Ran {epochs} epochs.')")), end])
+        write_notebook(
+            root, name, [start, *good(name, cell(show), cell("display_markdown(f'Ran {epochs} epochs.')")), end]
+        )
     write_notebook(root, "04_bad", [cell(times.format("start")), cell("1 / 0")])
     return root, make(root, "-j2", "reports")
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_reports import cell, command, figure, good, png, render, stream, text, tree, write_notebook
 
-from course.reports import took
+from course.reports import elapsed
 from course.reports.__main__ import main
 from course.reports.compare import differences
 from course.reports.parameters import Refused
@@ -17,7 +17,7 @@ NAME = "05_good"
 RUN = """import os, time, pandas as pd
 from IPython.display import display
 from imgcls.plots import accuracy_against_seconds, ladder, show
-from course.reports import took
+from course.reports import elapsed
 from imgcls.tracking import Progress
 progress = Progress(1)
 progress.finish(f"1 epoch in 0:{time.time_ns() % 60:02} · loss 0.5 · {time.time_ns() % 1000} images/s")
@@ -25,7 +25,7 @@ rungs = pd.DataFrame({"name": ["a", "b"], "accuracy": [.5, .6], "low": [.4, .5],
 timed = rungs.assign(seconds=[1.0, 2 + time.time_ns() % 1000])
 display(timed)
 print(os.getcwd(), set("abcdef"))
-say(f"It took {took(time.time_ns() % 1000)}.")
+display_markdown(f"It took {elapsed(time.time_ns() % 1000)}.")
 show(accuracy_against_seconds(timed), alt="Two points.")
 show(ladder(rungs.rename(columns={"name": "rung", "accuracy": "value"})), alt="Two rungs.")"""
 
@@ -48,7 +48,7 @@ MEASURED = {
     "an hour of it": lambda k: cell("fit()", outputs=[stream(f"2 epochs in {k}:02:33, about {k}0 s left")]),
     "a column": lambda k: table(name=["a", "b"], **{"seconds of training": [k, 7]}),
     "a row": lambda k: shown(pd.Series({"seed": 1, "seconds": k}).to_frame("card")._repr_html_()),
-    "prose": lambda k: shown(f"It took {took(30 + k)} in all.", "text/markdown"),
+    "prose": lambda k: shown(f"It took {elapsed(30 + k)} in all.", "text/markdown"),
     "a time axis": lambda k: picture(["teal", "red"][k], timed=True),
     "the run": lambda k: {"seconds": 70.0 + k, "finished": f"2025-05-03T14:0{k}:00+02:00"},
     "the commit": lambda k: {"environment": {"commit": f"1a2b3c{k}", "dirty": bool(k)}},

@@ -100,7 +100,7 @@ def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos
         assert torch.equal(value, network.state_dict()[name].cpu()), name
 
 
-@pytest.mark.parametrize(("limit", "format_duration", "step"), [(8.0, [0, 9], 9.0), (99.0, [0, 9, 11, 13], 2.0)])
+@pytest.mark.parametrize(("limit", "clock", "step"), [(8.0, [0, 9], 9.0), (99.0, [0, 9, 11, 13], 2.0)])
 def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
     """By a clock on which the first step takes 9 s and others 2 s; a first one beyond the limit is the only one."""
     splits = load(photos, image_size=16)

@@ -136,7 +136,7 @@ def test_a_mistyped_data_set_leaves_no_journal(imgcls, tmp_path):
 
 def test_what_a_space_says():
     texts = ["lr=1e-4..1e-1:log", "dropout=0..0.5", "filters=16..64", "layers=3,4", "batch_norm=true,FALSE",
-             "activation=relu, gelu", "patience=2,3"]  # fmt: skip
+             "activation=relu, gelu", "early_stopping_patience=2,3"]  # fmt: skip
     assert parse_space(texts, "configurable_cnn", 32, Recipe()) == {
         "lr": Between(1e-4, 0.1, log=True),
         "dropout": Between(0.0, 0.5),

@@ -53,7 +53,7 @@ def test_shares_put_together_are_the_whole_batch(transform, size):
     whole = list(batches(split, 16, seed=3, epoch=2, transforms=(transform, T.RandomHorizontalFlip())))
     train_batches = [
         list(batches(split, 16, seed=3, epoch=2, transforms=(transform, T.RandomHorizontalFlip()),
-                     share=Distributed(CPU, rank, size).shard if rank < size else None))
+                     shard=Distributed(CPU, rank, size).shard if rank < size else None))
         for rank in range(size)
     ]  # fmt: skip
     for step, (images, labels) in enumerate(whole):
@@ -67,7 +67,7 @@ def test_shares_put_together_are_the_whole_batch(transform, size):
 
 def test_a_transform_without_parameters_cannot_be_shared():
     split = colour_split(50, seed=1)
-    stream = batches(split, 16, seed=3, epoch=2, transforms=(lambda x, g: x,), share=Distributed(CPU, 0, 2).shard)
+    stream = batches(split, 16, seed=3, epoch=2, transforms=(lambda x, g: x,), shard=Distributed(CPU, 0, 2).shard)
     with pytest.raises(TypeError, match="cannot be applied to a part of a batch: it has no draw and apply"):
         next(stream)
 

@@ -1,6 +1,7 @@
 """Downloads against a server that stalls, cuts, lies and dies, and sets of the catalogue as they arrive from it."""
 
 import hashlib
+import importlib
 import io
 import json
 import pickle
@@ -21,6 +22,8 @@ from imgcls import paths
 from imgcls.cli import data_sets
 from imgcls.data import DataError, UnknownDataset, catalogue, download, load
 from imgcls.data.download import fetch
+
+downloading = importlib.import_module("imgcls.data.download")  # the function hides the module of its name
 
 BODY = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -130,9 +133,9 @@ def sends_another_part(self, body):
 @pytest.fixture
 def server(own_folders, monkeypatch):
     """Where `files` can be fetched from, by the acts of `plan`; `asked` holds the Range of each request."""
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
-    monkeypatch.setattr(download, "PAUSE", 0.01)
-    monkeypatch.setattr(download, "GAIN", 1000)
+    monkeypatch.setattr(downloading, "TIMEOUT", 0.2)
+    monkeypatch.setattr(downloading, "PAUSE", 0.01)
+    monkeypatch.setattr(downloading, "GAIN", 1000)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     one = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -186,7 +189,7 @@ def test_only_what_is_missing_is_sent_again(server, tmp_path):
 def test_what_cannot_be_had_is_said_and_gets_no_name(plan, message, kept, server, tmp_path, monkeypatch):
     server.plan = plan
     if plan == [stalls]:  # for ever: each attempt brings nothing new
-        monkeypatch.setattr(download, "GAIN", 10**9)
+        monkeypatch.setattr(downloading, "GAIN", 10**9)
         server.plan = [stalls, hangs_up_after_stall]
     body = BODY if kept is None or plan[0] in (hangs_up, busy, stalls) else BODY[::-1]
     server.files["/a.bin"] = body
@@ -209,7 +212,7 @@ def test_a_missing_page_is_no_reason_to_try_again(server, tmp_path):
 def test_a_second_call_goes_on_where_the_first_was_killed(server, tmp_path, monkeypatch):
     server.plan = [dies_half_way, hangs_up]
     url = f"{server.address}/a.bin"
-    monkeypatch.setattr(download.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(downloading.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         fetch(url, tmp_path / "a.bin", md5=MD5)
     assert left(tmp_path / ".") == ["a.bin.part", "a.bin.part.tag"]
@@ -229,7 +232,7 @@ def test_a_whole_part_is_not_sent_again(server, tmp_path):
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_part_is_kept(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(OSError, match=r"no space left for .*a\.bin in .*; make some, then try again") as caught:
         fetch(f"{server.address}/a.bin", tmp_path / "a.bin")
     assert "\n" not in str(caught.value)
@@ -239,7 +242,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_part_is_kept(server, tmp_path, 
 def test_two_at_once_do_not_write_into_one_file(server, tmp_path):
     part = tmp_path / "a.bin.part"
     refused = pytest.raises(DataError, match=r"a\.bin\.part is being downloaded by another process")
-    with part.open("ab") as file, download._alone(file, part), refused:
+    with part.open("ab") as file, downloading._alone(file, part), refused:
         fetch(f"{server.address}/a.bin", tmp_path / "a.bin")
     assert server.asked == []
 
@@ -335,12 +338,12 @@ def test_nature_is_fetched_by_address_and_must_be_a_zip(server, monkeypatch):
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inaturalist_12K/train/Aves/1.jpg", b"x")
     server.files |= {"/nature_12K.zip": packed.getvalue(), "/page.zip": b"<html>" + bytes(500)}
-    monkeypatch.setattr(download, "NATURE_12K_BYTES", 100)
-    monkeypatch.setattr(download, "NATURE_12K", f"{server.address}/page.zip")
+    monkeypatch.setattr(downloading, "NATURE_12K_BYTES", 100)
+    monkeypatch.setattr(downloading, "NATURE_12K", f"{server.address}/page.zip")
     with pytest.raises(DataError, match="is no whole zip"):
         download("nature_12k")
     assert catalogue.find("nature_12k") is None
-    monkeypatch.setattr(download, "NATURE_12K", f"{server.address}/nature_12K.zip")
+    monkeypatch.setattr(downloading, "NATURE_12K", f"{server.address}/nature_12K.zip")
     assert download("nature_12K").read_bytes() == packed.getvalue()
 
 
@@ -349,7 +352,7 @@ def test_what_a_person_must_bring_comes_with_the_steps(own_folders):
         assert f"data/{entry.place.partition('/')[0]}" in entry.steps or f"imgcls data get {name}" in entry.steps or (
             entry.place.startswith("Animals") and "unzip AwA2-data.zip -d data" in entry.steps
         ), name  # fmt: skip
-        assert entry.is_fetched == (name in download.FETCHED), name
+        assert entry.is_fetched == (name in downloading.FETCHED), name
         if not entry.is_fetched:
             with pytest.raises(DataError, match=f"{name} cannot be fetched for you: "):
                 download(name)
@@ -363,7 +366,7 @@ def test_the_command_brings_lists_and_checks_a_set(cifar, server, own_folders):
 
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] is None
-    got = imgcls("download", "cifar10")
+    got = imgcls("get", "cifar10")
     assert got.stdout.strip() == str(paths.DATA / "cifar10.zip"), got.output
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] == str(paths.DATA / "cifar10.zip")

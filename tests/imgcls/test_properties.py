@@ -13,7 +13,8 @@ import torch
 from course.reports import Result
 from course.reports.result import show, validate
 from imgcls import transforms as T
-from imgcls.data import DataError, _cap, _choose, _divide, _parse, decoding
+from imgcls.data import DataError, decoding
+from imgcls.data.load import _cap, _choose, _divide, _parse
 from imgcls.data.sources import Member, Skipped, Source, as_text, find_class_folders
 from imgcls.evaluation.statistics import mcnemar, over_seeds, wilson
 

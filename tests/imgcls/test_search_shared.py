@@ -384,7 +384,7 @@ def test_reading_makes_no_file(tmp_path, address):
 
 OTHERS = {
     "space of lr was Between(low=0.0001, high=0.3, log=True), now (0.1, 0.2)": {"space": SPACE | {"lr": (0.1, 0.2)}},
-    "space of dense was left out, now (1, 2)": {"space": SPACE | {"hidden_features": (1, 2)}},
+    "space of hidden_features was left out, now (1, 2)": {"space": SPACE | {"hidden_features": (1, 2)}},
     "epochs was 2, now 3": {"recipe": replace(RECIPE, epochs=3)},
     "training data was": {"train": colour_split(64, seed=9)},
     "validation data was": {"val": colour_split(48, seed=9)},

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from imgcls import models
-from imgcls.models import cards
+from imgcls.models import serialization
 
 CLASSES = ("cat", "dog", "fox")
 SMALL = {"image_size": 16, "blocks": 2, "filters": 8}
@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_leaves_the_older_model_whole(tmp_path, monkeypatch
     def full(descriptor):
         raise OSError("no space left")
 
-    monkeypatch.setattr(cards.os, "fsync", full)
+    monkeypatch.setattr(serialization.os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         models.save(made(), tmp_path, CLASSES)
     assert torch.equal(models.load(tmp_path)[0](noise()), model.eval()(noise()))

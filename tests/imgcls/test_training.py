@@ -438,10 +438,10 @@ def test_sanity_checks_find_what_is_broken(tiny):
 
 
 @pytest.mark.parametrize("batch_mix", [MixUp(0.4, num_classes=3), CutMix(1.0, num_classes=3)])
-def test_mixing_trains_on_soft_targets(tiny, mix):
+def test_mixing_trains_on_soft_targets(tiny, batch_mix):
     train, val = tiny
     model = small_net()
-    history = fit(model, train, val, replace(RECIPE, epochs=10, batch_mix=mix))
+    history = fit(model, train, val, replace(RECIPE, epochs=10, batch_mix=batch_mix))
     plain = fit(small_net(), train, val, replace(RECIPE, epochs=10))
     assert predict(model, val).accuracy > 0.85
     assert history.rows[-1]["train_loss"] > plain.rows[-1]["train_loss"] + 0.1  # a mixture cannot be learned by heart

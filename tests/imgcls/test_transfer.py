@@ -35,7 +35,7 @@ def test_the_card_says_what_was_learnt_from_what(made):
 def test_it_is_trained_once_and_again_for_anything_else(made, monkeypatch):
     settings, place = made
     trained = []
-    fit_seeds = transfer.repeat
+    fit_seeds = transfer.fit_seeds
     monkeypatch.setattr(transfer, "fit_seeds", lambda *args: trained.append(args) or fit_seeds(*args))
     assert transfer.source_backbone(**settings) == place
     assert not trained
