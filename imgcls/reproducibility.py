@@ -35,6 +35,16 @@ def seed_device(device: torch.device, *parts: int | str) -> None:
         getattr(torch, device.type).manual_seed(derive_seed(*parts))
 
 
+def fork_rng(device: torch.device | str = "cpu") -> AbstractContextManager:
+    """Put the random state of the CPU, and of this one device, back as it was after the block."""
+    device = torch.device(device)
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    current = torch.cuda.current_device() if device.type == "cuda" else 0
+    index = current if device.index is None else device.index  # without it, PyTorch copies the state of every GPU
+    return torch.random.fork_rng(devices=[index], device_type=device.type)
+
+
 def pick_device() -> torch.device:
     """CUDA, then Apple's MPS, then the CPU."""
     if torch.cuda.is_available():

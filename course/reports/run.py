@@ -22,7 +22,7 @@ from course.reports.parameters import Request
 from course.reports.result import validate
 from imgcls import paths
 from imgcls.files import lock
-from imgcls.tracking.progress import MIRROR, columns, cut
+from imgcls.progress import MIRROR, columns, cut
 
 
 class Failed(RuntimeError):

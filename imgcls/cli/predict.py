@@ -25,7 +25,7 @@ from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.models import open_run, temperature_of
-from imgcls.tracking import Progress
+from imgcls.progress import Progress
 
 FORMATS = ("table", "csv", "json")
 STDIN = "-"

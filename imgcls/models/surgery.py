@@ -6,8 +6,9 @@ registered in the order in which they run.
 
 import copy
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,6 +21,17 @@ STACKS = ("features", "layers", "blocks", "stages", "encoder", "trunk_output")
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _PASSIVE = (*_POOLS, nn.LocalResponseNorm, nn.Dropout, nn.Identity)
+
+
+@contextmanager
+def forward_hooks(modules: Iterable[nn.Module], hook: Callable[[nn.Module, tuple, Any], Any]) -> Iterator[None]:
+    """Call `hook(module, inputs, output)` after each forward pass of these modules inside the block."""
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 # ------------------------------------------------------------------ head and backbone
@@ -249,13 +261,8 @@ def _output_shapes(
         if isinstance(output, Tensor):
             shapes[module] = output.shape
 
-    handles = [module.register_forward_hook(note) for module in modules]
-    try:
-        with eval_mode(model), torch.no_grad():
-            model(_blank(model, image_size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with forward_hooks(modules, note), eval_mode(model), torch.no_grad():
+        model(_blank(model, image_size))
     return shapes
 
 
@@ -295,15 +302,10 @@ def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.Dat
         rows[names[module]] = {"layer": names[module], "type": type(module).__name__, "output_shape": shape}
 
     leaves = [m for m in model.modules() if _attends(m) or not any(True for _ in m.children())]
-    handles = [module.register_forward_hook(note) for module in leaves]
     counter = FlopCounterMode(display=False)
-    try:
-        # The fused kernels for attention on the CPU are invisible to the counter.
-        with eval_mode(model), torch.no_grad(), _plain_attention(), counter:
-            model(_blank(model, size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    # The fused kernels for attention on the CPU are invisible to the counter.
+    with forward_hooks(leaves, note), eval_mode(model), torch.no_grad(), _plain_attention(), counter:
+        model(_blank(model, size))
 
     root = type(model).__name__
     flops = {path: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}

@@ -14,10 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
 from imgcls.data.batches import ImageSet
+from imgcls.messages import format_duration
+from imgcls.progress import Progress
 from imgcls.search.answers import apart
 from imgcls.search.sharing import claim, join, open_storage, outcome, put_back, signs_of_life, take_back
 from imgcls.search.space import SAMPLERS, Between, Space, Value, draw, make_sampler
-from imgcls.tracking import Progress, format_duration
 from imgcls.training import History, Recipe, TrainingDiverged, build_seeded, fit
 from imgcls.training.checkpoints import identity
 

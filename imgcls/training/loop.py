@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet, balanced_weights, batches, steps_per_epoch
 from imgcls.evaluation import Predictions, predict
+from imgcls.messages import format_duration
 from imgcls.models import freeze
 from imgcls.models.normalize import Whitening
+from imgcls.progress import Progress
 from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, seed_device
-from imgcls.tracking import Progress, Tracker, format_duration
+from imgcls.tracking import Tracker
 from imgcls.training.checkpoints import Checkpoints, State, StepResult, identity
 from imgcls.training.distributed import Distributed, init_distributed
 from imgcls.training.history import History, Run

@@ -649,7 +649,7 @@ def displayed(drawn, columns):
 
 
 LONG = """import time
-from imgcls.tracking import Progress
+from imgcls.progress import Progress
 progress = Progress(200, every=.1)
 for step in range(200):
     time.sleep(.02)

@@ -18,7 +18,7 @@ RUN = """import os, time, pandas as pd
 from IPython.display import display
 from imgcls.plots import accuracy_against_seconds, ladder, show
 from course.reports import elapsed
-from imgcls.tracking import Progress
+from imgcls.progress import Progress
 progress = Progress(1)
 progress.finish(f"1 epoch in 0:{time.time_ns() % 60:02} · loss 0.5 · {time.time_ns() % 1000} images/s")
 rungs = pd.DataFrame({"name": ["a", "b"], "accuracy": [.5, .6], "low": [.4, .5], "high": [.6, .7]})

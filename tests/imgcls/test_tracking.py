@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from imgcls import tracking
-from imgcls.tracking import Progress, format_duration, progress, trackers
+from imgcls.messages import format_duration
+from imgcls.progress import Progress, progress, trackers
 
 
 class Terminal(io.StringIO):

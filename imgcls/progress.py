@@ -8,15 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from imgcls.messages import format_duration
+
 MIRROR = "IMGCLS_PROGRESS"
 """Environment variable with a file that also gets the line, for a program that runs this one and draws by itself."""
-
-
-def format_duration(seconds: float) -> str:
-    """`3:07`, or `1:02:45` from an hour on."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def cut(text: str, width: int) -> str:

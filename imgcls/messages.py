@@ -1,0 +1,32 @@
+"""Wording that every part shares: the closest choice in an error message, and durations."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+SHOWN = 20  # choices that an error message lists at most
+
+
+def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of an error message: the closest choices where there are any, else the list of all.
+
+    Args:
+        value: What was given.
+        choices: What could have been given.
+        cutoff: Similarity from 0 to 1 that a choice must have to be suggested, as in difflib.
+    """
+    choices = [str(choice) for choice in choices]
+    lowered = {choice.lower(): choice for choice in choices}
+    close = [lowered[name] for name in get_close_matches(str(value).lower(), lowered, n=3, cutoff=cutoff)]
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"choose from {', '.join(choices[:SHOWN])}{', …' if len(choices) > SHOWN else ''}"
+
+
+def format_duration(seconds: float) -> str:
+    """`0.25 s`, `20 s`, `5 min`, `3 min 7 s`, `1 h 2 min`: no finer than a reader needs."""
+    if round(seconds) < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
