@@ -37,7 +37,7 @@ RECIPE = Recipe(
 )  # fmt: skip
 TOLD = (0.0, 0.2, 0.4)  # of the variance of a trait, that pictures of other classes have to tell for it to be taken
 FEWEST = 5  # traits that are taken, however few are told so well
-VIEWS = {"one": None, "mirrored too": flip_shift_tta(0), "mirrored and moved": flip_shift_tta(2)}
+SHIFTS = {"one": None, "mirrored too": 0, "mirrored and moved": 2}  # name -> pixels, for `flip_shift_tta`
 
 
 def deal(names: tuple[str, ...], folds: int) -> list[list[str]]:
@@ -69,8 +69,8 @@ def one_fold(unknown: list[str], others: int) -> list[dict]:
     run = fit_seeds(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]
     rows = [
         {"views": name, **row}
-        for name, tta in VIEWS.items()
-        for row in judged(run.model, learn, splits, strangers, tta)
+        for name, shift in SHIFTS.items()
+        for row in judged(run.model, learn, splits, strangers, None if shift is None else flip_shift_tta(shift))
     ]
     return [{"others": others, **row} for row in rows]
 

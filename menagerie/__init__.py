@@ -6,11 +6,9 @@ the frame; the primitives become pixels (`raster`), which get their coat (`coat`
 `picture` puts the steps in order.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 
@@ -24,12 +22,31 @@ from menagerie.making import steps
 from menagerie.threads import one_thread_each
 
 __all__ = [
-    "HABITATS", "PARTS", "SPLITS", "Generated", "Subset", "attribute_names", "attributes", "differences", "generate",
-    "labels", "one_thread_each", "portraits", "render", "row", "sizes", "source_hash", "steps", "subsets", "table",
+    "PARTS",
+    "SPLITS",
+    "VERSION",
+    "Generated",
+    "Subset",
+    "attribute_names",
+    "attributes",
+    "differences",
+    "generate",
+    "habitats",
+    "labels",
+    "one_thread_each",
+    "portraits",
+    "render",
+    "row",
+    "sizes",
+    "steps",
+    "subsets",
+    "table",
 ]  # fmt: skip
 
+VERSION = 1
+"""Raised by every change that alters an image: caches of generated images are keyed by it, so old ones are not read."""
+
 SPLITS = ("train", "val", "test")
-HABITATS = tuple(scenes.HABITATS)
 UNKNOWN = "unknown"  # the last class of species_mixed
 
 
@@ -57,6 +74,12 @@ class Generated:
     kinds: tuple[str, ...]  # of each image
     habitats: tuple[str, ...]  # of each image
     traits: torch.Tensor  # float32 (N, T): attributes of the individual shown, named by attribute_names()
+
+
+@cache
+def habitats() -> tuple[str, ...]:
+    """Names of the places in which images are taken."""
+    return tuple(scenes.habitats())
 
 
 @cache
@@ -151,9 +174,9 @@ def render(
     drawn = scramble(index & WORD).tolist()
     kinds = tuple(known.kinds[c][word % len(known.kinds[c])] for c, word in zip(label.tolist(), drawn, strict=True))
     draws = Draws(f"{key}/habitat", index)
-    tied, anywhere = draws.chance(abs(habitat_bias)), (draws.number() * len(HABITATS)).long()
+    tied, anywhere = draws.chance(abs(habitat_bias)), (draws.number() * len(habitats())).long()
     homes = kinds if habitat_bias >= 0 else _others(known, label, draws)
-    own = torch.tensor([HABITATS.index(str(row(kind)["habitat"])) for kind in homes], dtype=torch.int64)
+    own = torch.tensor([habitats().index(str(row(kind)["habitat"])) for kind in homes], dtype=torch.int64)
     habitat = torch.where(tied, own, anywhere)
     taken = picture.take(kinds, habitat, key, index, image_size, subject=subject, clutter=clutter)
     return _generated(taken, label, known.classes, kinds, habitat)
@@ -179,7 +202,7 @@ def portraits(
 
     Args:
         kinds: names of rows of the table; a kind may occur more than once.
-        habitat: a name in HABITATS, drawn if None.
+        habitat: a name in habitats(), drawn if None.
         yaw: whence each is seen, in radians: 0 has the head to the right, π to the left, π/2 away; drawn if None.
         same: whether pictures of one kind show the same individual.
         image_size: height and width in pixels.
@@ -190,11 +213,11 @@ def portraits(
         ValueError: for an unknown kind or habitat.
     """
     if habitat is not None:
-        named("habitat", habitat, scenes.HABITATS)
+        named("habitat", habitat, scenes.habitats())
     key = f"portraits/{seed}"
     index = torch.zeros(len(kinds), dtype=torch.int64) if same else torch.arange(len(kinds))
-    drawn = (Draws(f"{key}/habitat", index).number() * len(HABITATS)).long()
-    places = drawn if habitat is None else torch.full_like(index, HABITATS.index(habitat))
+    drawn = (Draws(f"{key}/habitat", index).number() * len(habitats())).long()
+    places = drawn if habitat is None else torch.full_like(index, habitats().index(habitat))
     turned = None if yaw is None else torch.tensor(yaw, dtype=torch.float32)
     taken = picture.take(kinds, places, key, index, image_size, turned, clutter=clutter)
     classes = tuple(dict.fromkeys(kinds))
@@ -211,7 +234,7 @@ def _generated(
 ) -> Generated:
     return Generated(
         taken.images, taken.parts > 0, taken.parts, taken.depth, labels, classes, kinds,
-        tuple(HABITATS[i] for i in habitat.tolist()), taken.traits,
+        tuple(habitats()[i] for i in habitat.tolist()), taken.traits,
     )  # fmt: skip
 
 
@@ -224,15 +247,6 @@ def labels(subset: str, split: str, index: torch.Tensor) -> torch.Tensor:
 def sizes(subset: str) -> dict[str, int]:
     """Number of images of each split, unless asked otherwise."""
     return dict(zip(SPLITS, _subset(subset).sizes, strict=True))
-
-
-@cache
-def source_hash() -> str:
-    """Hash of all that decides how an image looks: cached images made otherwise must not be taken for these."""
-    digest = hashlib.sha256()
-    for file in sorted(one for one in Path(__file__).parent.rglob("*") if one.suffix in (".py", ".toml")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _subset(name: str) -> Subset:

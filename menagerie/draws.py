@@ -55,9 +55,9 @@ class Draws:
         """Uniform in [low, high), float32 (N, *shape)."""
         return (self.words(*shape) >> 8).float() * ((high - low) / 2**24) + low
 
-    def chance(self, probability: float, shape: tuple[int, ...] = ()) -> torch.Tensor:
-        """True with a probability, bool (N, *shape)."""
-        return self.uniform(shape=shape) < probability
+    def chance(self, probability: float) -> torch.Tensor:
+        """True with a probability, bool (N,)."""
+        return self.uniform() < probability
 
     def number(self, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
         """One uniform number per image, float32 (N,)."""

@@ -22,7 +22,7 @@ def steps(kind: str, image_size: int = 192, seed: int = 0, habitat: str | None =
     index, key = torch.zeros(1, dtype=torch.int64), f"steps/{seed}"
     model, draws = build([kind], key, index), Draws(f"{key}/scene", index)
     name = habitat or str(row(kind)["habitat"])
-    scene = scenes.arrange(torch.tensor([list(scenes.HABITATS).index(name)]), draws)
+    scene = scenes.arrange(torch.tensor([list(scenes.habitats()).index(name)]), draws)
     scene = replace(scene, target=torch.tensor([1.7]), centre=torch.zeros(1, 2))
     posed, view = pose(model, scene)
     surface, coat = _surface(posed, image_size), model.coat

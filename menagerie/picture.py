@@ -78,7 +78,7 @@ def take(
 
     Args:
         kinds: of the subjects.
-        habitat: int64 (N), index into scene.HABITATS.
+        habitat: int64 (N), index into scene.habitats().
         key: of every draw.
         index: int64 (N), of the images.
         size: height and width in pixels.

@@ -20,9 +20,6 @@ from menagerie.scene_paint import COLOURS, CROWDED, NUMBERS, ON_WALLS, TALL, THI
 from menagerie.scene_tables import SHAPES
 
 Palette = dict[str, float | str]
-HABITATS: dict[str, list[Palette]] = tomllib.loads(
-    (Path(__file__).parent / "habitats.toml").read_text(encoding="utf-8")
-)
 LIGHTS = ("sunlight", "fill", "clouds", "fog")  # numbers of a palette
 SLOTS = 6  # for things that stand about
 BLADES, LEAFLETS, STONES = 11, 8, 3
@@ -30,11 +27,17 @@ IN_FRONT = 20.0  # depth of what is nearer than any subject
 HIDDEN = 0.36  # share of images with something in front
 
 
+@cache
+def habitats() -> dict[str, list[Palette]]:
+    """Palettes of every habitat by its name, from habitats.toml."""
+    return tomllib.loads((Path(__file__).parent / "habitats.toml").read_text(encoding="utf-8"))
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One row per image."""
 
-    habitat: torch.Tensor  # int64 (N), index into HABITATS
+    habitat: torch.Tensor  # int64 (N), index into habitats()
     yaw: torch.Tensor
     pitch: torch.Tensor
     roll: torch.Tensor
@@ -54,7 +57,7 @@ class Scene:
 @cache
 def _palettes() -> tuple[torch.Tensor, torch.Tensor]:
     """Colours (habitats, lights, len(COLOURS), 3) and numbers (habitats, lights, len(LIGHTS))."""
-    places = list(HABITATS.values())
+    places = list(habitats().values())
     colours = [[[linear(str(one[name])) for name in COLOURS] for one in lights] for lights in places]
     numbers = [[[float(one[name]) for name in LIGHTS] for one in lights] for lights in places]
     return torch.tensor(colours), torch.tensor(numbers)
@@ -83,7 +86,7 @@ def arrange(habitat: torch.Tensor, draws: Draws) -> Scene:
     colours = colours * (1 + tint[:, None, :3] * 0.025 + tint[:, None, 3:] * 0.05)
     numbers = free.clone()
     horizon = _horizon(free[:, 0], pitch, target, centre)
-    indoors = habitat == list(HABITATS).index("room")
+    indoors = habitat == list(habitats()).index("room")
     horizon = torch.where(indoors, torch.maximum(horizon - 0.3, centre[:, 1] - target * 0.25), horizon)
     for name, value in (
         ("horizon", horizon),
@@ -132,7 +135,7 @@ def _horizon(free: torch.Tensor, pitch: torch.Tensor, target: torch.Tensor, cent
 
 def _shadow(habitat: torch.Tensor, sunlight: torch.Tensor) -> torch.Tensor:
     """How dark shadows are: less without sun, faint in water, none in the air."""
-    most = torch.tensor([{"sky": 0.0, "water": 0.3, "sea floor": 0.4}.get(name, 0.66) for name in HABITATS])[habitat]
+    most = torch.tensor([{"sky": 0.0, "water": 0.3, "sea floor": 0.4}.get(name, 0.66) for name in habitats()])[habitat]
     return most * (0.35 + 0.65 * sunlight)
 
 

@@ -123,7 +123,7 @@ def backdrop(place: Place, size: int) -> torch.Tensor:
     return whole.image
 
 
-def _sky(c: Canvas, low: float = 1.0) -> None:
+def _sky(c: Canvas) -> None:
     """Gradient, glow around the sun, clouds lit from above."""
     up = ((c.y - c.horizon) * 0.75).clamp(0, 1)
     up = up * (2 - up)

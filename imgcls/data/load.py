@@ -405,7 +405,7 @@ def _load_generated(
     splits, keys = {}, []
     for part, size in menagerie.sizes(subset).items():
         index = _indices(subset, part, wanted, size, counts[part])
-        what = f"{menagerie.source_hash()}/{subset}/{part}/{settings}/{chosen}/{len(index)}"
+        what = f"{menagerie.VERSION}/{subset}/{part}/{settings}/{chosen}/{len(index)}"
         fingerprint = hashlib.sha256(what.encode()).hexdigest()
         keys.append(fingerprint)
         expected = {"fingerprint": fingerprint[:16], "image_size": image_size, "channels": channels}

@@ -45,7 +45,7 @@ def bat(t: Traits, draws: Draws) -> Body:
         out = unit(scaled(left, side) + scaled(below, torch.where(hangs, 0.45, -beat)))
         _wing(body, t, shoulder + scaled(left, t.girth * side * 0.5), out, ahead, fold, hip)
         _foot(body, t, hip, ahead, left, side, hangs)
-    _head(body, t, shoulder, ahead, below, left, draws.number(0.35, 0.9))
+    _head(body, t, shoulder, ahead, below, draws.number(0.35, 0.9))
     foot = hip - scaled(ahead, t.body_length * 0.75)
     twig = [foot + vector(flat + x, draws.number(-0.1, 0.1), flat) for x in (-0.9, 0.9)]
     body.bone(*twig, torch.where(hangs, 0.06, -1.0), 0.05, part=None, colour=t.branch, pattern=0.0, belly=0.0)
@@ -91,7 +91,7 @@ def _foot(body: Body, t: Traits, hip: Vector, ahead: Vector, left: Vector, side:
               tip=t.finger, pattern=0.0, belly=0.0, soft=0.02)  # fmt: skip
 
 
-def _head(body: Body, t: Traits, shoulder: Vector, ahead: Vector, below: Vector, left: Vector, bow: Number) -> None:
+def _head(body: Body, t: Traits, shoulder: Vector, ahead: Vector, below: Vector, bow: Number) -> None:
     r = t.head
     face, up, side = frame(ahead + scaled(below, bow), ahead - scaled(below, 1.0))
     skull = shoulder + scaled(ahead, t.girth * 0.8 + r * 0.45) + scaled(below, r * 0.2)

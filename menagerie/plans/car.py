@@ -29,7 +29,7 @@ def car(t: Traits, draws: Draws) -> Body:
     _lower(body, t, colour)
     _cabin(body, t, colour)
     _lights(body, t)
-    _extras(body, t, draws, colour)
+    _extras(body, t, colour)
     _wheels(body, t, colour)
     return body
 
@@ -124,7 +124,7 @@ def _lights(body: Body, t: Traits) -> None:
         body.slab(vector(x, y, 0.0), (zero + 0.045, 0.06, 0.26), part="hull", colour=fixed(zero, "#e6e4d8"))
 
 
-def _extras(body: Body, t: Traits, draws: Draws, colour: Vector) -> None:
+def _extras(body: Body, t: Traits, colour: Vector) -> None:
     end, zero = t.length * 0.5, torch.zeros(len(t))
     black = fixed(zero, "#242527")
     spare = t.says("extra", "spare wheel")

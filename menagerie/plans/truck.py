@@ -46,7 +46,7 @@ def truck(t: Traits, draws: Draws) -> Body:
     block(body, guard, (t.bed - 0.62, t.bed - 0.18), t.width * 0.94, part="hull", colour=fixed(t.cab, "#55585c"))
     _box(body, t, front, back, load)
     _tipper(body, t, draws, front, back, load)
-    _tank(body, t, draws, front, back, load)
+    _tank(body, t, front, back, load)
     _logs(body, t, draws, front, back)
     _rescue(body, t, front, back)
     _axles(body, t)
@@ -146,7 +146,7 @@ def _tipper(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torc
               colour=palette(draws, CARGO), pattern=1.0, gloss=0.0)  # fmt: skip
 
 
-def _tank(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torch.Tensor, load: Vector) -> None:
+def _tank(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor, load: Vector) -> None:
     """A tank lying on the bed, or the tilted drum of a concrete mixer."""
     zero = torch.zeros(len(t))
     lying, drum = t.says("load", "tank"), t.says("load", "mixer")
