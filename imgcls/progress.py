@@ -63,7 +63,7 @@ class Progress:
         in_log = now >= self._due_in_log
         if in_log:
             self._due_in_log = now + 60
-        self._draw(f"{text} · {format_duration(left)} left" if left is not None else text, in_log)
+        self._draw(f"{text} · {format_duration(round(left))} left" if left is not None else text, in_log)
 
     def finish(self, text: str) -> None:
         """Replace the line with the run's summary."""

@@ -1,4 +1,7 @@
-"""accelerate's trackers, kept offline unless the user has set the service up."""
+"""accelerate's trackers, offline unless the user has set the service up.
+
+A method that replaces accelerate's says which promise accelerate's would break.
+"""
 
 import contextlib
 import io
@@ -34,7 +37,7 @@ class TensorBoard(TensorBoardTracker):
         if self.writer is None:
             self.init_kwargs["purge_step"] = step
             self.start()
-            super().log({"config": self.config}, 0)  # store_init_configuration would list each start as a further run
+            super().log({"config": self.config}, 0)  # store_init_configuration adds a run to the charts per start
         super().log(values, step)
 
     def finish(self, failed: bool = False) -> None:
@@ -65,7 +68,7 @@ class WandB(WandBTracker):
         super().log({"epoch": step, **values})
 
     def finish(self, failed: bool = False) -> None:
-        """Mark the run as finished or failed: accelerate's `finish` has no word for a failed run."""
+        """Mark the run as finished or failed; accelerate's `finish` cannot mark a failed run."""
         self.run.finish(exit_code=int(failed))
 
 
@@ -97,7 +100,7 @@ class ClearML(ClearMLTracker):
             self.task.connect(dict(config), name="config")  # hyperparameters, which ClearML compares between runs
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Report `loss/val` as series `val` of chart `loss`: accelerate would report it as series `train`."""
+        """Report `loss/val` as series `val` of chart `loss`; accelerate would report it as series `train`."""
         for tag, value in values.items():
             title, _, series = tag.partition("/")
             self.task.get_logger().report_scalar(title, series or title, value, step)
@@ -150,13 +153,13 @@ def open_service(
     service: str, folder: Path, project: str, name: str, config: Mapping[str, Any]
 ) -> TensorBoard | WandB | ClearML | MLflow:
     """Start a run in the service."""
-    PartialState()  # accelerate's trackers write to its log, which needs it
+    PartialState()  # accelerate's trackers log through it
     kinds = {"tensorboard": TensorBoard, "wandb": WandB, "clearml": ClearML, "mlflow": MLflow}
     return kinds[service](folder, project, name, config)
 
 
 def wandb_is_set_up() -> bool:
-    """Whether the user has said where runs go: an environment variable, or the key that `wandb login` leaves."""
+    """Whether W&B is set up: by an environment variable, or the key that `wandb login` stores."""
     if any(os.environ.get(key) for key in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")):
         return True
     import wandb

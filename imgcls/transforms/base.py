@@ -64,7 +64,7 @@ def preview(transforms: Sequence[Transform], image: Tensor, count: int = 16, see
 
 
 def resize(images: Tensor, side: int) -> Tensor:
-    """Bilinear resizing with antialiasing; (N, C, H, W) to (N, C, side, side), dtype kept."""
+    """Bilinear resizing with antialiasing; (N, C, H, W) to (N, C, side, side), same dtype."""
     check_images(images)
     if images.shape[-2:] == (side, side):
         return images
