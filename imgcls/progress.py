@@ -1,4 +1,4 @@
-"""The line that a person watches while something long runs."""
+"""The progress line of anything that runs long."""
 
 import os
 import sys
@@ -15,28 +15,34 @@ MIRROR = "IMGCLS_PROGRESS"
 
 
 def cut(text: str, width: int) -> str:
-    """At most so many characters; what is left out gives way to "…" before the last ` · ` part, the time left."""
+    """At most `width` characters; "…" replaces what comes before the last ` · ` part, the time left."""
     if len(text) <= width:
         return text
     head, dot, last = text.rpartition(" · ")
-    kept = width - len(last) - 4
-    return f"{head[:kept].rstrip(' ·')}…{dot}{last}" if dot and kept > 0 else text[: max(width - 1, 0)] + "…"
+    room = width - len(last) - 4
+    return f"{head[:room].rstrip(' ·')}…{dot}{last}" if dot and room > 0 else text[: max(width - 1, 0)] + "…"
 
 
 class Progress:
     """One line that is rewritten in place on a terminal and in Jupyter, where its last state stays in the report.
 
     A log, such as that of `nohup` or a CI job, gets a line a minute and the summary. As a context manager it leaves
-    a terminal on a fresh line when an exception ends the run.
+    a terminal on a fresh line when an exception ends the run. tqdm has neither the line a minute nor a Jupyter
+    output that stays without widgets.
+
+    Args:
+        total: Steps of the whole run.
+        every: Seconds between updates.
+        show: Whether anything is drawn at all.
     """
 
     def __init__(self, total: int, every: float = 0.5, show: bool = True) -> None:
-        self.total, self.every = total, every  # steps of the whole run; seconds between updates
-        self._due = 0.0 if show else float("inf")
-        self._show, self._open, self._shown = show, False, ""
+        self.total, self.every, self.show = total, every, show
+        self._due = 0.0 if show else float("inf")  # when the next update is drawn
+        self._due_in_log = time.perf_counter() + 60
+        self._drawn = ""  # what a terminal shows on the open line
         self._began = 0.0  # when the first step of this process was done
-        self._seen: deque[tuple[float, int]] = deque()  # (time, steps done) of each update that was drawn
-        self._next_line = time.perf_counter() + 60
+        self._recent: deque[tuple[float, int]] = deque()  # (time, steps done) of each drawn update
         self._mirror = os.environ.get(MIRROR)
         self._handle = None
         if show and "ipykernel" in sys.modules:
@@ -47,72 +53,62 @@ class Progress:
                 self._handle = display({"text/plain": " "}, raw=True, display_id=True)
 
     def update(self, done: int, text: str | Callable[[], str]) -> None:
-        """Show the text and the time left, at most twice a second; a callable is called only then."""
+        """Show the text and the time left, if `every` seconds have passed; a callable is called only then."""
         now = time.perf_counter()
         if now < self._due:
             return
         self._due = now + self.every
-        left = self._left(now, done)
+        left = self._seconds_left(now, done)
         text = text() if callable(text) else text
-        self._draw(f"{text} · {format_duration(left)} left" if left is not None else text, now)
+        in_log = now >= self._due_in_log
+        if in_log:
+            self._due_in_log = now + 60
+        self._draw(f"{text} · {format_duration(round(left))} left" if left is not None else text, in_log)
 
     def finish(self, text: str) -> None:
         """Replace the line with the run's summary."""
-        if not self._show:
-            return
-        self._to_mirror(text)
-        if self._handle:
-            self._handle.update({"text/plain": text}, raw=True)
-        elif sys.stderr.isatty():
-            self._rewrite(text, end="\n")
-        else:
-            print(text, file=sys.stderr, flush=True)
-        self._open, self._shown = False, ""
+        if self.show:
+            self._draw(text, in_log=True)
+            self.__exit__()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._open:
+        if self._drawn:
             sys.stderr.write("\n")
-            self._open = False
+            self._drawn = ""
 
-    def _left(self, now: float, done: int) -> float | None:
-        """Seconds left at the pace of the recent half of this process; None while that says little."""
-        seen = self._seen
-        if not seen:
+    def _seconds_left(self, now: float, done: int) -> float | None:
+        """At the pace of the recent half of this process; None until that is three seconds and three steps long."""
+        recent = self._recent
+        if not recent:
             self._began = now
-        seen.append((now, done))
+        recent.append((now, done))
         # Half of the time so far holds whole epochs with their validation, and still follows a change of pace.
-        while len(seen) > 2 and seen[1][0] <= (self._began + now) / 2:
-            seen.popleft()
-        (since, before), ran = seen[0], now - self._began
-        return (now - since) * (self.total - done) / (done - before) if ran >= 3 and done - before >= 3 else None
+        while len(recent) > 2 and recent[1][0] <= (self._began + now) / 2:
+            recent.popleft()
+        since, before = recent[0]
+        if now - self._began < 3 or done - before < 3:
+            return None
+        return (now - since) * (self.total - done) / (done - before)
 
-    def _draw(self, text: str, now: float) -> None:
-        self._to_mirror(text)
-        if self._handle:
-            self._handle.update({"text/plain": text}, raw=True)
-        elif sys.stderr.isatty():
-            self._rewrite(text, end="")
-            self._open = True
-        elif now >= self._next_line:
-            self._next_line = now + 60
-            print(text, file=sys.stderr, flush=True)
-
-    def _rewrite(self, text: str, end: str) -> None:
-        width = columns() - 1  # a full line would wrap, and rewriting starts at the last row only
-        text = cut(text, width)
-        sys.stderr.write(f"\r{text:<{min(len(self._shown), width)}}{end}")
-        sys.stderr.flush()
-        self._shown = text
-
-    def _to_mirror(self, text: str) -> None:
+    def _draw(self, text: str, in_log: bool) -> None:
         if self._mirror:
             try:
                 Path(self._mirror).write_text(f"{text}\n", encoding="utf-8")
             except OSError:
-                self._mirror = None  # whoever watched is gone
+                self._mirror = None  # the program that read it is gone
+        if self._handle:
+            self._handle.update({"text/plain": text}, raw=True)
+        elif sys.stderr.isatty():
+            width = columns() - 1  # a full line would wrap, and rewriting starts at the last row only
+            text = cut(text, width)
+            sys.stderr.write(f"\r{text:<{min(len(self._drawn), width)}}")
+            sys.stderr.flush()
+            self._drawn = text
+        elif in_log:
+            print(text, file=sys.stderr, flush=True)
 
 
 def columns() -> int:

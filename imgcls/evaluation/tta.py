@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from imgcls.transforms import RandomTranslate
+from imgcls.transforms import RandomCrop
 
 
 def flip_shift_tta(pixels: int = 1) -> list[Callable[[Tensor], Tensor]]:
@@ -25,7 +25,7 @@ def _unchanged(images: Tensor) -> Tensor:
 
 def _moved(images: Tensor, pixels: int) -> Tensor:
     distance = torch.full((len(images),), pixels)
-    return RandomTranslate(pixels=abs(pixels), mode="reflect").apply(images, {"down": distance, "right": distance})
+    return RandomCrop(abs(pixels), mode="reflect").apply(images, {"top": -distance, "left": -distance})
 
 
 def _mirrored(images: Tensor, then: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,5 +1,5 @@
-"""What a person follows a training run by: the trackers that keep its rows, and the progress line."""
+"""Where the metrics of a training run go: `history.csv`, TensorBoard and other services."""
 
-from imgcls.tracking.trackers import TRACKERS, TensorBoard, Tracker, read_tensorboard, start
+from imgcls.tracking.trackers import TRACKERS, TrackedRun, Tracker, read_tensorboard, start
 
-__all__ = ["TRACKERS", "TensorBoard", "Tracker", "read_tensorboard", "start"]
+__all__ = ["TRACKERS", "TrackedRun", "Tracker", "read_tensorboard", "start"]

@@ -16,7 +16,7 @@ from imgcls.evaluation import predict
 from imgcls.models import create_model
 from imgcls.search import alternating_flips, forward_selection
 from imgcls.training import History, Recipe, Run, build_seeded, fit, recipes
-from imgcls.transforms import Cutout, RandomCrop, RandomHorizontalFlip
+from imgcls.transforms import ColorJitter, RandomCrop, RandomHorizontalFlip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,8 +84,8 @@ def test_one_seed_decides_nothing(tiny):
 
 
 def test_ideas_change_the_recipe_that_stands():
-    grown = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip(), Cutout(3)))
-    assert alternating_flips(grown) == {"alternating_flip": True, "transforms": (RandomCrop(2), Cutout(3))}
+    grown = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip(), ColorJitter(0.3)))
+    assert alternating_flips(grown) == {"alternating_flip": True, "transforms": (RandomCrop(2), ColorJitter(0.3))}
 
 
 def test_the_fast_recipe_runs_on_its_network():

@@ -1,6 +1,4 @@
-import contextlib
 import csv
-import io
 import json
 import os
 import subprocess
@@ -13,197 +11,16 @@ from pathlib import Path
 import pytest
 
 from imgcls import tracking
-from imgcls.messages import format_duration
-from imgcls.progress import Progress, progress, trackers
-
-
-class Terminal(io.StringIO):
-    def __init__(self, tty):
-        super().__init__()
-        self.tty = tty
-
-    def isatty(self):
-        return self.tty
-
-
-@pytest.fixture
-def times(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    return now
-
-
-def terminal(monkeypatch):
-    """Put a terminal in the place of standard error; from the test itself, as pytest replaces it after fixtures."""
-    screen = Terminal(tty=True)
-    monkeypatch.setattr(sys, "stderr", screen)
-    return screen
-
-
-# ---------------------------------------------------------------- progress
-
-
-def test_clock():
-    assert [format_duration(s) for s in (0, 59.6, 61, 3600, 3765)] == ["0:00", "1:00", "1:01", "1:00:00", "1:02:45"]
-
-
-def test_time_left_is_extrapolated_from_the_steps_of_this_process(times, monkeypatch):
-    screen = terminal(monkeypatch)
-    line = Progress(total=100)
-    line.update(60, "resumed at 60")  # a resumed run has seen nothing yet
-    times[0] += 10
-    line.update(70, "going")  # ten steps in ten seconds, thirty to go
-    assert screen.getvalue().split("\r")[-1].startswith("going · 0:30 left")
-
-
-def test_time_left_waits_until_it_means_something(times, monkeypatch):
-    screen = terminal(monkeypatch)
-    line = Progress(total=10_000)
-    for done in range(1, 30):  # ten steps a second
-        line.update(done, "x")
-        times[0] += 0.1
-    assert "left" not in screen.getvalue()
-    times[0] += 1
-    line.update(40, "x")
-    assert "left" in screen.getvalue()
-    slow = Progress(total=100)
-    slow.update(1, "y")
-    times[0] += 60
-    slow.update(2, "y")  # one step: its time says little
-    assert "y ·" not in screen.getvalue()
-
-
-def test_time_left_follows_a_change_of_pace_but_not_each_pause(times, monkeypatch):
-    screen = terminal(monkeypatch)
-
-    def left():
-        parts = screen.getvalue().rsplit("·", 1)[1].split()[0].split(":")
-        return sum(int(part) * 60**i for i, part in enumerate(reversed(parts)))
-
-    line, done = Progress(total=2000), 0
-    for _ in range(200):  # 200 steps of 1 s, with a pause of 5 s after each twenty: 1.25 s a step
-        done += 1
-        times[0] += 1 + 5 * (done % 20 == 0)
-        line.update(done, "x")
-    assert left() == pytest.approx(1800 * 1.25, rel=0.05)
-    for _ in range(200):  # then twice as slow, without pauses
-        done += 1
-        times[0] += 2.5
-        line.update(done, "x")
-    assert left() == pytest.approx(1600 * 2.5, rel=0.15)  # the mean of the whole run would say a quarter less
-
-
-def test_the_text_is_made_only_when_it_is_drawn(times, monkeypatch):
-    terminal(monkeypatch)
-    made = []
-    line = Progress(total=1000)
-    for step in range(1, 1001):
-        times[0] += 0.01
-        line.update(step, lambda step=step: made.append(step) or f"step {step}")
-    assert len(made) == pytest.approx(10 / 0.5, abs=1)
-
-
-def test_a_call_that_draws_nothing_costs_next_to_nothing(monkeypatch):
-    terminal(monkeypatch)
-    line = Progress(total=10**9, every=1000)
-    line.update(1, "first")
-    calls = range(20_000)
-    best = float("inf")
-    for _ in range(5):  # the best of a few: others use the machine too
-        began = time.perf_counter()
-        for step in calls:
-            line.update(step, "x")
-        best = min(best, (time.perf_counter() - began) / len(calls))
-    assert best < 2e-6
-
-
-def test_only_who_shows_draws(times, monkeypatch, tmp_path):
-    screen = terminal(monkeypatch)
-    monkeypatch.setenv(progress.MIRROR, str(tmp_path / "line"))
-    with Progress(total=2, show=False) as line:
-        line.update(1, "never")
-        times[0] += 100
-        line.update(2, "never")
-        line.finish("never")
-    assert screen.getvalue() == ""
-    assert not (tmp_path / "line").exists()
-
-
-def test_a_log_gets_the_summary_and_a_line_a_minute(times, monkeypatch):
-    log = Terminal(tty=False)
-    monkeypatch.setattr(sys, "stderr", log)
-    line = Progress(total=10)
-    for step in range(1, 11):
-        times[0] += 1
-        line.update(step, f"step {step}")
-    line.finish("done")
-    assert log.getvalue() == "done\n"
-    line = Progress(total=400)
-    for step in range(1, 151):
-        times[0] += 1
-        line.update(step, f"step {step}")
-    assert [row.split(" · ")[0] for row in log.getvalue().splitlines()] == ["done", "step 60", "step 120"]
-
-
-def test_a_shorter_line_wipes_the_longer_one(times, monkeypatch):
-    screen = terminal(monkeypatch)
-    line = Progress(total=10)
-    line.update(1, "a long line of text")
-    line.finish("done")
-    last = screen.getvalue().split("\r")[-1]
-    assert last.rstrip() == "done"
-    assert len(last.rstrip("\n")) >= len("a long line of text")
-
-
-def test_a_long_line_never_wraps_and_keeps_the_time_left(times, monkeypatch):
-    screen = terminal(monkeypatch)
-    columns = 40
-    monkeypatch.setattr(progress, "columns", lambda: columns)
-    line = Progress(total=100)
-    line.update(1, "epoch 1/20 · " + "x" * 100)
-    times[0] += 10
-    line.update(11, "epoch 2/20 · loss 1.234 · validation 51.2 % · 1,234 images/s")
-    assert screen.getvalue().split("\r")[-1].rstrip() == "epoch 2/20 · loss 1.234… · 1:29 left"
-    columns = 20  # the window was made smaller
-    times[0] += 10
-    line.update(21, "epoch 3/20 · loss 1.234")
-    assert screen.getvalue().split("\r")[-1].rstrip() == "epoch… · 1:19 left"
-
-
-@pytest.mark.parametrize("width", range(0, 30))
-def test_cutting_keeps_the_width(width):
-    assert len(progress.cut("epoch 1/20 · loss 1.2 · 0:10 left", width)) <= max(width, 1)
-
-
-def test_an_exception_leaves_the_terminal_on_a_fresh_line(times, monkeypatch):
-    screen = terminal(monkeypatch)
-    with contextlib.suppress(ZeroDivisionError), Progress(total=10) as line:
-        line.update(1, "half way")
-        1 / 0
-    assert screen.getvalue() == "\rhalf way\n"
-    with Progress(total=10) as line:
-        line.update(1, "x")
-        line.finish("done")
-    assert screen.getvalue().endswith("done\n")
-    assert not screen.getvalue().endswith("\n\n")
-
-
-def test_a_program_that_watches_gets_the_line_too(times, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "stderr", Terminal(tty=False))
-    monkeypatch.setenv(progress.MIRROR, str(tmp_path / "line"))
-    line = Progress(total=10)
-    line.update(1, "epoch 1/10")
-    assert (tmp_path / "line").read_text() == "epoch 1/10\n"
-    monkeypatch.setenv(progress.MIRROR, str(tmp_path / "gone" / "line"))
-    Progress(total=10).update(1, "no matter")
-
-
-# ---------------------------------------------------------------- history and services
+from imgcls.tracking import services
 
 
 def rows(*epochs, **more):
     return {e: {"epoch": e, "train_loss": 1 / (e + 2), "val_loss": 1 / e, "lr": 0.1, **more} for e in epochs}
+
+
+def charts(*epochs):
+    names = {"loss/train": "train_loss", "loss/val": "val_loss", "lr": "lr"}
+    return {e: {tag: row[name] for tag, name in names.items()} for e, row in rows(*epochs).items()}
 
 
 def history(folder):
@@ -252,7 +69,7 @@ def test_the_config_is_text_where_json_has_no_word(tmp_path):
 
 
 def test_errors_name_the_value_the_choices_and_the_next_step(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"'wandbb'; did you mean 'wandb'\? there are tensorboard, wandb, clearml"):
+    with pytest.raises(ValueError, match=r"unknown tracker 'wandbb'; did you mean 'wandb'\?"):
         tracking.start(tmp_path / "a", to=("wandbb",))
     monkeypatch.setitem(sys.modules, "clearml", None)
     with pytest.raises(ImportError, match=r'pip install "imgcls\[clearml\]"'):
@@ -264,7 +81,7 @@ def test_errors_name_the_value_the_choices_and_the_next_step(tmp_path, monkeypat
 
 
 class Flaky:
-    """A service that fails at the epochs it is told to."""
+    """A service that fails at the given epochs."""
 
     failing: tuple[int, ...] = ()
 
@@ -278,12 +95,12 @@ class Flaky:
             raise ConnectionError("no route")
         self.got[epoch] = row
 
-    def close(self, failed):
+    def finish(self, failed):
         self.closed = failed
 
 
 def test_a_service_that_fails_once_gets_the_missed_row_later(tmp_path, monkeypatch):
-    monkeypatch.setattr(trackers, "TensorBoard", Flaky)
+    monkeypatch.setattr(services, "TensorBoard", Flaky)
     monkeypatch.setattr(Flaky, "failing", (2,))
     run = tracking.start(tmp_path)
     with pytest.warns(RuntimeWarning, match=r"tensorboard failed.*ConnectionError: no route"):
@@ -292,12 +109,12 @@ def test_a_service_that_fails_once_gets_the_missed_row_later(tmp_path, monkeypat
     with warnings.catch_warnings(action="error"):  # it is whole again: nothing more to say
         run.log(rows(3)[3], 3)
         run.close()
-    assert Flaky.last.got == rows(2, 3)
+    assert Flaky.last.got == charts(2, 3)
     assert Flaky.last.closed is False
 
 
 def test_a_service_that_fails_for_good_is_said_twice_and_loses_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(trackers, "TensorBoard", Flaky)
+    monkeypatch.setattr(services, "TensorBoard", Flaky)
     monkeypatch.setattr(Flaky, "failing", (99,))
     run = tracking.start(tmp_path)
     run.services["other"] = healthy = Flaky()
@@ -307,11 +124,11 @@ def test_a_service_that_fails_for_good_is_said_twice_and_loses_nothing_else(tmp_
     with pytest.warns(RuntimeWarning, match=r"does not have the whole run \(ConnectionError: no route\).*history.csv"):
         run.close()
     assert history(tmp_path) == list(rows(1, 2, 3).values())
-    assert healthy.got == rows(1, 2, 3)
+    assert healthy.got == charts(1, 2, 3)
 
 
 def test_services_learn_that_a_run_failed_and_are_closed_when_another_cannot_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(trackers, "TensorBoard", Flaky)
+    monkeypatch.setattr(services, "TensorBoard", Flaky)
     with pytest.raises(ZeroDivisionError), tracking.start(tmp_path):
         1 / 0
     assert Flaky.last.closed is True
@@ -319,7 +136,7 @@ def test_services_learn_that_a_run_failed_and_are_closed_when_another_cannot_sta
     def refuse(*_):
         raise ConnectionError("server down")
 
-    monkeypatch.setattr(trackers, "_MLflow", refuse)
+    monkeypatch.setattr(services, "MLflow", refuse)
     with pytest.raises(ConnectionError, match="server down"):
         tracking.start(tmp_path, to=("tensorboard", "mlflow"))
     assert Flaky.last.closed is True
@@ -382,7 +199,7 @@ except OSError:
     assert asked.pop() == "example.org"  # the trap works
 
 from imgcls import tracking
-from imgcls.tracking import trackers
+from imgcls.tracking.services import wandb_is_set_up
 folder, rows = sys.argv[1], {int(epoch): row for epoch, row in json.loads(sys.argv[2]).items()}
 config = {"lr": 0.1, "betas": (0.9, 0.99), "mix": None}
 def record(*epochs, name):
@@ -396,9 +213,9 @@ try:
         raise KeyboardInterrupt
 except KeyboardInterrupt:
     pass
-set_up = [trackers._wandb_is_set_up()]
+set_up = [wandb_is_set_up()]
 Path("~/.netrc").expanduser().write_text("machine api.wandb.ai login user password " + 40 * "x")
-set_up.append(trackers._wandb_is_set_up())
+set_up.append(wandb_is_set_up())
 import threading
 print(json.dumps({"asked": asked, "set_up": set_up, "threads": [t.name for t in threading.enumerate()]}))
 """
@@ -491,6 +308,8 @@ def test_clearml_has_the_whole_run_each_time(recorded):
         assert settings == {"lr": "0.1", "betas": "(0.9, 0.99)", "mix": "None"}
         found[task["project_name"], task["name"]] = values
     assert found == {("ours", "first"): expected(1, 2, 3), ("ours", "resumed"): expected(1, 2, 3, 4)}
+    (failed,) = recorded[0].glob("failed/clearml/offline/*/task.json")  # in its own folder
+    assert failed.parent.with_suffix(".zip").exists()
 
 
 def test_mlflow_has_the_whole_run_each_time(recorded, monkeypatch):
@@ -512,6 +331,23 @@ def test_mlflow_has_the_whole_run_each_time(recorded, monkeypatch):
     assert (run.info.status, run.info.run_name) == ("FAILED", "failed")
 
 
+def test_mlflow_runs_of_one_process_stay_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    from mlflow import MlflowClient
+
+    runs = {name: tracking.start(tmp_path / name, to="mlflow") for name in ("first", "second")}
+    for name, run in runs.items():
+        run.log({"val_loss": len(name)}, 1)
+    for name, run in runs.items():
+        run.close(failed=name == "first")
+    for name, status in (("first", "FAILED"), ("second", "FINISHED")):
+        client = MlflowClient((tmp_path / name / "mlruns").as_uri())
+        (run,) = client.search_runs([client.get_experiment_by_name("imgcls").experiment_id])
+        assert (run.info.status, run.data.metrics) == (status, {"loss/val": len(name)})
+
+
 @pytest.mark.parametrize(
     ("environment", "set_up"),
     [
@@ -527,7 +363,7 @@ def test_clearml_goes_online_only_for_who_has_set_it_up(environment, set_up, mon
     monkeypatch.setenv("HOME", str(tmp_path))
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    assert trackers._clearml_is_set_up() is set_up
+    assert services.clearml_is_set_up() is set_up
 
 
 def test_importing_the_module_imports_no_service():

@@ -16,7 +16,7 @@ from imgcls import reproducibility
 from imgcls.data.batches import balanced_weights, weighted_order
 from imgcls.evaluation import predict
 from imgcls.models import create_model, freeze, head, stages
-from imgcls.tracking import TensorBoard
+from imgcls.tracking import start
 from imgcls.training import (
     GradientProbe,
     Recipe,
@@ -560,10 +560,9 @@ def test_a_hook_adds_to_the_rows_and_the_tracker_gets_them(tiny, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train, val = tiny
-    tracker = TensorBoard(tmp_path)
     probe = GradientProbe(val.images[:8], val.labels[:8])
-    history = fit(small_net(), train, val, replace(RECIPE, epochs=2), on_epoch_end=probe, tracker=tracker)
-    tracker.close()
+    with start(tmp_path) as tracker:
+        history = fit(small_net(), train, val, replace(RECIPE, epochs=2), on_epoch_end=probe, tracker=tracker)
     assert list(history.gradients().columns) == list(gradient_norms(small_net(), val.images[:2], val.labels[:2]))
     assert list(history.gradients().index) == [1, 2]
     events = EventAccumulator(str(tmp_path)).Reload()

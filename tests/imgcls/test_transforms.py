@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from imgcls import transforms as T
+from imgcls.transforms import trivial_augment
 
 BILINEAR = InterpolationMode.BILINEAR
 HEIGHT, WIDTH = 26, 20
@@ -57,18 +58,6 @@ def crop_oracle(t):
     return oracle
 
 
-def translate_oracle(image, p):
-    return TF.affine(image, angle=0, translate=[p["right"], p["down"]], scale=1, shear=[0, 0])
-
-
-def shift_oracle(mode):
-    def oracle(image, p):
-        padded = torch.from_numpy(np.pad(image.numpy(), [(0, 0), (9, 9), (9, 9)], mode=mode))
-        return TF.crop(padded, 9 - p["down"], 9 - p["right"], *image.shape[1:])
-
-    return oracle
-
-
 def affine_oracle(image, p):
     return TF.affine(
         image,
@@ -92,20 +81,6 @@ def padded_rotation_oracle(mode):
 def resized_crop_oracle(image, p):
     box = [p["top"], p["left"], p["height"], p["width"]]
     return TF.resized_crop(image, *box, size=list(image.shape[1:]), antialias=True)
-
-
-def erase_oracle(fill):
-    def oracle(image, p):
-        top, left = max(p["top"], 0), max(p["left"], 0)
-        rows = slice(top, max(p["top"] + p["height"], 0))
-        columns = slice(left, max(p["left"] + p["width"], 0))
-        image = image.clone()
-        for channel, value in enumerate(fill):
-            level = round(255 * value) if image.dtype == torch.uint8 else value
-            image[channel, rows, columns] = level
-        return image
-
-    return oracle
 
 
 def jitter_oracle(t):
@@ -165,16 +140,12 @@ def trivial_oracle(image, p):
 
 
 JITTER = T.ColorJitter(0.6, 0.6, 0.8, 0.3)
-FILL = (0.1, 0.5, 0.9)
 
 # name -> transform, oracle, tolerance on uint8 in levels, tolerance on floats
 ORACLES = {
     "crop": (T.RandomCrop(4), crop_oracle(T.RandomCrop(4)), 0, 0),
     "crop constant": (T.RandomCrop(6, "constant"), crop_oracle(T.RandomCrop(6, "constant")), 0, 0),
     "crop edge": (T.RandomCrop(30, "edge"), crop_oracle(T.RandomCrop(30, "edge")), 0, 0),
-    "translate": (T.RandomTranslate(fraction=0.3), translate_oracle, 0, 0),
-    "translate edge": (T.RandomTranslate(8, mode="edge"), shift_oracle("edge"), 0, 0),
-    "translate reflect": (T.RandomTranslate(8, mode="reflect"), shift_oracle("reflect"), 0, 0),
     "horizontal flip": (T.RandomHorizontalFlip(), lambda x, p: x.flip(2) if p["flip"] else x, 0, 0),
     "vertical flip": (T.RandomVerticalFlip(), lambda x, p: x.flip(1) if p["flip"] else x, 0, 0),
     "rotation": (
@@ -193,15 +164,7 @@ ORACLES = {
         1,
         1e-4,
     ),
-    "cutout": (T.Cutout(9, FILL), erase_oracle(FILL), 0, 1e-7),
-    "erasing": (T.RandomErasing(0.8, fill=0.4), erase_oracle([0.4] * 3), 0, 1e-7),
     "jitter": (JITTER, jitter_oracle(JITTER), 1, 2e-5),
-    "grayscale": (
-        T.RandomGrayscale(0.5),
-        lambda x, p: TF.rgb_to_grayscale(x, num_output_channels=3) if p["grey"] else x,
-        1,
-        1e-6,
-    ),
 }
 ALL = {name: row[0] for name, row in ORACLES.items()} | {"trivial": T.TrivialAugment()}
 
@@ -234,7 +197,7 @@ def magnitudes(k):
     """Those of operation k for both signs of the 31 strengths."""
     strength = torch.arange(31).repeat(2)
     sign = torch.tensor([-1, 1]).repeat_interleave(31)
-    return T._trivial_magnitude(torch.full((62,), k), strength, sign)
+    return trivial_augment.magnitudes(torch.full((62,), k), strength, sign)
 
 
 @pytest.mark.parametrize("k", range(14), ids=list(T.TRIVIAL_OPERATIONS))
@@ -292,7 +255,7 @@ def test_same_seed_gives_the_same_bytes_at_any_thread_count(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_image_owes_nothing_to_the_rest_of_its_batch(name):
+def test_an_image_does_not_depend_on_the_rest_of_its_batch(name):
     images = sample(40)
     parameters = drawn(ALL[name], images)
     whole = ALL[name].apply(images, parameters)
@@ -322,8 +285,7 @@ def distinct_results(transform, n=64):
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_image_has_a_draw_of_its_own(name):
-    two_outcomes = ("flip", "grayscale")
-    assert distinct_results(ALL[name]) >= (2 if name.endswith(two_outcomes) else 25)
+    assert distinct_results(ALL[name]) >= (2 if name.endswith("flip") else 25)
     assert distinct_results(OneDrawPerBatch(ALL[name])) == 1  # the planted fault would be caught
 
 
@@ -343,7 +305,7 @@ def test_dtype_memory_format_and_input_are_preserved(name, dtype, channels_last)
     assert torch.equal(result, ALL[name](images.contiguous(), seeded()))
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ("cutout",)])
+@pytest.mark.parametrize("name", ALL)
 def test_one_channel_equals_the_same_in_three(name):
     grey = sample(32, channels=1)
     parameters = drawn(ALL[name], grey)
@@ -355,7 +317,7 @@ def test_one_channel_equals_the_same_in_three(name):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 3)])
 @pytest.mark.parametrize("name", ALL)
 def test_tiny_images(name, shape):
-    if name in ("crop", "translate reflect"):
+    if name == "crop":
         with pytest.raises(ValueError, match="cannot reflect"):
             ALL[name](sample(4, height=shape[0], width=shape[1]), seeded())
         return
@@ -419,7 +381,7 @@ def test_affine_parameters_are_uniform_in_their_ranges():
         assert stats.kstest(drawn[name], "uniform", (low, high - low)).pvalue > 1e-6, name
 
 
-def test_resized_crop_boxes_lie_inside_with_the_area_and_ratio_asked_for():
+def test_resized_crop_boxes_lie_inside_with_the_given_area_and_ratio():
     box = T.RandomResizedCrop((0.3, 0.6), (0.5, 2)).draw(5_000, 100, 80, seeded())
     assert (box["top"] >= 0).all()
     assert (box["left"] >= 0).all()
@@ -431,14 +393,6 @@ def test_resized_crop_boxes_lie_inside_with_the_area_and_ratio_asked_for():
     assert 0.58 < area.max() < 0.61
     assert 0.48 < ratio.min() < 0.55
     assert 1.8 < ratio.max() < 2.05
-
-
-def test_erasing_rate_and_cutout_centres():
-    erased = T.RandomErasing(0.25).draw(20_000, 32, 32, seeded())["height"] > 0
-    assert abs(erased.sum().item() - 5_000) < 5 * math.sqrt(20_000 * 0.25 * 0.75)
-    box = T.Cutout(8).draw(20_000, 16, 16, seeded())
-    centres = (box["top"] + 4) * 16 + box["left"] + 4
-    assert stats.chisquare(centres.bincount(minlength=256).numpy()).pvalue > 1e-6
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
@@ -527,11 +481,9 @@ def test_preview_shows_different_versions_of_one_image_and_repeats():
     [
         (lambda: T.RandomCrop(-1), "padding must be a whole number of at least 0; got -1"),
         (lambda: T.RandomCrop(2.5), "padding must be a whole number"),
-        (lambda: T.RandomCrop(4, "mirror"), "unknown mode 'mirror'; choose one of constant, reflect, edge"),
+        (lambda: T.RandomCrop(4, "mirror"), "unknown mode 'mirror'; choose from constant, reflect, edge"),
         (lambda: T.RandomHorizontalFlip(1.5), "p must be a number between 0 and 1; got 1.5"),
         (lambda: T.RandomHorizontalFlip("half"), "got 'half'"),
-        (lambda: T.RandomTranslate(), "either pixels or fraction"),
-        (lambda: T.RandomTranslate(3, 0.1), "either pixels or fraction"),
         (lambda: T.RandomRotation((20, 10)), r"degrees must be \(low, high\)"),
         (lambda: T.RandomAffine(translate=1.2), "translate must be a number between 0 and 1; got 1.2"),
         (lambda: T.RandomAffine(shear=(1, 2, 3)), "shear must be one number or a pair"),
@@ -541,14 +493,11 @@ def test_preview_shows_different_versions_of_one_image_and_repeats():
         (lambda: T.RandomResizedCrop(scale=(0.5, 1.5)), "scale must be a number between 1e-06 and 1; got 1.5"),
         (lambda: T.ColorJitter(hue=0.7), "hue must be a number between -0.5 and 0.5"),
         (lambda: T.ColorJitter(brightness=(0.5, 1, 2)), "brightness must be one number or a pair"),
-        (lambda: T.Cutout(0), "size must be a whole number of at least 1; got 0"),
-        (lambda: T.Cutout(4, fill=128), "fill must be a number between 0 and 1; got 128"),
         (lambda: T.MixUp(0), "alpha must be a number of at least 0.001; got 0"),
         (lambda: T.TrivialAugment("nearest"), "unknown mode 'nearest'"),
         (lambda: T.RandomCrop(8)(sample(height=8), seeded()), "cannot reflect 8 pixels of a 8 x 20 image"),
         (lambda: T.RandomCrop()(sample()[0], seeded()), r"add the batch axis with images\[None\]"),
-        (lambda: T.Cutout(4, FILL)(sample(channels=1), seeded()), "gives 3 channels; the images have 1"),
-        (lambda: T.RandomGrayscale(1)(sample(channels=4), seeded()), "need 1 or 3 channels; the images have 4"),
+        (lambda: T.ColorJitter(0, 0.5)(sample(channels=4), seeded()), "need 1 or 3 channels; the images have 4"),
         (lambda: T.MixUp()(sample(), torch.arange(48), seeded()), "give num_classes"),
     ],
 )

@@ -1,0 +1,35 @@
+import pytest
+
+from imgcls.messages import did_you_mean, format_duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.25, "0.25 s"),
+        (9.96, "10 s"),
+        (20, "20 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (187, "3 min 7 s"),
+        (300, "5 min"),
+        (3600, "1 h"),
+        (3765, "1 h 2 min"),
+        (90_000, "25 h"),
+    ],
+)
+def test_a_duration_is_no_finer_than_a_reader_needs(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_the_closest_choices_are_suggested():
+    assert did_you_mean("wandbb", ("tensorboard", "wandb")) == "did you mean 'wandb'?"
+    assert did_you_mean("ADAM", ("adam", "adamw")) == "did you mean 'adam' or 'adamw'?"
+    assert did_you_mean("x", range(3)) == "choose from 0, 1, 2"
+
+
+def test_a_long_list_of_choices_is_cut():
+    text = did_you_mean("x", range(100))
+    assert text.startswith("choose from 0, 1, 2, ")
+    assert text.endswith("19, …")
