@@ -127,7 +127,7 @@ def controls(scores: pd.DataFrame, chance: float | None = None, xlabel: str = ""
     Args:
         scores: Columns control, setting, method, value, low, high; settings keep their order.
         chance: Accuracy of a uniform prediction, drawn as a line.
-        xlabel: What the settings are, where the name of the control does not say it.
+        xlabel: What the settings are, where the name of the control is not enough.
     """
     theme.need_columns(scores, "controls", ["control", "setting", "method", "value", "low", "high"])
     groups = list(scores.groupby("control", sort=False))

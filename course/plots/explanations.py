@@ -74,7 +74,7 @@ def gradient_rows(images: Any, gradients: Mapping[str, Any], titles: Sequence[st
     drawn = {
         name: np.stack([gradient_picture(one) for one in theme.array(values)]) for name, values in gradients.items()
     }
-    return picture_rows({"picture": images, **drawn}, titles, 3 * PIXELS)
+    return picture_rows({"image": images, **drawn}, titles, 3 * PIXELS)
 
 
 @theme.themed

@@ -112,6 +112,7 @@ def _part_panel(ax: Axes, frame: pd.DataFrame, most: int, tall: int) -> None:
     for energy, area in zip(background["energy"], background["area"], strict=True):
         # In words: its bar would be so long that those of the parts were too short to read.
         text = f"background: {theme.percent(energy)}, of the area {theme.percent(area)}"
-        ax.text(0, len(parts), text, va="center", size=theme.SMALL, color=theme.MUTED)
+        look = {"va": "center", "size": theme.SMALL, "color": theme.MUTED, "annotation_clip": False}
+        ax.annotate(text, (0, len(parts)), (2, 0), textcoords="offset points", **look)
     ax.set_ylim(tall - 0.5, -0.5)
     theme.percent_axis(ax.xaxis)

@@ -14,16 +14,7 @@ from imgcls.plots.labels import level_lines
 
 TICKS = [n * unit for unit in (0.01, 0.1) for n in (1, 2, 5)]  # seconds
 TICKS += [n * unit for unit in (1, 60, 3600) for n in (1, 2, 5, 10, 20, 30)]
-SIDES = [  # positions of a label: points to the right and up, and its alignment
-    (9, 0, "left", "center"),
-    (-9, 0, "right", "center"),
-    (0, 9, "center", "bottom"),
-    (0, -9, "center", "top"),
-    (7, 7, "left", "bottom"),
-    (7, -7, "left", "top"),
-    (-7, 7, "right", "bottom"),
-    (-7, -7, "right", "top"),
-]
+SIDES = [(9, 0), (-9, 0), (0, 9), (0, -9), (7, 7), (7, -7), (-7, 7), (-7, -7)]  # of a label: points to the right, up
 
 
 @theme.themed
@@ -116,7 +107,9 @@ def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series) -> N
     taken += [text.get_window_extent().padded(unit) for text in ax.texts]
     for x, y, name in zip(xs, ys, names, strict=True):
         costs = {}
-        for dx, dy, ha, va in SIDES:
+        for dx, dy in SIDES:
+            ha = {-1: "right", 0: "center", 1: "left"}[np.sign(dx)]
+            va = {-1: "top", 0: "center", 1: "bottom"}[np.sign(dy)]
             label = ax.annotate(
                 name, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, size=theme.SMALL,
                 bbox={"facecolor": theme.SURFACE, "edgecolor": "none", "pad": 1},

@@ -20,16 +20,13 @@ TAIL = 0.005  # share of the images at either end that the outermost bins take i
 
 
 @theme.themed
-def detection_curves(
-    curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, baseline: str = BASELINE, ax: Axes | None = None
-) -> Axes:
-    """ROC curves of unknown-class scores with the AUROC of each; the baseline is thick and comes first.
+def detection_curves(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """ROC curves of unknown-class scores with the AUROC of each; the baseline, max softmax, is thick and comes first.
 
     Args:
         curves: Score -> frame with known_kept and unknown_kept (shares), as `openset.detection_curve` returns it; the
             baseline and up to seven others.
         table: Columns method, auroc, low, high (shares), as `openset.detection_table` returns it.
-        baseline: The score to compare with.
         ax: Where to draw; a new figure by default.
 
     Raises:
@@ -38,21 +35,18 @@ def detection_curves(
     theme.need(curves, "detection_curves", "curves")
     theme.need_columns(table, "detection_curves", ["method", "auroc", "low", "high"])
     areas = table.set_index("method")
-    if baseline not in curves:
-        raise ValueError(
-            f"detection_curves: no curve of the baseline {baseline!r}; there are {', '.join(map(repr, curves))}"
-        )
+    if BASELINE not in curves:
+        raise ValueError(f"detection_curves: no curve of {BASELINE!r}; there are {', '.join(map(repr, curves))}")
     if missing := [name for name in curves if name not in areas.index]:
         raise ValueError(f"detection_curves: the table has no row of {', '.join(map(repr, missing))}")
-    others = {name: curve for name, curve in curves.items() if name != baseline}
-    looks = (
-        [(name, curve, colour) for name, curve, colour, _ in theme.series(others, "detection_curves")] if others else []
-    )
+    others = {name: curve for name, curve in curves.items() if name != BASELINE}
+    colours = [look[2] for look in theme.series(others, "detection_curves")] if others else []
     ax = theme.axes(ax, 4.6, grid="both")
     keys = []
-    for name, curve, colour in [(baseline, curves[baseline], theme.INK), *looks]:  # thickest first: drawn below
+    for name, colour in zip((BASELINE, *others), (theme.INK, *colours), strict=True):  # the thickest is drawn below
+        curve = curves[name]
         theme.need_columns(curve, "detection_curves", ["known_kept", "unknown_kept"])
-        look = {"color": colour, "linewidth": 3.4 if name == baseline else 1.6}
+        look = {"color": colour, "linewidth": 3.4 if name == BASELINE else 1.6}
         ax.plot(curve["unknown_kept"], curve["known_kept"], **look)
         value, low, high = areas.loc[name, ["auroc", "low", "high"]]
         keys.append(Line2D([], [], label=f"{name}\n{value:.3f} [{low:.3f}, {high:.3f}]", **look))

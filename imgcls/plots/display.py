@@ -48,9 +48,7 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = Fals
         ValueError: No text alternative.
     """
     if not isinstance(alt, str) or not alt.strip():
-        raise ValueError(
-            f"show: alt is {alt!r}; say in a sentence what the figure shows, for readers who cannot see it"
-        )
+        raise ValueError(f"show: alt is {alt!r}; describe the figure in a sentence for readers who cannot see it")
     figure = _figure(drawing)
     light = render(figure, COVER_BYTES if cover else IMAGE_BYTES)
     data = {"image/png": base64.b64encode(light).decode(), "text/plain": alt}

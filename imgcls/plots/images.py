@@ -31,10 +31,8 @@ def sample_grid(images: Any, labels: Any, classes: Sequence[str], per_class: int
     cell = sheets.cell_width(columns * per_class)
     width = per_class * cell + (per_class - 1) * GAP / 2
     height = cell * sheets.aspect(pixels[0]) + LINE + PAD
-    figure, ax = sheets.sheet(
-        columns * (width + GAP) - GAP,
-        math.ceil(len(classes) / columns) * (height + GAP) - GAP,
-    )
+    rows = math.ceil(len(classes) / columns)
+    figure, ax = sheets.sheet(columns * (width + GAP) - GAP, rows * (height + GAP) - GAP)
     for k, group in enumerate(groups):
         x, y = k % columns * (width + GAP), k // columns * (height + GAP)
         sheets.plate(ax, [classes[k]], x, y, width)
@@ -74,7 +72,7 @@ def prediction_grid(
     true, predicted, confidence = theme.array(true), theme.array(predicted), theme.array(confidence)
     titles = []
     for t, p, share in zip(true, predicted, confidence, strict=True):
-        truth = [] if t == p else [f"true: {classes[t]}"]
+        truth = [] if t == p else [f"is {classes[t]}"]
         titles.append([f"{'✓' if t == p else '✗'} {classes[p]}", theme.percent(share), *truth])
     if all(theme.text_width(", ".join(title[1:]), 8) <= sheets.cell_width(columns) - 2 * PAD for title in titles):
         titles = [[title[0], ", ".join(title[1:])] for title in titles]
@@ -111,9 +109,7 @@ def picture_rows(rows: Mapping[str, Any], titles: Sequence[str] | None = None, p
     arrays = [theme.array(images) for images in rows.values()]
     counts = [images.size // images.shape[1] for images in arrays]
     kept = min(1, pixels / max(sum(counts), 1))
-    drawn = [
-        sheets.to_pixels(images, "picture_rows", count * kept) for images, count in zip(arrays, counts, strict=True)
-    ]
+    drawn = [sheets.to_pixels(one, "picture_rows", count * kept) for one, count in zip(arrays, counts, strict=True)]
     cell = sheets.cell_width(max(map(len, drawn)))
     name_height, head = LINE + PAD, LINE + PAD if titles is not None else 0
     heights = [cell * sheets.aspect(images[0]) for images in drawn]

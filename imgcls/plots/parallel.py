@@ -25,11 +25,7 @@ Scale = tuple[np.ndarray, list[tuple[float, str]]]  # positions from 0 to 1, and
 
 @theme.themed
 def parallel_coordinates(
-    trials: pd.DataFrame,
-    parameters: Sequence[str],
-    reached: str = "reached",
-    chosen: Mapping[str, int] | None = None,
-    log: Sequence[str] = (),
+    trials: pd.DataFrame, parameters: Sequence[str], chosen: Mapping[str, int] | None = None, log: Sequence[str] = ()
 ) -> Figure:
     """Every trial as a line through its hyperparameters to its accuracy; the better, the stronger the colour.
 
@@ -37,10 +33,9 @@ def parallel_coordinates(
     spread. A line breaks where a value is missing. After Inselberg (1985), The plane with parallel coordinates.
 
     Args:
-        trials: One row a trial with a column for each parameter and one for the accuracy; optional state ("complete"
-            or "pruned", thin and dashed); number where `chosen` names one.
+        trials: One row a trial with a column for each parameter and reached (the best validation accuracy, a share);
+            optional state ("complete" or "pruned", thin and dashed); number where `chosen` names one.
         parameters: Columns to draw, from left to right.
-        reached: Column of the accuracy, a share.
         chosen: Label -> number of a trial to highlight; labels of the same trial share one line.
         log: Parameters on a log scale.
 
@@ -50,15 +45,15 @@ def parallel_coordinates(
     """
     name, chosen = "parallel_coordinates", chosen or {}
     theme.need(parameters, name, "parameters")
-    theme.need_columns(trials, name, [*parameters, reached, *(["number"] if chosen else [])])
+    theme.need_columns(trials, name, [*parameters, "reached", *(["number"] if chosen else [])])
     if "state" in trials:
         check_states(trials, name)
     if strange := [column for column in log if column not in parameters]:
         raise ValueError(f"{name}: log names {strange[0]!r}, which is not drawn; choose from {', '.join(parameters)}")
-    trials = trials.sort_values(reached, kind="stable", na_position="first")  # the best is drawn on top
-    accuracy = trials[reached].to_numpy(float)
+    trials = trials.sort_values("reached", kind="stable", na_position="first")  # the best is drawn on top
+    accuracy = trials["reached"].to_numpy(float)
     scales = [_scale(trials[column], column in log, name) for column in parameters]
-    scales.append(_numeric(accuracy, lambda share: f"{share * 100:.4g} %"))
+    scales.append(_numeric(accuracy, write=lambda share: f"{share * 100:.4g} %"))
     paths = np.stack([positions for positions, _ in scales], 1)  # (trials, axes)
     pruned = (trials["state"] == "pruned").to_numpy() if "state" in trials else np.zeros(len(trials), bool)
     widths = np.where(pruned, 0.9, 1.5) * (1 if len(trials) <= 50 else 0.7)
@@ -75,19 +70,13 @@ def parallel_coordinates(
     keys = []
     for label, number, colour, marker, width in _chosen(trials, chosen):
         path = paths[np.flatnonzero(trials["number"] == number)[0]]
-        look = {
-            "color": colour,
-            "marker": marker,
-            "markersize": 6 + 1.2 * width,
-            "mec": theme.SURFACE,
-            "linewidth": width,
-        }
-        keys += ax.plot(np.arange(last + 1), path, label=label, zorder=4, clip_on=False, **look)
+        look = {"color": colour, "marker": marker, "markersize": 6 + 1.2 * width, "linewidth": width}
+        keys += ax.plot(range(last + 1), path, label=label, mec=theme.SURFACE, zorder=4, clip_on=False, **look)
     if pruned.any() and not pruned.all():
         keys.append(Line2D([], [], color=theme.MUTED, linewidth=1.5, label="complete"))
     if pruned.any():
         keys.append(Line2D([], [], color=theme.MUTED, linewidth=0.9, linestyle=theme.DASHED, label="pruned"))
-    _name_axes(ax, [*parameters, "validation accuracy" if reached == "reached" else reached], scales)
+    _name_axes(ax, [*parameters, "validation accuracy"], scales)
     if keys:
         theme.legend_above(ax, theme.legend_columns([key.get_label() for key in keys]), handles=keys)
     return figure
@@ -130,11 +119,7 @@ def _scale(values: pd.Series, log: bool, function: str) -> Scale:
     distinct = values.nunique()
     if numeric and distinct > 1 and (log or distinct > min(CHOICES, len(values) / 2)):
         numbers = values.to_numpy(float, na_value=np.nan)
-        return (
-            _logarithmic(numbers)
-            if log
-            else _numeric(numbers, theme.short_number, whole=types.is_integer_dtype(values))
-        )
+        return _logarithmic(numbers) if log else _numeric(numbers, whole=types.is_integer_dtype(values))
     if isinstance(values.dtype, pd.CategoricalDtype):
         choices = list(values.cat.remove_unused_categories().cat.categories)
     else:
@@ -144,7 +129,7 @@ def _scale(values: pd.Series, log: bool, function: str) -> Scale:
     return positions, [(place, theme.short_number(choice)) for place, choice in zip(places, choices, strict=True)]
 
 
-def _numeric(values: np.ndarray, write: Callable[[float], str], whole: bool = False) -> Scale:
+def _numeric(values: np.ndarray, whole: bool = False, write: Callable[[float], str] = theme.short_number) -> Scale:
     finite = values[np.isfinite(values)]
     if len(set(finite)) < 2:  # one value has no range
         return np.where(np.isfinite(values), 0.5, np.nan), [(0.5, write(value)) for value in set(finite)]
@@ -165,9 +150,8 @@ def _logarithmic(values: np.ndarray) -> Scale:
     if len(ticks) > INTERVALS:
         tens = [tick for tick in ticks if tick in grid[::3] and 0.08 < place[tick] < 0.92]  # not too close to the ends
         ticks = [first, *tens[:: -(-len(tens) // INTERVALS)], last]
-    return np.log10(values / first) / np.log10(last / first), [
-        (place[tick], theme.short_number(tick)) for tick in ticks
-    ]
+    positions = np.log10(values / first) / np.log10(last / first)
+    return positions, [(place[tick], theme.short_number(tick)) for tick in ticks]
 
 
 def _label(text: str, width: float) -> tuple[str, float]:

@@ -74,7 +74,6 @@ RC: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.edgecolor": MUTED,
     "axes.facecolor": SURFACE,
-    "axes.formatter.use_mathtext": False,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "figure.facecolor": SURFACE,
@@ -82,9 +81,6 @@ RC: dict[str, Any] = {
     "figure.constrained_layout.w_pad": 0.06,
     "legend.fontsize": SMALL,
     "legend.frameon": False,
-    "savefig.facecolor": "auto",
-    "savefig.bbox": None,
-    "svg.hashsalt": "imgcls",
 }
 
 

@@ -476,7 +476,7 @@ def test_gradient_rows_stand_under_their_pictures():
     assert len(drawn) == 12
     assert np.array_equal(drawn[0], images[0].permute(1, 2, 0))
     assert np.unique(drawn[-1]).tolist() == [128]
-    assert [t for t in texts(figure.axes[0]) if len(t) > 1] == ["picture", "guided backprop", "plain"]
+    assert [t for t in texts(figure.axes[0]) if len(t) > 1] == ["image", "guided backprop", "plain"]
 
 
 def test_part_bars_show_energy_area_and_density_of_every_class():

@@ -463,9 +463,9 @@ def test_prediction_grid_marks_correct_and_incorrect_by_colour_and_sign():
         "✓ cat",
         "91 %",
         "✗ dog",
-        "50 %, true: cat",
+        "50 %, is cat",
         "✗ cat",
-        "100 %, true: dog",
+        "100 %, is dog",
     ]
     frames = [to_hex(patch.get_edgecolor()) for patch in ax.patches if not patch.get_fill()]
     assert frames == ["#1b7a4b", "#b3362b", "#b3362b"]

@@ -77,7 +77,7 @@ def test_a_constant_score_and_far_outliers_are_drawn_too():
     [
         ("detection_curves: no curves to draw", lambda: detection.detection_curves({}, TABLE)),
         (
-            "detection_curves: no curve of the baseline 'max softmax'; there are 'ViM'",
+            "detection_curves: no curve of 'max softmax'; there are 'ViM'",
             lambda: detection.detection_curves({"ViM": CURVES["ViM"]}, TABLE),
         ),
         ("the table has no row of 'ViM'", lambda: detection.detection_curves(CURVES, TABLE[:1])),
