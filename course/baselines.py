@@ -62,7 +62,7 @@ def linear(train: ImageSet, test: ImageSet, features: Callable[[Tensor], Tensor]
 
 
 def scores(answers: Mapping[tuple[str, str, str], Predictions]) -> pd.DataFrame:
-    """Accuracies as `plots.controls` draws them.
+    """Accuracies as `course.plots.controls` draws them.
 
     Args:
         answers: (control, setting, method) -> answers on test images.

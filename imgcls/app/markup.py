@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imgcls.app.answers import Answer, Picture, per_cent
 from imgcls.app.runs import Run, accuracy_of, data_of, threshold_of
-from imgcls.plots.pictures import CAM_MAP
+from imgcls.plots.explanations import cam_overlay
 
 BARS = 5  # classes with a bar
 SHOWN = 320  # pixels a side of the network's picture on the page
@@ -196,11 +196,8 @@ def _enlarged(seen: Tensor) -> Image.Image:
 
 
 def overlay(seen: Tensor, cam: Tensor) -> Image.Image:
-    """The map in viridis over the picture in grey, with the weights of `plots.cam_grid`."""
-    grey = _enlarged(seen).convert("L")
-    heat = Image.fromarray(cam.numpy()).resize(grey.size, Image.Resampling.BILINEAR)
-    colours = CAM_MAP(np.asarray(heat).clip(0, 1))[..., :3] * 255
-    return Image.fromarray((0.4 * np.asarray(grey)[..., None] + 0.6 * colours).astype(np.uint8))
+    """The image in grey under its class activation map, as `plots.cam_grid` draws it."""
+    return Image.fromarray(cam_overlay(np.asarray(_enlarged(seen)), cam.numpy()))
 
 
 def _uri(image: Image.Image) -> str:

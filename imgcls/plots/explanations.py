@@ -1,235 +1,150 @@
-"""Figures of what a model looks at: what neurons like, which part carries a decision, how good explanations are."""
+"""Figures of what a network looks at: class activation maps, filters and feature maps."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from PIL import Image
 
-from imgcls.plots.pictures import GAP, LINE, PAD, PIXELS, _pictures, _plate, _put, _sheet, picture_rows
-from imgcls.plots.theme import (
-    ACCENT,
-    INK,
-    MUTED,
-    SERIES,
-    SMALL,
-    SURFACE,
-    WIDTH,
-    array,
-    canvas,
-    dress,
-    need,
-    need_columns,
-    percent_axis,
-    rows_axis,
-    text_width,
-    themed,
-)
+from imgcls.plots import sheets, theme
+from imgcls.plots.sheets import CORRECT, GAP, INCORRECT, LINE, PAD, PIXELS, PLATE
 
-ORANGE = SERIES[1]
-MEASURES = {"pointing": "Pointing game", "energy": "Energy inside", "iou": "Overlap (IoU)", "road": "ROAD"}
-BASELINES = ("centre", "random", "edges")
-BRIGHT = 99.5  # percentile of a gradient's magnitude that is drawn at full strength
+CAM_MAP = colormaps["viridis"]
+IN_A_ROW = 16  # filters or feature maps
+FILTERS = 64  # of each layer that are shown
 
 
-@themed
-def guided_grid(images: Any, guided: Any, patches: pd.DataFrame, pixels: int = 2 * PIXELS) -> Figure:
-    """One row a neuron: the patches that excite it most, each beside the guided gradient within it, in grey where zero.
-
-    Args:
-        images: (R, C, H, W) uint8 or float in [0, 1], the picture of each row of `patches`.
-        guided: (R, C, H, W) guided gradients of the neurons in those pictures.
-        patches: R rows with unit and the box in pixels: top, left, bottom, right; each unit as often as the others.
-        pixels: of all pictures together, more are averaged away.
-    """
-    need_columns(patches, "guided_grid", ["unit", "top", "left", "bottom", "right"])
-    images, guided = array(images), array(guided).astype(float)
-    if len(images) != len(patches) or images.shape != guided.shape:
-        raise ValueError(
-            f"guided_grid: images {images.shape} and gradients {guided.shape} must both be (R, C, H, W) with one entry "
-            f"for each of the {len(patches)} rows of patches; take images[patches['image']]"
-        )
-    groups = [np.flatnonzero(patches["unit"] == unit) for unit in dict.fromkeys(patches["unit"])]
-    pairs = max(map(len, groups))
-    names = [f"unit {patches['unit'].iloc[rows[0]]}" for rows in groups]
-    side = max(text_width(name, SMALL) for name in names) + 2 * PAD + 0.02
-    cell = min((WIDTH - side - pairs * (GAP + GAP / 3)) / (2 * pairs), 1.5)
-    pair, head = 2 * cell + GAP / 3 + GAP, LINE + PAD + GAP
-    figure, ax = _sheet(side + pairs * pair, head + len(groups) * (cell + GAP) - GAP)
-    for i in range(pairs):
-        for text, x in (("patch", 0), ("guided", cell + GAP / 3)):
-            _plate(ax, [text], side + GAP + i * pair + x, 0, cell)
-    for row, (rows, name) in enumerate(zip(groups, names, strict=True)):
-        y = head + row * (cell + GAP)
-        _plate(ax, [name], 0, y, side, lines=(cell - PAD) / LINE)
-        for i, r in enumerate(rows):
-            top, left, bottom, right = (int(patches[edge].iloc[r]) for edge in ("top", "left", "bottom", "right"))
-            share = pixels / (2 * len(patches))
-            for k, picture in enumerate((images[r], gradient_picture(guided[r, :, top:bottom, left:right]))):
-                cut = picture[:, top:bottom, left:right] if k == 0 else picture
-                drawn = _pictures(cut[None], "guided_grid", share)[0]
-                _put(ax, drawn, side + GAP + i * pair + k * (cell + GAP / 3), y, cell, cell)
-    return figure
-
-
-@themed
-def filter_sheets(layers: Mapping[str, Any], columns: int = 16, most: int = 64) -> Figure:
-    """The first filters of each layer as squares under a plate with the layer's name and how many it has.
-
-    Args:
-        layers: name -> (F, C, h, w) in [0, 1] with C = 1 or 3.
-        columns: squares in a row.
-        most: squares of each layer.
-    """
-    need(layers, "filter_sheets", "layers")
-    sheets = {name: (len(values), _pictures(array(values)[:most], "filter_sheets")) for name, values in layers.items()}
-    cell, plate = (WIDTH - (columns - 1) * GAP / 2) / columns, LINE + PAD
-    step = cell + GAP / 2
-    heights = [plate + GAP / 2 + math.ceil(len(some) / columns) * step + GAP / 2 for _, some in sheets.values()]
-    figure, ax = _sheet(WIDTH, sum(heights) - GAP)
-    top = 0.0
-    for (name, (count, some)), height in zip(sheets.items(), heights, strict=True):
-        shown = f"{len(some)} of {count} filters" if len(some) < count else f"{count} filters"
-        _plate(ax, [f"{name}: {shown}"], 0, top, WIDTH)
-        for i, one in enumerate(some):
-            _put(ax, one, i % columns * step, top + plate + GAP / 2 + i // columns * step, cell, cell)
-        top += height
-    return figure
-
-
-def gradient_rows(
-    images: Any, gradients: Mapping[str, Any], titles: Sequence[str] | None = None, pixels: int = 3 * PIXELS
+@theme.themed
+def cam_grid(
+    images: Any, cams: Any, titles: Sequence[str], correct: Sequence[bool] | None = None, columns: int = 3
 ) -> Figure:
-    """Pictures over their gradients, one row for each method, in grey where a gradient is zero.
+    """Pairs of an image and its class activation map.
 
     Args:
         images: (N, C, H, W) uint8 or float in [0, 1].
-        gradients: method -> (N, C, H, W) numbers of either sign.
-        titles: a caption for each column, or none.
-        pixels: of all pictures together, more are averaged away.
+        cams: (N, h, w) in [0, 1].
+        titles: N captions.
+        correct: (N,) whether each prediction is correct, marked by colour and sign.
+        columns: Pairs in a row.
     """
-    drawn = {name: np.stack([gradient_picture(one) for one in array(values)]) for name, values in gradients.items()}
-    return picture_rows({"picture": images, **drawn}, titles, pixels)
-
-
-def gradient_picture(gradient: Any) -> np.ndarray:
-    """A gradient (C, H, W) as a picture in [0, 1]: 0.5 where it is zero, each on its own scale."""
-    gradient = array(gradient).astype(float)
-    return (0.5 + gradient / (2 * max(np.percentile(np.abs(gradient), BRIGHT), 1e-12))).clip(0, 1)
-
-
-@themed
-def part_bars(parts: pd.DataFrame, most: int = 10) -> Figure:
-    """Share of the maps' energy on each part with its interval, and the part's share of the area as a mark.
-
-    Where the bar passes the mark, the part carries more than its size; the number at the right is energy over area.
-
-    Args:
-        parts: columns class, part, energy, energy_low, energy_high, area, density; one panel a class.
-        most: parts drawn of each class, those with the most energy; the background stands below them in words.
-    """
-    need_columns(parts, "part_bars", ["class", "part", "energy", "energy_low", "energy_high", "area", "density"])
-    groups = [frame for _, frame in parts.groupby("class", sort=False)]
-    columns = min(2, len(groups))
-    rows = math.ceil(len(groups) / columns)
-    tall = max(len(_leading(frame, most)) for frame in groups) + any(parts["part"] == "background")
-    figure, panels = canvas(rows, 0.45 + rows * (0.65 + 0.27 * tall), ncols=columns, sharex=True)
-    for ax, frame in zip(panels, groups, strict=False):
-        _part_panel(ax, frame, most, tall)
-        ax.set_title(frame["class"].iloc[0] if len(groups) > 1 else "")
-        ax.tick_params(labelbottom=True)
-    panels[0].set_xlim(left=0)  # of all; set before the last panel is drawn, it would cut what is longer there
-    for ax in panels[len(groups) :]:
-        ax.set_axis_off()
-    keys = [
-        Patch(color=ACCENT, label="share of the map"),
-        Line2D([], [], color=ORANGE, linestyle="", marker="|", markersize=13, markeredgewidth=3, label="of the area"),
-    ]
-    figure.legend(handles=keys, loc="outside upper left", ncols=2, columnspacing=1.4, handletextpad=0.5)
+    pixels, cams = sheets.to_pixels(images, "cam_grid", PIXELS // 2), theme.array(cams)
+    cell = sheets.cell_width(2 * columns)
+    width, tall = 2 * cell + GAP / 2, cell * sheets.aspect(pixels[0])
+    marks = [""] * len(pixels) if correct is None else ["✓ " if one else "✗ " for one in correct]
+    colours = [PLATE] * len(pixels) if correct is None else [CORRECT if one else INCORRECT for one in correct]
+    texts = [theme.wrap(mark + title, width - 2 * PAD) for mark, title in zip(marks, titles, strict=True)]
+    lines = max(map(len, texts))
+    step = tall + lines * LINE + PAD + GAP
+    columns = min(columns, len(pixels))
+    bottom = math.ceil(len(pixels) / columns) * step
+    figure, ax = sheets.sheet(columns * (width + GAP) - GAP, bottom + LINE + PAD)
+    for i, (image, cam, text, colour) in enumerate(zip(pixels, cams, texts, colours, strict=True)):
+        x, y = i % columns * (width + GAP), i // columns * step
+        sheets.put(ax, image, x, y, cell)
+        sheets.put(ax, cam_overlay(image, cam), x + cell + GAP / 2, y, cell)
+        sheets.plate(ax, text, x, y + tall, width, colour, lines)
+    _colour_bar(ax, bottom, columns * (width + GAP) - GAP)
     return figure
 
 
-def _leading(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    return frame[frame["part"] != "background"].nlargest(most, "energy")
-
-
-def _part_panel(ax: Axes, frame: pd.DataFrame, most: int, tall: int) -> None:
-    dress(ax, grid="x")
-    parts = _leading(frame, most)
-    rows = np.arange(len(parts))
-    ax.barh(rows, parts["energy"], height=0.62, color=ACCENT)
-    ax.hlines(rows, parts["energy_low"].clip(lower=0), parts["energy_high"], color=INK, linewidth=1.4)
-    ax.plot(parts["area"], rows, "|", color=ORANGE, markersize=13, markeredgewidth=3)
-    rows_axis(ax, parts["part"])
-    notes = [f"× {density:.1f}" for density in parts["density"]]
-    rest = frame[frame["part"] == "background"]
-    for energy, area, density in rest[["energy", "area", "density"]].to_numpy():
-        # In words: a bar of it would leave the parts no room.
-        text = f"background: {energy * 100:.0f} %, of the area {area * 100:.0f} %"
-        ax.annotate(
-            text, (0, len(parts)), (2, 0), textcoords="offset points", va="center", size=SMALL, color=MUTED,
-            annotation_clip=False,
-        )  # fmt: skip
-        notes.append(f"× {density:.1f}")
-    for row, note in enumerate(notes):
-        ax.annotate(
-            note, (1.01, row), xycoords=("axes fraction", "data"), va="center", size=SMALL,
-            color=INK if row < len(parts) else MUTED, annotation_clip=False,
-        )  # fmt: skip
-    ax.set_ylim(tall - 0.5, -0.5)
-    percent_axis(ax.xaxis)
-
-
-@themed
-def explanation_scores(
-    table: pd.DataFrame, measures: Sequence[str] | None = None, baselines: Sequence[str] = BASELINES
-) -> Figure:
-    """Each method's scores with their intervals, one panel a measure; the line is the best baseline's score.
+def cam_overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """An image in grey under the viridis colours of its class activation map: 40 % image, 60 % map.
 
     Args:
-        table: column method; for each measure a column of that name, with `_low` and `_high`. Rows are drawn from top
-            to bottom, methods in colour and baselines muted below them.
-        measures: columns to draw; without it those of `MEASURES` that the table has.
-        baselines: names in the column method that are no method.
+        image: (H, W) or (H, W, 3) uint8.
+        cam: (h, w) in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
     """
-    need_columns(table, "explanation_scores", ["method"])
-    measures = list(measures or [name for name in MEASURES if name in table])
-    need_columns(table, "explanation_scores", [name + end for name in measures for end in ("", "_low", "_high")])
-    if not measures:
-        raise ValueError(f"explanation_scores: the frame has none of the columns {', '.join(MEASURES)}")
-    blind = table["method"].isin(baselines)
-    table = pd.concat([table[~blind], table[blind]])
-    blind = table["method"].isin(baselines).to_numpy()
-    rows = np.arange(len(table)) + 0.35 * blind
-    figure, panels = canvas(1, 0.95 + 0.36 * len(table), ncols=len(measures), sharey=True)
-    for ax, name in zip(panels, measures, strict=True):
-        dress(ax, grid="x")
-        value, low, high = (table[name + end].to_numpy(float) for end in ("", "_low", "_high"))
-        for some, colour, face in ((~blind, ACCENT, ACCENT), (blind, MUTED, SURFACE)):
-            ax.hlines(rows[some], low[some], high[some], color=colour, linewidth=3.5, alpha=0.45)
-            edge = SURFACE if face == ACCENT else colour
-            ax.plot(value[some], rows[some], "o", color=colour, markerfacecolor=face, markersize=8, mec=edge)
-        if np.isfinite(value[blind]).any():
-            ax.axvline(np.nanmax(value[blind]), color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        ax.set_title(MEASURES.get(name, name))
-        ax.margins(x=0.12)
-        percent_axis(ax.xaxis)
-        ax.locator_params(axis="x", nbins=4)
-        rows_axis(ax, table["method"])
-        ax.set_yticks(rows, table["method"])
-        ax.set_ylim(rows[-1] + 0.5, -0.5)
-    if blind.any():
-        keys = [
-            Line2D([], [], color=ACCENT, linestyle="", marker="o", markersize=8, label="explanation"),
-            Line2D(
-                [], [], color=MUTED, linestyle="", marker="o", markersize=8, markerfacecolor=SURFACE, label="baseline"
-            ),
-            Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="best baseline"),
-        ]
-        figure.legend(handles=keys, loc="outside upper left", ncols=3, columnspacing=1.4, handletextpad=0.5)
+    height, width = image.shape[:2]
+    cam = Image.fromarray(cam.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    grey = image if image.ndim == 2 else image @ [0.299, 0.587, 0.114]
+    colours = CAM_MAP(np.asarray(cam).clip(0, 1))[..., :3] * 255
+    return (0.4 * grey[..., None] + 0.6 * colours).astype(np.uint8)
+
+
+def _colour_bar(ax: Axes, y: float, width: float) -> None:
+    sheets.plate(ax, [], 0, y, width, lines=1)
+    bar = min(1.4, width / 3)
+    left, middle = width / 2 - bar / 2, y + (LINE + PAD) / 2
+    ramp = np.linspace(0, 1, 64)[None]
+    ax.imshow(ramp, extent=(left, left + bar, middle + 0.06, middle - 0.06), cmap=CAM_MAP, aspect="auto", zorder=2)
+    for x, side, text in ((left - PAD, "right", "no weight"), (left + bar + PAD, "left", "most weight")):
+        text, size = theme.fit_text(text, left - 2 * PAD)
+        ax.text(x, middle, text, ha=side, va="center", size=size, color="white")
+
+
+@theme.themed
+def filters(weights: Any) -> Figure:
+    """Every filter of a layer as one square; more than three channels are averaged to grey.
+
+    Args:
+        weights: (F, C, h, w) in [0, 1].
+    """
+    weights = theme.array(weights)
+    if weights.shape[1] not in (1, 3):
+        weights = weights.mean(1, keepdims=True)
+    pixels = sheets.to_pixels(weights, "filters")
+    square = math.ceil(math.sqrt(len(pixels)))
+    full = (n for n in range(square, 13) if len(pixels) % n == 0)  # columns that leave no hole in the last row
+    columns = next(full, min(12, square))
+    return sheets.grid(pixels, [[] for _ in pixels], columns, cell=min(sheets.cell_width(columns), 0.75))
+
+
+@theme.themed
+def filter_sheets(layers: Mapping[str, Any]) -> Figure:
+    """Up to 64 filters of each layer, under the name of the layer and its number of filters.
+
+    Args:
+        layers: Name -> (F, C, h, w) in [0, 1]; C is 1 or 3.
+    """
+    theme.need(layers, "filter_sheets", "layers")
+    blocks = {}
+    for name, weights in layers.items():
+        shown = f"{FILTERS} of {len(weights)}" if len(weights) > FILTERS else f"{len(weights)}"
+        blocks[f"{name}: {shown} filters"] = sheets.to_pixels(theme.array(weights)[:FILTERS], "filter_sheets")
+    return _stacked(blocks)
+
+
+@theme.themed
+def feature_sheets(image: Any, layers: Mapping[str, Any]) -> Figure:
+    """An image over all feature maps of each layer, each map scaled to its own range.
+
+    Args:
+        image: (C, H, W) uint8, or floats in [0, 1]; C is 1 or 3.
+        layers: Name -> (F, h, w).
+    """
+    theme.need(layers, "feature_sheets", "layers")
+    blocks = {}
+    for name, maps in layers.items():
+        maps = theme.array(maps).astype(float)
+        low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+        scaled = (maps - low) / np.maximum(high - low, 1e-12)  # 0 for a constant map
+        count, height, width = maps.shape
+        title = f"{name}: {count} maps of {height} × {width}"
+        blocks[title] = sheets.to_pixels(scaled[:, None], "feature_sheets", PIXELS / len(layers))
+    return _stacked(blocks, sheets.to_pixels(theme.array(image)[None], "feature_sheets")[0])
+
+
+def _stacked(blocks: Mapping[str, np.ndarray], first: np.ndarray | None = None) -> Figure:
+    """Small images in rows of 16 under the title of each block; `first` stands above all, as wide as four of them."""
+    cell, head = (theme.WIDTH - (IN_A_ROW - 1) * GAP / 2) / IN_A_ROW, LINE + PAD + GAP / 2
+    wide = 4 * cell + 1.5 * GAP
+    top = 0 if first is None else wide * sheets.aspect(first) + GAP
+    steps = [cell * sheets.aspect(images[0]) + GAP / 2 for images in blocks.values()]  # from one row to the next
+    rows = [math.ceil(len(images) / IN_A_ROW) for images in blocks.values()]
+    heights = [head + n * step + GAP / 2 for n, step in zip(rows, steps, strict=True)]
+    figure, ax = sheets.sheet(theme.WIDTH, top + sum(heights) - GAP)
+    if first is not None:
+        sheets.put(ax, first, 0, 0, wide)
+    for (title, images), step, height in zip(blocks.items(), steps, heights, strict=True):
+        sheets.plate(ax, [title], 0, top, theme.WIDTH)
+        for i, image in enumerate(images):
+            sheets.put(ax, image, i % IN_A_ROW * (cell + GAP / 2), top + head + i // IN_A_ROW * step, cell)
+        top += height
     return figure

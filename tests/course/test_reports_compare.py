@@ -16,7 +16,8 @@ __all__ = ["tree"]  # a fixture
 NAME = "05_good"
 RUN = """import os, time, pandas as pd
 from IPython.display import display
-from imgcls.plots import accuracy_against_seconds, ladder, show
+from course.plots import accuracy_against_seconds, ladder
+from imgcls.plots import show
 from course.reports import elapsed
 from imgcls.progress import Progress
 progress = Progress(1)

@@ -8,11 +8,10 @@ import pytest
 from conftest import check_twin, figure_of
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from imgcls import plots
-from imgcls.plots import display, searches
+from imgcls.plots import display, theme
 
 TRIALS = pd.DataFrame(
     {
@@ -27,12 +26,6 @@ TRIALS = pd.DataFrame(
     }
 )
 PARAMETERS = ["lr", "dropout", "batch_norm", "activation"]
-SPEED = {
-    "probe": pd.DataFrame({"seconds": [0.1, 0.1], "val_accuracy": [0.7, 0.8], "before": 0.5}),
-    "network": pd.DataFrame({"seconds": [20.0, 20.0, 20.0], "val_accuracy": [0.3, np.nan, 0.9]}),
-}
-ANSWERS = pd.DataFrame({"fox": [0.97, 0.5], "elephant": [0.03, 0.3], "owl": [0.0, 0.2]}, index=["swapped", "repaired"])
-TRUTH = {"owl": 0.25, "fox": 0.5, "elephant": 0.25}
 SCORES = pd.DataFrame(
     [
         (panel, x, name, value + x / 100, value + x / 100 - 0.05, value + x / 100 + 0.05)
@@ -46,9 +39,7 @@ FIGURES = {
     "search_history": lambda: plots.search_history(TRIALS),
     "parallel_coordinates": lambda: plots.parallel_coordinates(TRIALS, PARAMETERS, chosen={"best": 3}, log=["lr"]),
     "importances": lambda: plots.importances(pd.Series({"dropout": 0.25, "lr": 0.75})),
-    "learning_speed": lambda: plots.learning_speed(SPEED),
-    "predicted_shares": lambda: plots.predicted_shares(ANSWERS, TRUTH),
-    "curves": lambda: plots.curves(SCORES, "images", lines={"known": {"guessing": 0.1}}),
+    "curves": lambda: plots.curves(SCORES, "images", lines={"known": {"chance": 0.1}}),
 }
 
 
@@ -76,7 +67,7 @@ def axis_labels(figure, k):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_a_dark_twin_and_is_left_as_it_was(name):
     figure, light = check_twin(FIGURES[name])
-    if name in ("parallel_coordinates", "predicted_shares"):  # those with a colour map and with stripes
+    if name == "parallel_coordinates":  # the one with a colour map
         assert display.render(figure) == light
 
 
@@ -87,10 +78,6 @@ def test_every_figure_has_a_dark_twin_and_is_left_as_it_was(name):
         ("parallel_coordinates", lambda: plots.parallel_coordinates(TRIALS[:0], PARAMETERS)),
         ("parallel_coordinates", lambda: plots.parallel_coordinates(TRIALS, [])),
         ("importances", lambda: plots.importances(pd.Series(dtype=float))),
-        ("learning_speed", lambda: plots.learning_speed({})),
-        ("learning_speed", lambda: plots.learning_speed({"a": SPEED["probe"][:0]})),
-        ("predicted_shares", lambda: plots.predicted_shares(ANSWERS[:0])),
-        ("predicted_shares", lambda: plots.predicted_shares(ANSWERS[[]])),
         ("curves", lambda: plots.curves(SCORES[:0], "x")),
     ],
 )
@@ -106,10 +93,6 @@ def test_empty_input_is_named(name, draw):
         (
             "parallel_coordinates: the frame has no column 'depth', 'number'",
             lambda: plots.parallel_coordinates(TRIALS.drop(columns="number"), ["lr", "depth"], chosen={"best": 3}),
-        ),
-        (
-            "learning_speed: the frame has no column 'seconds'",
-            lambda: plots.learning_speed({"a": SPEED["probe"].drop(columns="seconds")}),
         ),
         ("curves: the frame has no column 'x'", lambda: plots.curves(SCORES.drop(columns="x"), "x")),
         ("search_history: a trial has the state 'fail'", lambda: plots.search_history(TRIALS.assign(state="fail"))),
@@ -129,19 +112,10 @@ def test_empty_input_is_named(name, draw):
             "'activation' is not positive throughout",
             lambda: plots.parallel_coordinates(TRIALS, PARAMETERS, log=["activation"]),
         ),
-        (
-            "learning_speed: an epoch of 'a' ends after 0 s",
-            lambda: plots.learning_speed({"a": SPEED["network"].assign(seconds=0.0)}),
-        ),
-        (
-            "predicted_shares: the shares of 'swapped' add up to 100",
-            lambda: plots.predicted_shares(ANSWERS * 100),
-        ),
-        ("truth has no share of 'owl'", lambda: plots.predicted_shares(ANSWERS, {"fox": 0.5, "elephant": 0.5})),
         ("curves: x holds 'a', which is no number", lambda: plots.curves(SCORES.assign(x="a"), "x")),
         (
             "curves: there is no panel 'knwon'; the frame has 'known', 'unknown', 'all'",
-            lambda: plots.curves(SCORES, "x", lines={"knwon": {"guessing": 0.1}}),
+            lambda: plots.curves(SCORES, "x", lines={"knwon": {"chance": 0.1}}),
         ),
     ],
 )
@@ -153,14 +127,10 @@ def test_wrong_input_is_named(message, draw):
 @pytest.mark.parametrize(
     ("message", "draw"),
     [
-        ("7 chosen trials, but readers can tell 6 colours", lambda many: plots.parallel_coordinates(
+        ("7 chosen trials, but readers can distinguish 6 colours", lambda many: plots.parallel_coordinates(
             many, ["lr"], chosen={str(i): i for i in range(7)})),
-        ("learning_speed: 8 runs, but readers can tell 7 colours", lambda _: plots.learning_speed(
-            {str(i): SPEED["probe"] for i in range(8)})),
-        ("curves: 8 runs, but readers can tell 7 colours", lambda many: plots.curves(
+        ("curves: 8 runs, but readers can distinguish 7 colours", lambda many: plots.curves(
             many.assign(panel="p", x=1, series=range(8), value=1, low=1, high=1), "x")),
-        ("predicted_shares: 11 classes, but readers can tell 10 fills", lambda _: plots.predicted_shares(
-            pd.DataFrame(np.full((1, 11), 1 / 11)))),
     ],
 )  # fmt: skip
 def test_more_series_than_colours_are_refused(message, draw):
@@ -174,8 +144,6 @@ def test_more_series_than_colours_are_refused(message, draw):
     [
         lambda ax: plots.search_history(TRIALS, ax=ax),
         lambda ax: plots.importances(pd.Series({"lr": 1.0}), ax=ax),
-        lambda ax: plots.learning_speed(SPEED, ax=ax),
-        lambda ax: plots.predicted_shares(ANSWERS, ax=ax),
     ],
 )
 def test_panels_go_where_they_are_told(draw):
@@ -286,16 +254,18 @@ def test_names_of_eight_axes_do_not_collide():
         ((3, 3), "(3, 3)"),
     ],
 )
-def test_values_are_written_short(value, text):
-    assert searches._short(value) == text
+def test_numbers_are_written_short(value, text):
+    assert theme.short_number(value) == text
 
 
 def test_a_wide_log_axis_names_its_ends_and_powers_of_ten():
-    _, ticks = searches._logarithmic(np.array([3e-6, 4e-2]))
-    assert [text for _, text in ticks] == ["2e-6", "1e-5", "1e-4", "0.001", "0.01", "0.05"]
-    assert np.isclose({text: place for place, text in ticks}["1e-4"], np.log(50) / np.log(25_000))
-    positions, ticks = searches._logarithmic(np.array([0.1, 0.3, 0.1 + 0.1 + 0.3]))
-    assert [text for _, text in ticks] == ["0.1", "0.2", "0.5"]
+    trials = pd.DataFrame({"reached": [0.1, 0.2, 0.3], "wide": [3e-6, 4e-2, 1e-3], "narrow": [0.1, 0.3, 0.5]})
+    figure = plots.parallel_coordinates(trials, ["wide", "narrow"], log=["wide", "narrow"])
+    ticks = axis_labels(figure, 0)
+    assert list(ticks.values()) == ["2e-6", "1e-5", "1e-4", "0.001", "0.01", "0.05"]
+    assert np.isclose({text: place for place, text in ticks.items()}["1e-4"], np.log(50) / np.log(25_000), atol=1e-6)
+    assert list(axis_labels(figure, 1).values()) == ["0.1", "0.2", "0.5"]
+    positions = [path.vertices[1, 1] for path in trial_lines(figure).get_paths()]
     assert np.allclose(positions, np.log([1, 3, 5]) / np.log(5))
 
 
@@ -308,53 +278,8 @@ def test_importances_are_sorted_and_written_in_per_cent():
     assert ax.yaxis_inverted()  # the first on top
 
 
-# ------------------------------------------------------------------ runs side by side
-
-
-def test_learning_speed_adds_up_the_seconds_and_those_before():
-    ax = plots.learning_speed(SPEED)
-    probe, network = (line_of(ax, name) for name in SPEED)
-    assert np.allclose(probe.get_xdata(), [0.6, 0.7])
-    assert probe.get_ydata().tolist() == [0.7, 0.8]
-    assert network.get_xdata().tolist() == [20, 40, 60]
-    assert ax.get_xscale() == "log"
-    assert legend(ax) == ["probe", "network"]
-    assert {"1 s", "10 s", "1 min"} <= {label.get_text() for label in ax.get_xticklabels()}
-    low, high = ax.get_xlim()
-    assert low < 0.6 < 60 < high
-
-
-def test_predicted_shares_fill_each_bar_and_mark_where_the_truth_ends():
-    ax = plots.predicted_shares(ANSWERS, TRUTH)
-    fox, elephant, owl = ([(bar.get_x(), bar.get_width()) for bar in bars] for bars in ax.containers)
-    assert np.allclose(fox, [(0, 0.97), (0, 0.5)])
-    assert np.allclose(elephant, [(0.97, 0.03), (0.5, 0.3)])
-    assert np.allclose(owl, [(1, 0), (0.8, 0.2)])
-    assert legend(ax) == ["fox", "elephant", "owl", "true share"]
-    dashed = [line for line in ax.lines if line.is_dashed()]
-    assert [line.get_xdata()[0] for line in dashed] == [0.5, 0.75]  # in the order of the bars, not of the truth
-    assert sorted(t.get_text() for t in ax.texts) == ["20 %", "30 %", "50 %", "97 %"]  # no room for 3 % and 0 %
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["swapped", "repaired"]
-    assert legend(plots.predicted_shares(ANSWERS)) == ["fox", "elephant", "owl"]
-
-
-def test_no_written_share_lies_under_a_true_end():
-    ax = plots.predicted_shares(ANSWERS, TRUTH)
-    ax.figure.draw_without_rendering()
-    ends = ax.transData.transform([(0.5, 0), (0.75, 0)])[:, 0]
-    for text in ax.texts:
-        box = text.get_window_extent()
-        assert not ((box.x0 < ends) & (ends < box.x1)).any(), text.get_text()
-
-
-def test_ten_classes_are_told_apart_by_colour_or_stripes():
-    ax = plots.predicted_shares(pd.DataFrame(np.full((1, 10), 0.1), columns=list("abcdefghij")))
-    looks = {(to_hex(bar.get_facecolor()), bar.get_hatch()) for bar in ax.patches}
-    assert len(looks) == 10
-
-
 def test_curves_draw_each_series_in_its_panels_over_its_band():
-    figure = plots.curves(SCORES, "images", ylabels={"unknown": "AUROC"}, lines={"known": {"guessing": 0.1}})
+    figure = plots.curves(SCORES, "images", ylabels={"unknown": "AUROC"}, lines={"known": {"chance": 0.1}})
     known, unknown, every, spare = figure.axes
     assert [ax.get_title(loc="left") for ax in (known, unknown, every)] == ["known", "unknown", "all"]
     assert (known.get_ylabel(), unknown.get_ylabel(), known.get_xlabel()) == ("", "AUROC", "images")
@@ -369,7 +294,7 @@ def test_curves_draw_each_series_in_its_panels_over_its_band():
     assert level.is_dashed()
     assert set(level.get_ydata()) == {0.1}
     assert known.get_ylim()[0] < 0.1
-    assert [t.get_text() for t in known.texts] == ["guessing"]
+    assert [t.get_text() for t in known.texts] == ["chance"]
     [keys] = figure.legends
     assert [t.get_text() for t in keys.get_texts()] == ["energy", "traits"]
 
@@ -390,7 +315,7 @@ def test_ticks_of_curves_stand_at_the_values_and_their_numbers_apart():
 def test_the_name_of_a_level_keeps_clear_of_the_curves():
     rising = pd.DataFrame({"panel": "p", "x": [1, 2, 3], "series": "s", "value": [0.2, 0.3, 0.9]})
     rising = rising.assign(low=rising["value"], high=rising["value"])
-    figure = plots.curves(rising, "x", lines={"p": {"published result": 0.92, "guessing": 0.19}})
+    figure = plots.curves(rising, "x", lines={"p": {"published result": 0.92, "chance": 0.19}})
     figure.draw_without_rendering()
     [ax] = figure.axes
     corners = ax.transData.transform(ax.lines[0].get_xydata())

@@ -1,0 +1,23 @@
+"""Figures of the course's own subjects: claims, mistakes, cost against accuracy, parts of generated animals."""
+
+from course.plots.comparisons import controls, gains, ladder, mistakes, predicted_shares
+from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
+from course.plots.landscape import landscape
+from course.plots.parts import part_bars, part_maps
+from course.plots.speed import accuracy_against_seconds, learning_speed
+
+__all__ = [
+    "accuracy_against_seconds",
+    "controls",
+    "explanation_scores",
+    "gains",
+    "gradient_rows",
+    "guided_grid",
+    "ladder",
+    "landscape",
+    "learning_speed",
+    "mistakes",
+    "part_bars",
+    "part_maps",
+    "predicted_shares",
+]
