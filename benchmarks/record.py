@@ -113,14 +113,15 @@ def table(rows: Sequence[Row]) -> str:
 def report(rows: Sequence[Row], out: Path = RESULTS) -> None:
     """Print rows, and put them in the results file in place of those of the same name.
 
-    Each has its commit and its processor; `machine` describes that of the latest rows.
+    Each row names its commit (None where it was measured before commits were recorded) and its processor; `machine`
+    describes that of the latest rows.
     """
     print(table(rows), flush=True)
     here = machine()
     commit = f"{here['commit']}{'+' if here['dirty'] else ''}"
     old = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"rows": []}
     new = {str(one["name"]) for one in rows}
-    merged = [{"cpu": old["machine"]["cpu"]} | one for one in old["rows"] if one["name"] not in new]
+    merged = [{"commit": None, "cpu": old["machine"]["cpu"]} | one for one in old["rows"] if one["name"] not in new]
     merged += [one | {"commit": commit, "cpu": here["cpu"]} for one in rows]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"machine": here, "rows": merged}, indent=1) + "\n", encoding="utf-8")

@@ -89,7 +89,7 @@ def judged(
     more = len(learn.classes) > len(known)
     detectors = openset.fit_detectors(train, models.head(network), known=len(known) if more else None)
     for second in ("ViM", "Mahalanobis", "KNN") if more else ():
-        detectors[f"known odds + {second}"] = openset.sum_standardized(
+        detectors[f"outlier-exposure log odds + {second}"] = openset.sum_standardized(
             detectors, ["outlier-exposure log odds", second], val.images
         )
     asked = torch.cat([val.images, away.images])
