@@ -4,7 +4,8 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,8 @@ from imgcls.messages import format_duration
 
 MIRROR = "IMGCLS_PROGRESS"
 """Environment variable with a file that also gets the line, for a program that runs this one and draws by itself."""
+
+APPEARS = 2.0  # seconds before a transient line
 
 
 def cut(text: str, width: int) -> str:
@@ -31,7 +34,7 @@ class Progress:
     """
 
     def __init__(self, total: int, every: float = 0.5, show: bool = True) -> None:
-        self.total, self.every = total, every  # steps of the whole run; seconds between updates
+        self.total, self.every = total, every  # steps of the whole run, 0 if unknown; seconds between updates
         self._due = 0.0 if show else float("inf")
         self._show, self._open, self._shown = show, False, ""
         self._began = 0.0  # when the first step of this process was done
@@ -57,14 +60,14 @@ class Progress:
         self._draw(f"{text} · {format_duration(left)} left" if left is not None else text, now)
 
     def finish(self, text: str) -> None:
-        """Replace the line with the run's summary."""
+        """Replace the line with the run's summary; an empty one leaves nothing on a terminal."""
         if not self._show:
             return
         self._to_mirror(text)
         if self._handle:
             self._handle.update({"text/plain": text}, raw=True)
         elif sys.stderr.isatty():
-            self._rewrite(text, end="\n")
+            self._rewrite(text, end="\n" if text else "\r")
         else:
             print(text, file=sys.stderr, flush=True)
         self._open, self._shown = False, ""
@@ -87,7 +90,8 @@ class Progress:
         while len(seen) > 2 and seen[1][0] <= (self._began + now) / 2:
             seen.popleft()
         (since, before), ran = seen[0], now - self._began
-        return (now - since) * (self.total - done) / (done - before) if ran >= 3 and done - before >= 3 else None
+        steady = self.total and ran >= 3 and done - before >= 3
+        return (now - since) * (self.total - done) / (done - before) if steady else None
 
     def _draw(self, text: str, now: float) -> None:
         self._to_mirror(text)
@@ -113,6 +117,35 @@ class Progress:
                 Path(self._mirror).write_text(f"{text}\n", encoding="utf-8")
             except OSError:
                 self._mirror = None  # whoever watched is gone
+
+
+@contextmanager
+def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Callable[[int], None]]:
+    """A line for what usually takes less than APPEARS seconds: silent in logs, and gone when the block ends.
+
+    Args:
+        total: Steps of the whole; 0 if unknown.
+        text: Maps the number of steps done to the line.
+
+    Yields:
+        A function that takes the number of steps done since its last call.
+    """
+    shown = sys.stderr.isatty() or "ipykernel" in sys.modules
+    appears, done, line = time.perf_counter() + APPEARS, 0, None
+
+    def advance(steps: int) -> None:
+        nonlocal done, line
+        done += steps
+        if line is None and shown and time.perf_counter() >= appears:
+            line = Progress(total)
+        if line:
+            line.update(done, lambda: text(done))
+
+    try:
+        yield advance
+    finally:
+        if line:
+            line.finish("")
 
 
 def columns() -> int:
