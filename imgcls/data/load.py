@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,7 @@ from imgcls import files, paths
 from imgcls.data import catalogue, decoding, workers
 from imgcls.data.cache import Stored, read_cache, write_cache
 from imgcls.data.generated import PREFIX, generated_names, load_generated
-from imgcls.data.sources import (
-    LAYOUT,
-    DataError,
-    Member,
-    SkippedFile,
-    Source,
-    find_class_folders,
-    open_source,
-    read_file,
-    stat_hash,
-)
+from imgcls.data.sources import LAYOUT, DataError, find_class_folders, open_source, read_file, stat_hash
 from imgcls.data.splits import IndicesByClass, Split, Splits, divide, parse_names, select_classes, stratified_sample
 from imgcls.messages import did_you_mean
 
@@ -188,35 +177,27 @@ def _decoded(path: Path, image_size: int, channels: int, folder: Path) -> tuple[
     stored = read_cache(*key)
     if stored is None:
         entries, elsewhere = find_class_folders(source)
-        skipped = [*source.skipped, *elsewhere]
-        stored = write_cache(*key, partial(_decode, source, entries, skipped, image_size, channels))
+
+        def fill(building: Path) -> dict:
+            index = workers.decode_into(building, source, entries, image_size, channels)
+            skipped = [[file.name, file.reason] for file in (*source.skipped, *elsewhere)]
+            index["skipped"] = sorted(index["skipped"] + skipped)
+            _check_classes(path, [name for name, _ in entries], index)
+            return index
+
+        stored = write_cache(*key, fill)
     files.write(known, source.fingerprint)
     return stored, source.fingerprint
 
 
-def _decode(
-    source: Source,
-    entries: Sequence[tuple[str, Member]],
-    skipped: Sequence[SkippedFile],
-    image_size: int,
-    channels: int,
-    folder: Path,
-) -> dict:
-    """Decode the files of a source into a folder of the cache; returns its index.
-
-    Raises:
-        DataError: no image of a class can be decoded, or a file has changed meanwhile.
-    """
-    index = workers.decode_into(folder, source, entries, image_size, channels)
-    index["skipped"] = sorted(index["skipped"] + [[file.name, file.reason] for file in skipped])
-    decoded = set(parse_names(index["names"])[1])
-    for missing in sorted(set(parse_names([name for name, _ in entries])[1]) - decoded):
+def _check_classes(path: Path, names: Sequence[str], index: dict) -> None:
+    """Refuse data whose files of one class are all skipped."""
+    for missing in sorted(set(parse_names(names)[1]) - set(parse_names(index["names"])[1])):
         reasons = [f"{name}: {reason}" for name, reason in index["skipped"] if missing in name.split("/")]
         raise DataError(
-            f"{source.path}: no image of class {missing!r} can be decoded ({'; '.join(reasons[:3])}); "
+            f"{path}: no image of class {missing!r} can be decoded ({'; '.join(reasons[:3])}); "
             f"repair its files or remove its folder"
         )
-    return index
 
 
 def _split(stored: Stored, indices: IndicesByClass, classes: tuple[str, ...]) -> Split:
