@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import imgcls.data
 import menagerie
+from course.datasets import concat_classes
 from imgcls import evaluation, models, openset, reproducibility, transfer
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import FeatureSplit, flip_shift_tta, predict
@@ -63,7 +64,7 @@ def one_fold(unknown: list[str], others: int) -> list[dict]:
     learn = splits.train
     if others:
         kinds = imgcls.data.load(transfer.SOURCE, image_size=SIDE, train_count=others).train
-        learn = imgcls.data.concat_classes(learn, kinds)
+        learn = concat_classes(learn, kinds)
     weights = transfer.pretrained("source", image_size=SIDE)
     create = partial(create_model, "resnet18", len(learn.classes), weights=weights, image_size=SIDE)
     run = fit_seeds(create, learn, replace(splits.val, classes=learn.classes), RECIPE, [SEED])[0]

@@ -4,8 +4,11 @@ import copy
 from collections.abc import Callable, Mapping
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
+from imgcls.data import DataError, Split
+from imgcls.data.splits import select_classes, shuffle_key
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import mcnemar
 
@@ -61,3 +64,25 @@ def swapped_channels(images: Tensor) -> Tensor:
 def unscaled_bgr(images: Tensor) -> Tensor:
     """Both mistakes at once, as the original report's `predict` made them."""
     return without_scaling(swapped_channels(images))
+
+
+def imbalanced(split: Split, fractions: Mapping[str, float], seed: int = 0) -> Split:
+    """The split with a random sample of the images of some classes: an imbalance made on purpose.
+
+    Args:
+        split: to sample from; its order stays.
+        fractions: class -> fraction of its images to keep, above 0 and at most 1; other classes stay whole.
+        seed: of the sample.
+
+    Raises:
+        DataError: an unknown class, or a fraction out of range.
+    """
+    keep = torch.ones(len(split), dtype=torch.bool)
+    for name, fraction in fractions.items():
+        label = split.classes.index(select_classes([name], split.classes, "the split")[0])
+        if not 0 < fraction <= 1:
+            raise DataError(f"the fraction of {name!r} must be above 0 and at most 1, not {fraction!r}")
+        rows = (split.labels == label).nonzero().flatten().tolist()
+        rows.sort(key=lambda i: shuffle_key(seed, split.names[i]))
+        keep[rows[max(1, round(fraction * len(rows))) :]] = False
+    return split.subset(keep)

@@ -4,7 +4,8 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,8 @@ from imgcls.messages import format_duration
 
 MIRROR = "IMGCLS_PROGRESS"
 """Environment variable with a file that also gets the line, for a program that runs this one and draws by itself."""
+
+APPEARS = 2.0  # seconds before a transient line
 
 
 def cut(text: str, width: int) -> str:
@@ -31,7 +34,7 @@ class Progress:
     output that stays without widgets.
 
     Args:
-        total: Steps of the whole run.
+        total: Steps of the whole run; 0 if unknown.
         every: Seconds between updates.
         show: Whether anything is drawn at all.
     """
@@ -66,7 +69,7 @@ class Progress:
         self._draw(f"{text} · {format_duration(round(left))} left" if left is not None else text, in_log)
 
     def finish(self, text: str) -> None:
-        """Replace the line with the run's summary."""
+        """Replace the line with the run's summary; an empty one leaves nothing on a terminal."""
         if self.show:
             self._draw(text, in_log=True)
             self.__exit__()
@@ -89,7 +92,7 @@ class Progress:
         while len(recent) > 2 and recent[1][0] <= (self._began + now) / 2:
             recent.popleft()
         since, before = recent[0]
-        if now - self._began < 3 or done - before < 3:
+        if not self.total or now - self._began < 3 or done - before < 3:
             return None
         return (now - since) * (self.total - done) / (done - before)
 
@@ -104,11 +107,41 @@ class Progress:
         elif sys.stderr.isatty():
             width = columns() - 1  # a full line would wrap, and rewriting starts at the last row only
             text = cut(text, width)
-            sys.stderr.write(f"\r{text:<{min(len(self._drawn), width)}}")
+            sys.stderr.write(f"\r{text:<{min(len(self._drawn), width)}}" + ("" if text else "\r"))
             sys.stderr.flush()
             self._drawn = text
         elif in_log:
             print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Callable[[int], None]]:
+    """A line for what usually takes less than APPEARS seconds: silent in logs, and gone when the block ends.
+
+    Args:
+        total: Steps of the whole; 0 if unknown.
+        text: Maps the number of steps done to the line.
+
+    Yields:
+        A function that takes the number of steps done since its last call.
+    """
+    # In a report an empty output would stay, where nothing can be taken away again.
+    shown = sys.stderr.isatty() or ("ipykernel" in sys.modules and MIRROR not in os.environ)
+    appears, done, line = time.perf_counter() + APPEARS, 0, None
+
+    def advance(steps: int) -> None:
+        nonlocal done, line
+        done += steps
+        if line is None and shown and time.perf_counter() >= appears:
+            line = Progress(total)
+        if line:
+            line.update(done, lambda: text(done))
+
+    try:
+        yield advance
+    finally:
+        if line:
+            line.finish("")
 
 
 def columns() -> int:

@@ -3,22 +3,21 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from imgcls.data.splits import Split, Splits
 from menagerie import one_thread_each
-
-if TYPE_CHECKING:
-    from imgcls.data.splits import Split, Splits
 
 GRID = 8  # images are compared at GRID × GRID cells first
 BLOCK = 1024  # images compared with as many others at a time
-COARSE_SLACK = 0.02  # a candidate's similarity of cells may be this much below that asked of its pixels
-DETAIL = 0.4  # least correlation of what is finer than the cells: two horizons agree in the cells alone
+COARSE_SLACK = 0.02  # by which the correlation of a candidate's cells may be below the threshold for its pixels
+DETAIL = 0.4  # minimum correlation of what is finer than the cells: two horizons agree in the cells alone
 FLAT = 2.0 / 255  # deviation of cells below which an image has no structure to compare
+
+Place = tuple[str, Split, int]  # name of a split, the split, and an index in it
 
 
 @dataclass(frozen=True)
@@ -48,37 +47,35 @@ class Audit:
         Columns: split, also_in, images (of split), exact, near, other_label (of these, with another label than
         their duplicate).
         """
-        names = list(self.counts)
-        rows = []
+        names, rows = list(self.counts), []
         for i, second in enumerate(names):
             for first in names[: i + 1]:
-                found = {"exact": set(), "near": set(), "other_label": set()}
-                for pair in self.pairs:
-                    if pair.splits == (first, second):
-                        found[pair.kind].add(pair.indices[1])
-                        if not pair.same_label:
-                            found["other_label"].add(pair.indices[1])
-                found["near"] -= found["exact"]
-                sizes = {kind: len(indices) for kind, indices in found.items()}
-                rows.append({"split": second, "also_in": first, "images": self.counts[second], **sizes})
+                pairs = [pair for pair in self.pairs if pair.splits == (first, second)]
+                exact = {pair.indices[1] for pair in pairs if pair.kind == "exact"}
+                near = {pair.indices[1] for pair in pairs} - exact
+                other_label = {pair.indices[1] for pair in pairs if not pair.same_label}
+                rows.append({
+                    "split": second, "also_in": first, "images": self.counts[second],
+                    "exact": len(exact), "near": len(near), "other_label": len(other_label),
+                })  # fmt: skip
         return pd.DataFrame(rows).sort_values("split", key=lambda s: s == s.iloc[0], kind="stable", ignore_index=True)
 
     def across(self) -> tuple[Pair, ...]:
-        """Pairs whose images lie in different splits: what leaks from training into validation or test."""
+        """Pairs whose images are in different splits: leaks from training into validation or test."""
         return tuple(pair for pair in self.pairs if pair.splits[0] != pair.splits[1])
 
 
-def audit(splits: "Splits", threshold: float = 0.9) -> Audit:
+def audit(splits: Splits, threshold: float = 0.9) -> Audit:
     """Find exact duplicates by their pixels and near-duplicates by correlation, within and across splits.
 
-    Every image is compared with every other as 8 × 8 grey cells of mean 0 and norm 1, so brightness and contrast do
+    Every image is compared with every other as 8 × 8 gray cells of mean 0 and norm 1, so brightness and contrast do
     not matter. The best candidate of each block of images is then confirmed on all pixels and channels, and on the
-    detail that the cells cannot show. Images without structure (a plain colour) are compared exactly only. The time
-    grows with the square of the number of images, whatever they show.
+    detail that the cells cannot show. Images without structure (a plain color) are compared exactly only. The time
+    grows with the square of the number of images.
 
     Args:
         splits: the data set.
-        threshold: least correlation of the pixels of a near-duplicate.
+        threshold: minimum correlation of the pixels of a near-duplicate.
 
     Raises:
         ValueError: if the threshold is not between 0.5 and 1.
@@ -91,42 +88,41 @@ def audit(splits: "Splits", threshold: float = 0.9) -> Audit:
     return Audit(tuple(order), {name: len(split) for name, split in parts}, threshold)
 
 
-def _exact(parts: list[tuple[str, "Split"]]) -> Iterator[Pair]:
-    seen: dict[bytes, list[tuple[str, Split, int]]] = {}
+def _exact(parts: list[tuple[str, Split]]) -> Iterator[Pair]:
+    seen: dict[bytes, list[Place]] = {}
     for name, split in parts:
         for index, image in enumerate(split.images.numpy()):
             earlier = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), [])
-            for other_name, other, j in earlier:
-                yield _pair(other_name, other, j, name, split, index, "exact", 1.0)
+            for first in earlier:
+                yield _pair(first, (name, split, index), "exact", 1.0)
             if name not in {other_name for other_name, *_ in earlier}:  # the first of each split stands for all
                 earlier.append((name, split, index))
 
 
-def _near(parts: list[tuple[str, "Split"]], threshold: float) -> Iterator[Pair]:
-    with one_thread_each() as pool:
+def _near(parts: list[tuple[str, Split]], threshold: float) -> Iterator[Pair]:
+    def pairs(block: tuple[int, int]) -> list[Pair]:
+        """Compare a block of images with all those before it, in its own and in the earlier splits."""
+        (name, split), start = parts[block[0]], block[1]
+        found = []
+        for other_name, other in parts[: block[0] + 1]:
+            stop = start + 1 if other_name == name else len(other)
+            for begin in range(0, stop, BLOCK):
+                coarse = cells[name][start : start + BLOCK] @ cells[other_name][begin : begin + BLOCK].T
+                if other_name == name and begin == start:
+                    coarse = coarse.tril_(-1)
+                row = (coarse.amax(dim=1) >= threshold - COARSE_SLACK).nonzero().squeeze(1)
+                if not len(row):
+                    continue
+                mine, theirs = row + start, coarse[row].argmax(dim=1) + begin
+                similarity, detail, differ = _compare(split.images[mine], other.images[theirs])
+                for k in ((similarity >= threshold) & (detail >= DETAIL) & differ).nonzero().squeeze(1).tolist():
+                    first, second = (other_name, other, int(theirs[k])), (name, split, int(mine[k]))
+                    found.append(_pair(first, second, "near", float(similarity[k])))
+        return found
+
+    blocks = [(i, start) for i, (_, split) in enumerate(parts) for start in range(0, len(split), BLOCK)]
+    with one_thread_each() as pool:  # on two busy cores 5 s for 7,500 images, against 28 s with torch's own threads
         cells = {name: torch.cat(list(pool.map(_cells, split.images.split(BLOCK)))) for name, split in parts}
-
-        def pairs(block: tuple[int, int]) -> list[Pair]:
-            """Of a block of images with all those before it, in its own and in the earlier splits."""
-            (name, split), start = parts[block[0]], block[1]
-            found = []
-            for other_name, other in parts[: block[0] + 1]:
-                stop = start + 1 if other_name == name else len(other)
-                for begin in range(0, stop, BLOCK):
-                    alike = cells[name][start : start + BLOCK] @ cells[other_name][begin : begin + BLOCK].T
-                    if other_name == name and begin == start:
-                        alike = alike.tril_(-1)
-                    row = (alike.amax(dim=1) >= threshold - COARSE_SLACK).nonzero().squeeze(1)
-                    if not len(row):
-                        continue
-                    mine, theirs = row + start, alike[row].argmax(dim=1) + begin
-                    similarity, detail, differ = _compare(split.images[mine], other.images[theirs])
-                    for k in ((similarity >= threshold) & (detail >= DETAIL) & differ).nonzero().squeeze(1).tolist():
-                        j, i = int(theirs[k]), int(mine[k])
-                        found.append(_pair(other_name, other, j, name, split, i, "near", float(similarity[k])))
-            return found
-
-        blocks = [(i, start) for i, (_, split) in enumerate(parts) for start in range(0, len(split), BLOCK)]
         for found in pool.map(pairs, blocks):
             yield from found
 
@@ -151,15 +147,14 @@ def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a * b).sum(dim=1)
 
 
-def _pair(
-    first_name: str, first: "Split", i: int, second_name: str, second: "Split", j: int, kind: str, similarity: float
-) -> Pair:
+def _pair(first: Place, second: Place, kind: str, similarity: float) -> Pair:
+    (name, split, i), (other_name, other, j) = first, second
     return Pair(
-        first.names[i],
-        second.names[j],
-        (first_name, second_name),
-        (i, j),
-        kind,
-        round(similarity, 4),
-        bool(first.labels[i] == second.labels[j]),
+        first=split.names[i],
+        second=other.names[j],
+        splits=(name, other_name),
+        indices=(i, j),
+        kind=kind,
+        similarity=round(similarity, 4),
+        same_label=bool(split.labels[i] == other.labels[j]),
     )

@@ -1,6 +1,6 @@
-"""The real data sets that the cases speak of: where they belong, and what brings them there.
+"""The real data sets of the cases: where they belong, and how to bring them there.
 
-No module of this project is lighter: reports name what is missing before anything runs.
+Imports almost nothing: reports name what is missing before anything runs.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,12 @@ ENDINGS = ("", ".zip", ".tar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set; `place` is below `data/`, where a folder or an archive with one of ENDINGS may lie."""
+    """One data set."""
 
     title: str
     case: str  # number of the notebook
-    place: str
-    steps: str  # what a person does to bring it
-    is_fetched: bool = False  # whether `imgcls data get` does them
+    path: str  # below `data/`, of a folder or, with one of ENDINGS, of an archive
+    steps: str  # what to do to bring it; "imgcls data get NAME" where `download` can do it
 
 
 CATALOGUE = {
@@ -49,7 +48,6 @@ CATALOGUE = {
         "03",
         "oxford_pets",
         "imgcls data get oxford_pets (0.8 GB)",
-        is_fetched=True,
     ),
     "nature_12k": Entry(
         "iNaturalist in ten groups, 12,000 photographs",
@@ -57,38 +55,31 @@ CATALOGUE = {
         "nature_12K",
         "imgcls data get nature_12k (3.6 GB); or save https://storage.googleapis.com/wandb_datasets/nature_12K.zip "
         "as data/nature_12K.zip",
-        is_fetched=True,
     ),
-    "cifar10": Entry(
-        "CIFAR-10, 60,000 pictures of 32 px",
-        "05",
-        "cifar10",
-        "imgcls data get cifar10 (0.2 GB)",
-        is_fetched=True,
-    ),
+    "cifar10": Entry("CIFAR-10, 60,000 pictures of 32 px", "05", "cifar10", "imgcls data get cifar10 (0.2 GB)"),
 }
 
 
 def key(name: str) -> str | None:
-    """The name as the catalogue has it, in whatever case and with dashes too; None if it has none such."""
+    """The name in the catalogue, for any case and with dashes too; None if it is not there."""
     name = name.lower().replace("-", "_")
     return name if name in CATALOGUE else None
 
 
 def find(name: str) -> Path | None:
-    """Folder or archive of a data set of the catalogue, None while it is not there."""
-    return existing(paths.DATA / CATALOGUE[name].place)
+    """Folder or archive of a data set of the catalogue, None if it is not on this machine."""
+    return existing(paths.DATA / CATALOGUE[name].path)
 
 
 def existing(path: Path) -> Path | None:
-    """The path, or the archive of that name beside it, whichever is there."""
-    found = (path.with_name(path.name + ending) for ending in ENDINGS)
-    return next((one for one in found if one.exists()), None)
+    """The path, or an archive of that name beside it, whichever exists."""
+    candidates = (path.with_name(path.name + ending) for ending in ENDINGS)
+    return next((one for one in candidates if one.exists()), None)
 
 
 def steps_for(data: str | Path) -> str | None:
-    """How to bring what a name or a path under `data/` means; None if the catalogue does not know it."""
+    """How to bring the data set of a name or of a path under `data/`; None if the catalogue does not have it."""
     for name, entry in CATALOGUE.items():
-        if key(str(data)) == name or Path(data).as_posix().endswith(f"data/{entry.place}"):
+        if key(str(data)) == name or Path(data).as_posix().endswith(f"data/{entry.path}"):
             return entry.steps
     return None

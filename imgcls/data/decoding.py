@@ -1,7 +1,7 @@
-"""One image file becomes one RGB picture, or a stated reason why not.
+"""One image file becomes one RGB image, or a reason why not.
 
-Its `main` is the decoding process of `datasets`, which must start fast and alone: torch and numpy are imported only
-where they are used, and nothing else of imgcls is.
+`main` is the decoding process of `workers`, which must start fast and alone: numpy is imported only where it is used,
+and nothing else of imgcls is.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ import pickle
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-if TYPE_CHECKING:
-    import torch
-
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
-MAX_MEMORY = 490_000_000  # bytes that a picture may take while it is decoded, beside its file; see _memory
+MAX_MEMORY = 490_000_000  # bytes to decode one image, beside its file; see estimate_memory
 MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
-SCAN = b"\xff\xda"  # begins a scan; cannot occur within its data; one in an embedded preview counts too, to no harm
+SCAN = b"\xff\xda"  # begins a scan; one in an embedded preview is counted too, which does no harm
 STRIP = 2**18  # pixels converted at a time
 ORIENTATION = 0x0112  # EXIF tag
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
@@ -51,52 +48,26 @@ SIGNATURES = (
 
 
 class Undecodable(ValueError):
-    """A file that is no usable picture; `reason` says why in one line."""
+    """A file that is not a usable image; `reason` says why in one line."""
 
     def __init__(self, reason: str, source: str | Path | None = None) -> None:
         super().__init__(f"{source}: {reason}" if source is not None else reason)
         self.reason = reason
 
-    def __reduce__(self) -> tuple:
-        return Undecodable, (self.reason,)
 
+def decode_square(data: bytes, size: int, channels: int = 3) -> tuple[bytes, tuple[int, int]]:
+    """Decode the centre square of an image, resampled to `size` × `size` (antialiased bicubic).
 
-def decode(path_or_bytes: str | Path | bytes) -> torch.Tensor:
-    """Decode one picture as it is meant to be seen: upright, opaque, eight bits a channel.
-
-    EXIF orientation is applied, transparency is laid on white, palette, grey and CMYK become RGB, sixteen bits
-    are scaled to eight, and of an animation the first frame counts.
-
-    Returns:
-        uint8 (H, W, 3).
-
-    Raises:
-        Undecodable: for anything but a whole picture in one of FORMATS of at most MAX_PIXELS pixels, which takes no
-            more than MAX_MEMORY.
-    """
-    import numpy as np
-    import torch
-
-    image, _ = open_rgb(path_or_bytes)
-    pixels = torch.empty(image.height, image.width, 3, dtype=torch.uint8)
-    for left, top, right, bottom in _strips(image):  # the whole in one go would be held twice more
-        pixels.numpy()[top:bottom, left:right] = np.asarray(image.crop((left, top, right, bottom)))
-    return pixels
-
-
-def decode_square(path_or_bytes: str | Path | bytes, size: int, channels: int = 3) -> tuple[bytes, tuple[int, int]]:
-    """Decode the centre square of a picture, resampled to `size` × `size` (antialiased bicubic).
-
-    A picture that already has that size is left alone. Large JPEGs are decoded at a reduced scale that keeps at
-    least twice `size`, which costs a fraction of the time and changes hardly any pixel by more than a few levels.
+    An image that already has that size keeps its pixels. Large JPEGs are decoded at a reduced scale of at least twice
+    `size`, in a fraction of the time; hardly any pixel changes by more than a few levels.
 
     Returns:
         The pixels in the order (row, column, channel) as bytes, and the upright (width, height) of the original.
 
     Raises:
-        Undecodable: as `decode`.
+        Undecodable: as `open_rgb`.
     """
-    image, original = open_rgb(path_or_bytes, at_least=2 * size)
+    image, original = open_rgb(data, at_least=2 * size)
     if image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -105,39 +76,42 @@ def decode_square(path_or_bytes: str | Path | bytes, size: int, channels: int = 
     return (image if channels == 3 else image.convert("L")).tobytes(), original
 
 
-def kind(data: bytes) -> str | None:
-    """Format and mode that the header of a picture states, such as JPEG CMYK; None if it is no picture."""
+def try_decode_square(data: bytes, size: int, channels: int) -> tuple[bytes, tuple[int, int]] | str:
+    """As `decode_square`, but returns the reason instead of raising it."""
+    try:
+        return decode_square(data, size, channels)
+    except Undecodable as error:
+        return error.reason
+
+
+def format_and_mode(data: bytes) -> str | None:
+    """Format and mode in the header of an image, such as JPEG CMYK; None if it is not an image."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Exception:  # a decoder may raise anything at hostile bytes
+        except Exception:  # a decoder may raise anything on hostile bytes
             return None
     return f"{'JPEG' if image.format == 'MPO' else image.format} {image.mode}"
 
 
-def open_rgb(path_or_bytes: str | Path | bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode to an upright RGB Pillow image; with `at_least`, sides may shrink to no less than that many pixels.
+def open_rgb(data: bytes, at_least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode an image to RGB: upright, opaque, eight bits a channel.
+
+    EXIF orientation is applied, transparency is composited on white, palette, gray and CMYK become RGB, 16 bits are
+    scaled to eight, and an animation gives its first frame.
+
+    Args:
+        data: content of the file.
+        at_least: the sides of a JPEG may be reduced while decoding, to no less than this many pixels.
 
     Returns:
         The image, and the upright (width, height) of the original.
+
+    Raises:
+        Undecodable: for anything but a whole image in one of FORMATS of at most MAX_PIXELS pixels, which takes no
+            more than MAX_MEMORY.
     """
-    source = path_or_bytes if isinstance(path_or_bytes, str | Path) else None
-    data = _read(source) if source is not None else path_or_bytes
-    try:
-        return _open_rgb(data, at_least)
-    except Undecodable as error:
-        raise Undecodable(error.reason, source) from error.__cause__
-
-
-def _read(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise Undecodable(f"cannot be read: {error.strerror or error}", path) from error
-
-
-def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     if not len(data):
         raise Undecodable("zero bytes")
     try:
@@ -146,22 +120,19 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
         raise Undecodable(f"more than the limit of {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError:
         raise Undecodable(_why_unidentified(bytes(data[:512]))) from None
-    except Exception as error:  # a decoder may raise anything at hostile bytes
+    except Exception as error:  # a decoder may raise anything on hostile bytes
         raise Undecodable(_why_damaged(error, data, _signature(bytes(data[:32])) or "header")) from error
 
-    size = image.size
-    if size[0] * size[1] > MAX_PIXELS:  # only the header was read so far
+    size, kind = image.size, image.format  # only the header has been read so far
+    if size[0] * size[1] > MAX_PIXELS:
         raise Undecodable(f"{size[0]:,} × {size[1]:,} pixels are more than the limit of {MAX_PIXELS:,}")
-    kind = image.format
-    scans = data.count(SCAN) if image.info.get("progressive") else 1
-    if scans * size[0] * size[1] > MAX_SCANNED:
+    scans = data.count(SCAN) if kind in ("JPEG", "MPO") else 1
+    if image.info.get("progressive") and scans * size[0] * size[1] > MAX_SCANNED:
         raise Undecodable(f"{scans:,} scans of {size[0]:,} × {size[1]:,} pixels would take too long to decode")
     try:
         if at_least and kind in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
-        needed = _memory(image, size, in_scans=True)
-        if needed > MAX_MEMORY and data.count(SCAN) < 2:  # few are so large that their marks need counting
-            needed = _memory(image, size, in_scans=False)
+        needed = estimate_memory(image, size, scans)
         if needed > MAX_MEMORY:
             raise Undecodable(
                 f"{size[0]:,} × {size[1]:,} pixels of {kind} {image.mode} would take {needed / 1e6:,.0f} MB to decode, "
@@ -177,28 +148,30 @@ def _open_rgb(data: bytes, at_least: int | None) -> tuple[Image.Image, tuple[int
         raise Undecodable(_why_damaged(error, data, kind)) from error
 
 
-def _memory(image: Image.Image, original: tuple[int, int], in_scans: bool) -> int:
-    """Bytes that are held at once, at most, to decode, turn and convert a picture of which only the header is read.
+def estimate_memory(image: Image.Image, original: tuple[int, int], scans: int) -> int:
+    """Upper bound in bytes for decoding, turning and converting an image of which only the header has been read.
 
-    Pillow keeps a pixel of several channels in four bytes, and makes a copy to turn or convert them.
+    Pillow stores a pixel of several channels in four bytes, and makes a copy to turn or convert it.
+
+    `original` is the size before a JPEG is reduced. The coefficients of several scans are in memory at once.
     """
     pixels = image.width * image.height  # of a JPEG, at the scale at which it will be decoded
-    held = copy = 4 * pixels
+    decoded = copy = 4 * pixels
     if image.format == "WEBP":  # two canvases and a frame, as long as the file is open
-        return held + copy + 12 * pixels
-    if image.format in ("JPEG", "MPO") and in_scans:  # coefficients of two bytes, at full scale
-        shares = [across * down for _, across, down, _ in image.layer]
+        return decoded + copy + 12 * pixels
+    if image.format in ("JPEG", "MPO") and scans > 1:  # coefficients of two bytes, at full scale
+        samples = sum(across * down for _, across, down, _ in image.layer)
         most = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)
-        return held + max(copy, 2 * original[0] * original[1] * sum(shares) // max(1, most))
+        return decoded + max(copy, 2 * original[0] * original[1] * samples // max(1, most))
     if image.format == "TIFF":  # one strip or tile may hold all
         bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) * image.tag_v2.get(SAMPLES_PER_PIXEL, 1)
-        return held + max(copy, pixels * bits // 8)
-    return held + copy
+        return decoded + max(copy, pixels * bits // 8)
+    return decoded + copy
 
 
 def _turn_upright(image: Image.Image) -> bool:
-    """Apply the EXIF orientation in place; True if width and height changed places."""
-    with contextlib.suppress(Exception):  # a damaged EXIF block costs the orientation, not the picture
+    """Apply the EXIF orientation in place; True if width and height were exchanged."""
+    with contextlib.suppress(Exception):  # a damaged EXIF block costs the orientation, not the image
         sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         ImageOps.exif_transpose(image, in_place=True)
         return sideways
@@ -207,27 +180,22 @@ def _turn_upright(image: Image.Image) -> bool:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return _in_strips(image, _deep_grey)
+        return _in_strips(image, _deep_gray)
     if image.has_transparency_data:
         return _in_strips(image, _on_white)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """RGB of a picture part by part, for what needs more memory on the way than the picture itself."""
-    whole = Image.new("RGB", image.size)
-    for box in _strips(image):
-        whole.paste(convert(image.crop(box)), box)
-    return whole
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of at most STRIP pixels that cover a picture."""
+    """Convert to RGB, STRIP pixels at a time, where the conversion takes more memory than the image itself."""
+    rgb = Image.new("RGB", image.size)
     columns = min(image.width, STRIP)
     rows = STRIP // columns
     for top in range(0, image.height, rows):
         for left in range(0, image.width, columns):
-            yield left, top, min(left + columns, image.width), min(top + rows, image.height)
+            box = (left, top, min(left + columns, image.width), min(top + rows, image.height))
+            rgb.paste(convert(image.crop(box)), box)
+    return rgb
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -235,20 +203,23 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """Grey of more than eight bits, scaled to eight; Pillow's own conversion would clip it at 255."""
+def _deep_gray(image: Image.Image) -> Image.Image:
+    """Scale gray of more than eight bits to eight; Pillow's own conversion would clip it at 255."""
     import numpy as np
 
     values = np.asarray(image).astype(np.float64)
-    # Sixteen bits have a full scale; 32-bit integers hold sixteen in practice, and floats are taken as [0, 1].
+    # 16 bits have a full scale; 32-bit integers hold 16 in practice, and floats are taken as [0, 1].
     full = 1.0 if image.mode == "F" else 65535.0
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
         raise Undecodable(f"pixel values of mode {image.mode} outside 0 to {full:g} have no known scale")
     return Image.fromarray(np.round(values * (255 / full)).astype(np.uint8)).convert("RGB")
 
 
+# ------------------------------------------------------------------ reasons
+
+
 def _why_damaged(error: Exception, data: bytes, kind: str) -> str:
-    # A WebP states its length in its header, and its decoder does not say that it ran out of bytes.
+    # A WebP states its length in its header, and its decoder does not report that bytes are missing.
     cut_webp = kind == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
     if cut_webp or isinstance(error, EOFError) or "truncated" in str(error).lower():
         return f"truncated {kind}: the file ends before the picture does"
@@ -280,11 +251,11 @@ def _signature(head: bytes) -> str | None:
     return next((name for magic, name in SIGNATURES if head.startswith(magic)), None)
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer pickled requests (size, channels, list of bytes) with lists of `decode_square` results.
+# ------------------------------------------------------------------ the decoding process
 
-    A picture that cannot be decoded is answered by its reason, a string. Ends with the requests.
-    """
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Reply to pickled (size, channels, list of bytes) with lists of `try_decode_square` results, until EOF."""
     warnings.simplefilter("ignore")  # Pillow's remarks about odd metadata; what matters becomes a reason
     while True:
         try:
@@ -295,15 +266,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         replies.flush()
 
 
-def try_decode_square(data: bytes, size: int, channels: int) -> tuple[bytes, tuple[int, int]] | str:
-    """As `decode_square`, with the reason in place of the exception."""
-    try:
-        return decode_square(data, size, channels)
-    except Undecodable as error:
-        return error.reason
-
-
 def main() -> None:
-    """What a decoding process does: `serve` at its standard input and output."""
+    """Run `serve` on standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,9 +1,8 @@
-"""Data sets from the network: whole or not at all, gone on with after an interruption, checked before they count."""
+"""Data sets from the network: resumed after an interruption, verified, and named only when they are complete."""
 
 import contextlib
 import errno
 import hashlib
-import os
 import re
 import shutil
 import time
@@ -17,30 +16,27 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
 from PIL import Image
-from tqdm import tqdm
 
 from imgcls import paths
 from imgcls.data import catalogue
-from imgcls.data.cache import progress
 from imgcls.data.sources import DataError
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks; two downloads of one file are then the user's to avoid
-    fcntl = None
+from imgcls.files import open_atomic
+from imgcls.messages import did_you_mean
+from imgcls.progress import transient_progress
 
 NATURE_12K = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
 NATURE_12K_BYTES = 3_000_000_000  # at least; the server's own count is the exact one
-TIMEOUT = 30.0  # seconds without a byte after which a connection is given up
+TIMEOUT = 30.0  # seconds without a byte after which a connection is closed
 ATTEMPTS = 5  # in a row that bring less than GAIN
 GAIN = 2**20
-PAUSE = 1.0  # seconds before the second attempt, twice as many before each further one
+PAUSE = 1.0  # seconds before the second attempt, doubled before each further one
 TEMPORARY = (408, 425, 429)  # of the 4xx answers, those that may change by waiting
 
 
 def download(name: str) -> Path:
-    """Bring a data set of the catalogue to `data/`, ready for `load`; one that is there is left alone.
+    """Download a data set of the catalogue to `data/`, ready for `load`; one that is there is not downloaded again.
 
     Raises:
         DataError: no such name, one that a person must bring (the message says how), or a download that failed.
@@ -48,45 +44,45 @@ def download(name: str) -> Path:
     """
     known = catalogue.key(name)
     if known is None:
-        raise DataError(f"the catalogue has no {name!r}; choose one of {', '.join(catalogue.CATALOGUE)}")
+        raise DataError(f"the catalogue has no {name!r}; {did_you_mean(name, catalogue.CATALOGUE)}")
     if found := catalogue.find(known):
         return found
     entry = catalogue.CATALOGUE[known]
-    if known not in FETCHED:
-        raise DataError(f"{known} cannot be fetched for you: {entry.steps}")
-    target = paths.DATA / f"{entry.place}.zip"
-    FETCHED[known](target)
+    if known not in DOWNLOADS:
+        raise DataError(f"{known} cannot be downloaded for you: {entry.steps}")
+    target = paths.DATA / f"{entry.path}.zip"
+    DOWNLOADS[known](target)
     return target
 
 
 # ------------------------------------------------------------------ one file
 
 
-class _Ended(Exception):
+class _Interrupted(Exception):
     """A transfer that stopped before its end."""
 
 
 def fetch(url: str, target: Path, at_least: int = 0, md5: str | None = None) -> Path:
-    """Download a file; it gets its name when all of it is there and it is the one that is meant.
+    """Download a file, which gets its name only when it is complete and verified.
 
-    Until then it is NAME.part, and a second call goes on from there if the server still has the same file.
+    Until then it is NAME.part, and a second call resumes it if the server still has the same file.
 
     Args:
         url: http or https.
         target: the file; its folder is made.
-        at_least: bytes below which it cannot be what is meant, such as a page that says sorry.
+        at_least: bytes below which it must be something else, such as an error page.
         md5: of the whole.
 
     Raises:
-        DataError: it cannot be had, or is another file than expected; the message says what came.
+        DataError: it cannot be downloaded, or is another file than expected; the message says what came.
         OSError: the disk is full.
     """
     if md5 and target.exists() and _md5(target) == md5:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, tag = (target.with_name(f"{target.name}.{end}") for end in ("part", "part.tag"))
-    with part.open("ab", buffering=0) as file, _alone(file, part):
-        _persist(url, file, tag, at_least)
+    part, tag = (target.with_name(f"{target.name}.{suffix}") for suffix in ("part", "part.tag"))
+    with _locked(part), part.open("ab", buffering=0) as file:
+        _receive_all(url, file, tag, at_least)
         size = file.tell()
         found = _md5(part) if md5 else None
         if size < at_least or found != md5:
@@ -94,12 +90,28 @@ def fetch(url: str, target: Path, at_least: int = 0, md5: str | None = None) -> 
             what = f"has the MD5 {found} instead of {md5}" if found != md5 else f"has {size:,} bytes only"
             raise DataError(f"{url} {what}, so it is not the file that is meant; try again, or bring it by hand")
         part.replace(target)
-    tag.unlink(missing_ok=True)
+        tag.unlink(missing_ok=True)
     return target
 
 
-def _persist(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
-    """Attempts until the file is whole, each going on from where the last one ended."""
+@contextlib.contextmanager
+def _locked(part: Path) -> Iterator[None]:
+    """Two processes at once would write into one file."""
+    lock = FileLock(part.with_name(f"{part.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(f"{part} is being downloaded by another process; wait for it, or end it") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
+    """Try until the file is complete; each attempt resumes where the last one ended."""
     futile = 0
     while True:
         before = file.tell()
@@ -107,10 +119,10 @@ def _persist(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
             _receive(url, file, tag, at_least)
             return
         except urllib.error.HTTPError as error:
-            if error.code < 500 and error.code not in TEMPORARY:
-                raise DataError(f"{url} cannot be had: the server answers {error.code} {error.reason}") from error
             reason: object = f"the server answers {error.code} {error.reason}"
-        except (_Ended, HTTPException, OSError) as error:
+            if error.code < 500 and error.code not in TEMPORARY:
+                raise DataError(f"{url} cannot be downloaded: {reason}") from error
+        except (_Interrupted, HTTPException, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(
                     error.errno, f"no space left for {url} in {tag.parent}; make some, then try again"
@@ -119,14 +131,17 @@ def _persist(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
         futile = 0 if file.tell() - before >= GAIN else futile + 1
         if futile == ATTEMPTS:
             raise DataError(
-                f"{url} cannot be had: {reason}, {ATTEMPTS} times in a row; {file.tell():,} bytes are kept, "
-                f"and the same command goes on from there"
+                f"{url} cannot be downloaded: {reason}, {ATTEMPTS} times in a row; {file.tell():,} bytes are kept, "
+                f"and the same command resumes from there"
             )
         time.sleep(PAUSE * 2 ** max(0, futile - 1))
 
 
 def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
-    """One connection; what is in the file already is asked for only if it is still of the same file."""
+    """One connection, which requests the rest of the file if the server still has the same one.
+
+    `tag` holds the ETag or the time of the file, by which the server recognizes it.
+    """
     start = file.seek(0, 2)
     headers = {"User-Agent": "imgcls", "Accept-Encoding": "identity"}
     if start and tag.exists():
@@ -134,70 +149,55 @@ def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
     try:
         reply = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing behind the last byte: it is whole, or of another file
+        if error.code == 416:  # nothing behind the last byte: it is complete, or of another file
             total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range") or "")
             if total and int(total[1]) == start:
                 return
             file.truncate(0)
             file.seek(0)
-            raise _Ended("the server has another file by now") from error
+            raise _Interrupted("the server has another file by now") from error
         raise
     with reply:
-        start, total = _where(reply, start)
+        start, total = _range(reply, start)
         file.truncate(start)
         file.seek(0, 2)
         if total is not None and total < at_least:
             raise DataError(
-                f"{url} cannot be had: the server sends {total:,} bytes, and it must be {at_least:,} at least"
+                f"{url} cannot be downloaded: the server sends {total:,} bytes, and it must be {at_least:,} at least"
             )
         if total is not None and total - start > shutil.disk_usage(tag.parent).free:
             raise OSError(errno.ENOSPC, "no space")
-        tag.write_text(reply.headers.get("ETag") or reply.headers.get("Last-Modified") or "", encoding="latin-1")
-        if not tag.stat().st_size or tag.read_bytes().startswith(b"W/"):  # no way to tell later whether it is the same
-            tag.unlink()
-        with _bar(total, start, url) as bar:
+        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
+        if validator and not validator.startswith("W/"):
+            tag.write_text(validator, encoding="latin-1")
+        else:  # no way to tell later whether it is the same file
+            tag.unlink(missing_ok=True)
+        name, of_total = url.rpartition("/")[2], f" of {total / 1e6:,.0f}" if total else ""
+        with transient_progress(total or 0, lambda done: f"{name}: {done / 1e6:,.0f}{of_total} MB") as advance:
+            advance(start)
             while block := reply.read1(2**16):
                 rest = memoryview(block)
                 while rest:  # an unbuffered file may take a part only
                     rest = rest[file.write(rest) :]
-                bar.update(len(block))
+                advance(len(block))
     if total is not None and file.tell() < total:
-        raise _Ended(f"the connection ended after {file.tell():,} of {total:,} bytes")
+        raise _Interrupted(f"the connection ended after {file.tell():,} of {total:,} bytes")
 
 
-def _where(reply: HTTPResponse, start: int) -> tuple[int, int | None]:
-    """At which byte the answer starts, and how many the whole file has, where the server says so."""
+def _range(reply: HTTPResponse, start: int) -> tuple[int, int | None]:
+    """The byte at which the reply starts, and the bytes of the whole file, None if the server does not say."""
     if reply.status == 206:
         sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range") or "")
         if sent and int(sent[1]) == start:
             return start, None if sent[2] == "*" else int(sent[2])
-        raise _Ended("the server sent another part than it was asked for")
+        raise _Interrupted("the server sent another part than was requested")
     length = reply.headers.get("Content-Length") or ""
     return 0, int(length) if length.isdigit() else None
-
-
-@contextlib.contextmanager
-def _alone(file: BinaryIO, part: Path) -> Iterator[None]:
-    """Two at once would write into each other's file."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{part} is being downloaded by another process; wait for it, or end it") from None
-        if not part.exists() or part.stat().st_ino != os.fstat(file.fileno()).st_ino:
-            raise DataError(f"{part} was finished by another process just now; try again")
-    yield
 
 
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
-
-
-def _bar(total: int | None, start: int, url: str) -> tqdm:
-    bar = progress(total or 0, url.rpartition("/")[2])
-    bar.unit, bar.unit_scale, bar.initial, bar.n = "B", True, start, start
-    return bar
 
 
 # ------------------------------------------------------------------ the sets
@@ -207,45 +207,43 @@ def _nature(target: Path) -> None:
     fetch(NATURE_12K, target, at_least=NATURE_12K_BYTES)
     if not zipfile.is_zipfile(target):
         target.unlink()
-        raise DataError(f"{NATURE_12K} is no whole zip, so it is not the file that is meant; bring it by hand")
+        raise DataError(f"{NATURE_12K} is not a complete zip, so it is not the file that is meant; bring it by hand")
 
 
 def _cifar(target: Path) -> None:
     from torchvision.datasets import CIFAR10
 
-    with _workplace("cifar10") as folder:
+    def images() -> Iterator[tuple[str, bytes]]:
+        for part, train in (("train", True), ("test", False)):
+            found = CIFAR10(folder, train=train, download=True)  # finds the archive, verifies and unpacks it
+            for index, (pixels, label) in enumerate(zip(found.data, found.targets, strict=True)):
+                file = BytesIO()
+                Image.fromarray(pixels).save(file, "PNG")
+                yield f"{part}/{found.classes[label]}/{index:05d}.png", file.getvalue()
+
+    with _download_folder("cifar10") as folder:
         fetch(CIFAR10.url, folder / CIFAR10.filename, md5=CIFAR10.tgz_md5)
-
-        def pictures() -> Iterator[tuple[str, bytes]]:
-            for part, train in (("train", True), ("test", False)):
-                found = CIFAR10(folder, train=train, download=True)  # finds the archive, checks and unpacks it
-                for index, (pixels, label) in enumerate(zip(found.data, found.targets, strict=True)):
-                    file = BytesIO()
-                    Image.fromarray(pixels).save(file, "PNG")
-                    yield f"{part}/{found.classes[label]}/{index:05d}.png", file.getvalue()
-
-        _pack(target, pictures())
+        _pack(target, images())
 
 
 def _pets(target: Path) -> None:
     from torchvision.datasets import OxfordIIITPet
 
-    with _workplace("oxford_pets") as folder:
-        for url, md5 in OxfordIIITPet._RESOURCES:  # it has no other name for them
+    def images() -> Iterator[tuple[str, bytes]]:
+        for part, split in (("train", "trainval"), ("test", "test")):
+            found = OxfordIIITPet(folder, split, "binary-category", download=True)
+            for path, label in zip(found._images, found._bin_labels, strict=True):
+                yield f"{part}/{found.bin_classes[label].lower()}/{path.name}", path.read_bytes()
+
+    with _download_folder("oxford_pets") as folder:
+        for url, md5 in OxfordIIITPet._RESOURCES:  # it has no public name for them
             fetch(url, folder / "oxford-iiit-pet" / url.rpartition("/")[2], md5=md5)
-
-        def pictures() -> Iterator[tuple[str, bytes]]:
-            for part, split in (("train", "trainval"), ("test", "test")):
-                found = OxfordIIITPet(folder, split, "binary-category", download=True)
-                for path, label in zip(found._images, found._bin_labels, strict=True):
-                    yield f"{part}/{found.bin_classes[label].lower()}/{path.name}", path.read_bytes()
-
-        _pack(target, pictures())
+        _pack(target, images())
 
 
 @contextlib.contextmanager
-def _workplace(name: str) -> Iterator[Path]:
-    """A folder for what is needed on the way; it goes when all went well, and keeps a torn download otherwise."""
+def _download_folder(name: str) -> Iterator[Path]:
+    """A folder for intermediate files, removed after success; after a failure it still has the partial download."""
     folder = paths.DATA / ".downloads" / name
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(None):
@@ -255,16 +253,11 @@ def _workplace(name: str) -> Iterator[Path]:
         folder.parent.rmdir()
 
 
-def _pack(target: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
-    """Write a zip whole or not at all; pictures are packed already, so they are stored as they are."""
-    aside = target.with_name(f".{target.name}.part")
-    try:
-        with zipfile.ZipFile(aside, "w") as archive:
-            for name, data in pictures:
-                archive.writestr(zipfile.ZipInfo(name), data)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+def _pack(target: Path, images: Iterable[tuple[str, bytes]]) -> None:
+    """Write a zip, whole or not at all, without compressing the images once more."""
+    with open_atomic(target) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, data in images:
+            archive.writestr(zipfile.ZipInfo(name), data)
 
 
-FETCHED: dict[str, Callable[[Path], None]] = {"cifar10": _cifar, "oxford_pets": _pets, "nature_12k": _nature}
+DOWNLOADS: dict[str, Callable[[Path], None]] = {"cifar10": _cifar, "oxford_pets": _pets, "nature_12k": _nature}

@@ -1,4 +1,7 @@
-"""Folders and archives of pictures, listed and read in place."""
+"""Folders and archives of images, listed and read in place.
+
+What cannot be used becomes a `SkippedFile`. Its reason is part of the fingerprint: new wording means a new cache.
+"""
 
 import hashlib
 import os
@@ -7,47 +10,33 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 EXTENSIONS = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".dib",
-    ".tif",
-    ".tiff",
-    ".heic",
-    ".avif",
-)
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".heic", ".avif",
+)  # fmt: skip
 ARCHIVES = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
 DAMAGED = "damaged in the archive"
-CHANGED = "changed while it was read"
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, other directions
 LINK = "a link or device, not a file"
-JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-MAX_FILE_BYTES = 512 * 2**20  # no picture of decoding.MAX_PIXELS needs more
 EMPTY = "an empty folder"
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, text direction
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+MAX_FILE_BYTES = 512 * 2**20  # no image of decoding.MAX_PIXELS needs more
 LAYOUT = "class/image or split/class/image (split: train, val, valid, validation or test)"
 
 
 class DataError(ValueError):
-    """Data that cannot be used as asked; the message says why and what to do next."""
+    """Data that cannot be used; the message says why and what to do next."""
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file that is not part of the data set, and why."""
 
     name: str
@@ -66,124 +55,102 @@ class Member:
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a folder or an archive, in storage order."""
+    """The files of a folder or an archive, in storage order, each of which has been read once."""
 
+    path: Path
     members: tuple[Member, ...]
-    skipped: tuple[Skipped, ...]
-    read: Callable[[Sequence[Member]], Iterator[bytes | str]]  # contents in turn, or the reason for none
-    is_stated: bool = False  # sizes and CRCs are what the archive says of contents that nobody has read yet
-
-    def verified(self) -> "Source":
-        """The same with every content read once; what is not as stated is left out, which changes the fingerprint."""
-        if not self.is_stated:
-            return self
-        found = list(zip(self.members, (_reason(data) for data in self.read(self.members)), strict=True))
-        whole = tuple(member for member, reason in found if reason is None)
-        damaged = tuple(Skipped(member.name, reason) for member, reason in found if reason is not None)
-        return replace(self, members=whole, skipped=self.skipped + damaged, is_stated=False)
+    skipped: tuple[SkippedFile, ...]
 
     @property
     def fingerprint(self) -> str:
-        """Hash of names, sizes and CRCs, and of what cannot be read: equal for the same files in folder, zip or tar."""
+        """Hash of names, sizes, CRCs and skipped files: equal for the same files in a folder, zip or tar."""
         lines = [f"{member.name}\0{member.size}\0{member.crc:08x}\n" for member in self.members]
-        lines += [f"{entry.name}\0{entry.reason}\n" for entry in self.skipped]
+        lines += [f"{file.name}\0{file.reason}\n" for file in self.skipped]
         return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
+    def read(self, members: Iterable[Member]) -> Iterator[bytes]:
+        """Contents of some members, which must be in storage order: a compressed tar can only be read forwards.
 
-def _reason(data: bytes | str) -> str | None:
-    return data if isinstance(data, str) else None
-
-
-def stamp(path: Path) -> str:
-    """Hash of what shows cheaply that a source may have changed: where it is, sizes and times."""
-    digest = hashlib.sha256(os.fsencode(path.resolve()))
-    for name, file in sorted(_walk(path)) if path.is_dir() else [("", path)]:
-        digest.update(os.fsencode(f"{name}\0"))
-        with suppress(OSError):  # what cannot be looked at is reported when it is read
-            status = file.stat()
-            # The last: a copy can have the time of the file that it overwrites, but not the time of the overwriting.
-            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode())
-    return digest.hexdigest()[:32]
+        Raises:
+            DataError: a file has changed since the source was opened.
+        """
+        with _reader(self.path) as (_, read):
+            for member in members:
+                data = read(member.handle)
+                if isinstance(data, str) or zlib.crc32(data) != member.crc:
+                    raise DataError(
+                        f"{self.path}: {member.name} changed while it was read; try again when nobody writes to it"
+                    )
+                yield data
 
 
 def open_source(path: Path) -> Source:
-    """List a folder, a zip or a tar, compressed or not.
+    """Read a folder, a zip or a tar, compressed or not, and list its files.
 
     Raises:
         DataError: for any other file and for an archive that is damaged as a whole.
     """
+    members, skipped = [], []
+    with _reader(path) as (entries, read):
+        for name, handle, reason in entries:
+            data = reason or read(handle)
+            if isinstance(data, str):
+                skipped.append(SkippedFile(name, data))
+            else:
+                members.append(Member(name, len(data), zlib.crc32(data), handle))
+    return Source(path, tuple(members), tuple(skipped))
+
+
+Entry = tuple[str, Any, str | None]  # name, what `read` needs, and the reason if the entry cannot be accepted
+Reader = tuple[Iterable[Entry], Callable[[Any], bytes | str]]  # entries, and `read`: the content or the reason for none
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[Reader]:
     if path.is_dir():
-        return _folder(path)
+        yield _folder_entries(path), _read_regular
+        return
     try:
         if zipfile.is_zipfile(path):
-            return _zip(path)
-        if tarfile.is_tarfile(path):
-            return _tar(path)
-    except MemoryError:
+            with zipfile.ZipFile(path) as archive:
+                yield _zip_reader(archive)
+        elif tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive:
+                yield _tar_reader(archive)
+        else:
+            raise DataError(
+                f"{path} is neither a folder nor a whole zip or tar archive{_other_type(path)}; a download cut short "
+                f"looks like this too: compare its size with the original's, or unpack it and give the folder"
+            )
+    except (MemoryError, DataError):
         raise
-    except Exception as error:  # zipfile, tarfile and the decompressors raise anything at hostile bytes
+    except Exception as error:  # zipfile, tarfile and the decompressors raise anything on hostile bytes
         raise DataError(f"{path} cannot be read: {error}; fetch or pack it again") from error
-    raise DataError(
-        f"{path} is neither a folder nor a whole zip or tar archive{_other_kind(path)}; a download cut short looks "
-        f"like this too: compare its size with the original's, or unpack it and give the folder"
-    )
 
 
-def _other_kind(path: Path) -> str:
+def _other_type(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(512)
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return " but an HTML page, such as a server sends instead of a download"
-    return next((f" but {kind}" for magic, kind in ARCHIVES.items() if head.startswith(magic)), "")
+    return next((f" but {name}" for magic, name in ARCHIVES.items() if head.startswith(magic)), "")
 
 
-# ------------------------------------------------------------------ the three kinds
+# ------------------------------------------------------------------ folders
 
 
-def _folder(path: Path) -> Source:
-    members, skipped, closed = [], [], []
-    for name, file in sorted(_walk(path, closed)):
-        data = file_bytes(file) if _is_regular(file) else "a pipe or device, not a file"
-        if isinstance(data, str):
-            skipped.append(Skipped(as_text(name), data))
-        else:
-            members.append(Member(as_text(name), len(data), zlib.crc32(data), file))
-    skipped += [Skipped(as_text(f"{name}/"), reason) for name, reason in closed]
-    return Source(tuple(members), tuple(skipped), lambda wanted: (_as_listed(m, file_bytes(m.handle)) for m in wanted))
+def _folder_entries(path: Path) -> Iterator[Entry]:
+    for name, file in sorted(_walk(path)):
+        yield as_text(name), file, file if isinstance(file, str) else None
 
 
-def _as_listed(member: Member, data: bytes | str) -> bytes | str:
-    return data if not isinstance(data, str) and zlib.crc32(data) == member.crc else CHANGED
+def _walk(path: Path) -> Iterator[tuple[str, Path | str]]:
+    """(name, file) below a folder without junk; (name/, reason) for a folder that is empty or cannot be listed.
 
-
-def as_text(name: str) -> str:
-    r"""A file name as it can be shown and stored: bytes that are no UTF-8, and what moves a cursor, stand as \xe9."""
-    if name.isascii() and name.isprintable():
-        return name
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
-def _is_regular(file: Path) -> bool:
-    """False for a pipe, which would be read for ever; what is not there is reported when it is read."""
-    try:
-        mode = file.stat().st_mode
-    except OSError:
-        return True
-    return stat.S_ISREG(mode)
-
-
-def _walk(path: Path, closed: list[tuple[str, str]] | None = None) -> Iterator[tuple[str, Path]]:
-    """Files below a folder, junk aside; links are followed, but no folder is entered twice.
-
-    Folders that are empty or cannot be listed are added to `closed` with the reason.
+    Links are followed, but no folder is entered twice.
     """
-    seen, closed = set(), [] if closed is None else closed
-
-    def refused(error: OSError) -> None:
-        closed.append((Path(error.filename).relative_to(path).as_posix(), f"cannot be listed: {error.strerror}"))
-
-    for folder, subfolders, files in os.walk(path, followlinks=True, onerror=refused):
+    seen, unlisted = set(), []
+    for folder, subfolders, files in os.walk(path, followlinks=True, onerror=unlisted.append):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             subfolders.clear()
@@ -192,122 +159,129 @@ def _walk(path: Path, closed: list[tuple[str, str]] | None = None) -> Iterator[t
         subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
         files = [name for name in files if not _is_junk(name)]
         if not subfolders and not files and Path(folder) != path:
-            closed.append((Path(folder).relative_to(path).as_posix(), EMPTY))
-        for file in files:
-            full = Path(folder, file)
-            yield full.relative_to(path).as_posix(), full
+            yield f"{Path(folder).relative_to(path).as_posix()}/", EMPTY
+        for name in files:
+            file = Path(folder, name)
+            yield file.relative_to(path).as_posix(), file
+    for error in unlisted:
+        yield f"{Path(error.filename).relative_to(path).as_posix()}/", f"cannot be listed: {error.strerror}"
 
 
-def pictures(folder: Path) -> list[Path]:
-    """Files below a folder whose names end as those of pictures do, in alphabetical order; hidden ones are skipped."""
-    return [file for _, file in sorted(_walk(folder)) if file.suffix.lower() in EXTENSIONS]
+def _read_regular(file: Path) -> bytes | str:
+    """As `read_file`, but not from a pipe or device, on which reading may block forever."""
+    with suppress(OSError):  # a missing file is reported by read_file
+        if not stat.S_ISREG(file.stat().st_mode):
+            return "a pipe or device, not a file"
+    return read_file(file)
 
 
-def file_bytes(file: Path) -> bytes | str:
-    """What is in a file, or the reason why that is not to be had."""
+def read_file(file: Path) -> bytes | str:
+    """Content of a file, or the reason why it cannot be read."""
     try:
-        if reason := _too_large(file.stat().st_size):
-            return reason
-        return file.read_bytes()
+        return _too_large(file.stat().st_size) or file.read_bytes()
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
 
 
-def _zip(path: Path) -> Source:
-    with zipfile.ZipFile(path) as archive:
-        infos = [info for info in archive.infolist() if not info.is_dir()]
-        folders = [info.filename for info in archive.infolist() if info.is_dir()]
-    members, skipped = [], []
-    for name, info, reason in _checked((info.filename, info) for info in infos):
-        if reason is None and info.flag_bits & 1:
-            reason = "encrypted"
-        if reason is None and stat.S_ISLNK(info.external_attr >> 16):
-            reason = LINK
-        if reason := reason or _too_large(info.file_size):
-            skipped.append(Skipped(name, reason))
-        else:
-            members.append(Member(name, info.file_size, info.CRC, info))
-
-    def read(wanted: Sequence[Member]) -> Iterator[bytes | str]:
-        with zipfile.ZipFile(path) as archive:
-            for member in wanted:
-                try:
-                    data = archive.read(member.handle)
-                    lies = f"{DAMAGED}: {len(data):,} bytes instead of {member.size:,}"
-                    yield data if len(data) == member.size else lies
-                except MemoryError:
-                    raise
-                except Exception as error:  # whichever decompressor it is, a member is as hostile as a picture
-                    yield f"{DAMAGED}: {error}"
-
-    return Source(tuple(members), (*skipped, *_empty(folders, members, skipped)), read, is_stated=True)
+def pictures(folder: Path) -> list[Path]:
+    """Files below a folder with one of EXTENSIONS, in alphabetical order; hidden ones are skipped."""
+    return [file for name, file in sorted(_walk(folder)) if isinstance(file, Path) and _has_image_name(name)]
 
 
-def _tar(path: Path) -> Source:
-    members, skipped, folders = [], [], []
-    with tarfile.open(path) as archive:
-        for name, info, reason in _checked(_forwards(archive, folders)):
-            if reason is None and not info.isfile():
-                reason = LINK
-            if reason := reason or _too_large(info.size):
-                skipped.append(Skipped(name, reason))
-            else:
-                data = archive.extractfile(info).read()
-                members.append(Member(name, info.size, zlib.crc32(data), info))
-
-    def read(wanted: Sequence[Member]) -> Iterator[bytes | str]:
-        with tarfile.open(path) as archive:
-            for member in wanted:  # in storage order, so that a compressed archive is read once and forwards
-                yield _as_listed(member, archive.extractfile(member.handle).read())
-
-    return Source(tuple(members), (*skipped, *_empty(folders, members, skipped)), read)
+def stat_hash(path: Path) -> str:
+    """Hash of path, sizes and times: changes whenever the files of a source may have changed, without reading them."""
+    digest = hashlib.sha256(os.fsencode(path.resolve()))
+    for name, file in sorted(_walk(path)) if path.is_dir() else [("", path)]:
+        if isinstance(file, str):
+            continue
+        digest.update(os.fsencode(f"{name}\0"))
+        with suppress(OSError):  # reported when the file is read
+            status = file.stat()
+            # ctime too: a copy can have the mtime of the file that it overwrites.
+            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode())
+    return digest.hexdigest()[:32]
 
 
-def _empty(folders: Sequence[str], members: Sequence[Member], skipped: Sequence[Skipped]) -> Iterator[Skipped]:
-    """Folders of an archive that hold nothing but junk, as far as the archive names them."""
-    names = [entry.name for entry in (*members, *skipped)]
-    tidy = {name for name, _, reason in _checked((name.rstrip("/\\"), None) for name in folders) if reason is None}
-    used = {parent for name in {*names, *tidy} for parent in accumulate(name.split("/")[:-1], "{}/{}".format)}
-    yield from (Skipped(f"{name}/", EMPTY) for name in sorted(tidy - used - {""}))
+def as_text(name: str) -> str:
+    r"""A file name that can be printed and stored: bytes that are not UTF-8 and control characters become \xe9."""
+    if name.isascii() and name.isprintable():
+        return name
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def _forwards(archive: tarfile.TarFile, folders: list[str]) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """Files of a tar, each behind the one before it: a negative size would lead back, round and round.
+# ------------------------------------------------------------------ archives
 
-    The names of its folders are added to `folders`.
+
+def _zip_reader(archive: zipfile.ZipFile) -> Reader:
+    def read(info: zipfile.ZipInfo) -> bytes | str:
+        if info.flag_bits & 1:
+            return "encrypted"
+        if stat.S_ISLNK(info.external_attr >> 16):
+            return LINK
+        if reason := _too_large(info.file_size):
+            return reason
+        try:
+            data = archive.read(info)
+        except MemoryError:
+            raise
+        except Exception as error:  # whichever decompressor it is, a member is as hostile as an image
+            return f"{DAMAGED}: {error}"
+        wrong_size = f"{DAMAGED}: {len(data):,} bytes instead of {info.file_size:,}"
+        return data if len(data) == info.file_size else wrong_size
+
+    return _checked((info.filename, info, info.is_dir()) for info in archive.infolist()), read
+
+
+def _tar_reader(archive: tarfile.TarFile) -> Reader:
+    def entries() -> Iterator[tuple[str, tarfile.TarInfo, bool]]:
+        end = -1
+        for info in archive:
+            if info.size < 0 or info.offset <= end:  # a negative size would lead back and never end
+                raise tarfile.ReadError(f"the entry {as_text(info.name)!r} states an impossible size")
+            end = info.offset
+            yield info.name, info, info.isdir()
+        archive.fileobj.seek(archive.offset)
+        if not archive.fileobj.read(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it ends without the empty block that closes a tar, so it was cut short")
+
+    def read(info: tarfile.TarInfo) -> bytes | str:
+        if not info.isfile():
+            return LINK
+        return _too_large(info.size) or archive.extractfile(info).read()
+
+    return _checked(entries()), read
+
+
+def _checked(entries: Iterable[tuple[str, Any, bool]]) -> Iterator[Entry]:
+    """Files of an archive with normalized names, without junk, and at the end its empty folders.
+
+    Args:
+        entries: name, handle and whether it is a folder, of everything in the archive.
     """
-    end = -1
-    for info in archive:
-        if info.size < 0 or info.offset <= end:
-            raise tarfile.ReadError(f"the entry {as_text(info.name)!r} states an impossible size")
-        end = info.offset
-        if info.isdir():
-            folders.append(info.name)
-        else:
-            yield info.name, info
-    archive.fileobj.seek(archive.offset)
-    if not archive.fileobj.read(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("it ends without the empty block that closes a tar, so it was cut short")
-
-
-def _checked(entries: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any, str | None]]:
-    """Entries of an archive with tidy names, junk aside, and the reason where one cannot be accepted."""
-    seen = set()
-    for raw, info in entries:
+    seen, folders, parents = set(), set(), set()
+    for raw, handle, is_folder in entries:
         slashed = raw.replace("\\", "/")
         parts = [part for part in slashed.split("/") if part not in ("", ".")]
-        name, raw = as_text("/".join(parts)), as_text(raw)
+        name, reason = as_text("/".join(parts)), None
         if slashed.startswith("/") or re.match(r"[A-Za-z]:", slashed):
-            yield raw, info, "absolute path in the archive"
+            name, reason = as_text(raw), "absolute path in the archive"
         elif ".." in parts:
-            yield raw, info, "path leads out of the archive (..)"
+            name, reason = as_text(raw), "path leads out of the archive (..)"
         elif any(map(_is_junk, parts)):
             continue
-        elif name in seen:
-            yield name, info, "name occurs twice in the archive; the first one counts"
+        elif name in seen and not is_folder:
+            reason = "name occurs twice in the archive; the first one counts"
+        if is_folder and reason:
+            continue
+        parents.update(accumulate(name.split("/")[:-1], "{}/{}".format))
+        if is_folder:
+            folders.add(name)
         else:
             seen.add(name)
-            yield name, info, None
+            yield name, handle, reason
+    for name in sorted(folders - parents - {""}):
+        yield f"{name}/", None, EMPTY
 
 
 def _is_junk(part: str) -> bool:
@@ -320,82 +294,81 @@ def _too_large(size: int) -> str | None:
     return None
 
 
-# ------------------------------------------------------------------ the layout
+# ------------------------------------------------------------------ class folders
 
 
-def find_class_folders(source: Source, where: str) -> tuple[list[tuple[str, Member]], list[Skipped]]:
+def find_class_folders(source: Source) -> tuple[list[tuple[str, Member]], list[SkippedFile]]:
     """Find the class folders below any single wrapper folder.
 
     Returns:
         (name, member) of every file in a class folder, the name being class/image or split/class/image; and the
-        files that lie elsewhere.
+        files elsewhere.
 
     Raises:
-        DataError: if there are no class folders, or pictures lie deeper than that.
+        DataError: if there are no class folders, a class has no readable file, or images are in deeper folders.
     """
     paths = [tuple(member.name.split("/")) for member in source.members]  # pathlib would take a second for 20,000
-    pictures = [path for path in paths if _is_picture(path[-1])] or paths
-    wrapper = _wrapper(pictures)
-    skip = len(wrapper)
-    tops = Counter(path[skip].lower() for path in pictures if len(path) > skip + 1)
-    splits = {top for top in tops if top in SPLITS}
+    images = [path for path in paths if _has_image_name(path[-1])] or paths
+    wrapper = _wrapper(images)
+    level = len(wrapper)
+    splits = {path[level].lower() for path in images if len(path) > level + 1} & SPLITS.keys()
     depth = 3 if splits else 2
-    kept, skipped = [], []
+    found, skipped = [], []
     for path, member in zip(paths, source.members, strict=True):
-        inner = path[skip:]
-        if path[:skip] != wrapper or (splits and inner[0].lower() not in splits):
-            where_to = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
-            skipped.append(Skipped(member.name, f"lies outside {where_to}"))
+        inner = path[level:]
+        if path[:level] != wrapper or (splits and inner[0].lower() not in splits):
+            expected = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
+            skipped.append(SkippedFile(member.name, f"lies outside {expected}"))
         elif len(inner) == depth:
-            kept.append(("/".join(inner), member))
+            found.append(("/".join(inner), member))
         elif len(inner) < depth:
-            skipped.append(Skipped(member.name, "in no class folder, so it has no label"))
-        elif _is_picture(path[-1]):
+            skipped.append(SkippedFile(member.name, "in no class folder, so it has no label"))
+        elif _has_image_name(path[-1]):
             raise DataError(
-                f"{where}: '{member.name}' lies {len(inner) - depth} level(s) deeper than expected; the layout "
+                f"{source.path}: '{member.name}' lies {len(inner) - depth} level(s) deeper than expected; the layout "
                 f"must be {LAYOUT}, below any single wrapper folder. Move the pictures up, or point at the folder "
                 f"that holds the class folders"
             )
         else:
-            skipped.append(Skipped(member.name, "not a picture, and deeper than the class folders"))
-    if not kept:
-        found = f"found only {', '.join(repr(m.name) for m in source.members[:3])} …" if paths else "found no file"
-        if refused := [f"{entry.name}: {entry.reason}" for entry in source.skipped[:3]]:
-            found += f"; {len(source.skipped)} left out, such as {'; '.join(refused)}"
-        raise DataError(f"{where}: no pictures in class folders ({found}); the layout must be {LAYOUT}")
-    known = {name.split("/")[-2] for name, _ in kept}
-    for entry in source.skipped:
-        gone = _class_of(entry, wrapper, splits)
-        if gone is not None and gone not in known:
+            skipped.append(SkippedFile(member.name, "not a picture, and deeper than the class folders"))
+    if not found:
+        files = f"found only {', '.join(repr(m.name) for m in source.members[:3])} …" if paths else "found no file"
+        if reasons := [f"{file.name}: {file.reason}" for file in source.skipped[:3]]:
+            files += f"; skipped {len(source.skipped)}, such as {'; '.join(reasons)}"
+        raise DataError(f"{source.path}: no pictures in class folders ({files}); the layout must be {LAYOUT}")
+    classes = {name.split("/")[-2] for name, _ in found}
+    for file in source.skipped:
+        name = _class_of(file, wrapper, splits)
+        if name is not None and name not in classes:
             raise DataError(
-                f"{where}: no image of class {gone!r} can be read ({entry.name}: {entry.reason}); repair its files "
+                f"{source.path}: no image of class {name!r} can be read ({file.name}: {file.reason}); repair its files "
                 f"or remove its folder"
             )
-    return kept, skipped
+    return found, skipped
 
 
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - see arrange
+def _has_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - see find_class_folders
 
 
-def _class_of(entry: Skipped, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
-    """The class that a file would have belonged to, or that an empty folder stands for; None if it is neither."""
-    path = PurePosixPath(entry.name).parts
+def _class_of(file: SkippedFile, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
+    """The class that a file would have belonged to, or whose folder is empty; None outside the class folders."""
+    path = PurePosixPath(file.name).parts
     inner = path[len(wrapper) :]
-    is_folder = entry.name.endswith("/")
+    is_folder = file.name.endswith("/")
     if path[: len(wrapper)] != wrapper or ".." in path or len(inner) != (3 if splits else 2) - is_folder:
         return None
-    if PurePosixPath(entry.name).is_absolute() or (splits and inner[0].lower() not in splits):
+    if PurePosixPath(file.name).is_absolute() or (splits and inner[0].lower() not in splits):
         return None
     return inner[-1] if is_folder else inner[-2]
 
 
-def _wrapper(pictures: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """The folders that hold everything and mean nothing."""
+def _wrapper(images: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """The folders around everything that are neither splits nor classes."""
     wrapper: tuple[str, ...] = ()
     while True:
         level = len(wrapper)
-        tops = {path[level] for path in pictures if len(path) > level}
-        if len(tops) != 1 or any(len(path) < level + 3 for path in pictures) or next(iter(tops)).lower() in SPLITS:
+        tops = {path[level] for path in images if len(path) > level}
+        if len(tops) != 1 or any(len(path) < level + 3 for path in images) or next(iter(tops)).lower() in SPLITS:
             return wrapper
         wrapper += (next(iter(tops)),)

@@ -1,15 +1,18 @@
-"""A data set in memory: its splits, questions to them, two of them as one, and one of them as files."""
+"""A data set in memory, how it is divided into train, val and test, and what can be measured of it."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
-from imgcls.data.sources import DataError, Skipped
+from imgcls.data.sources import SPLITS, DataError, SkippedFile
+from imgcls.messages import did_you_mean
 
 NAMES = ("train", "val", "test")
 SIZE_COLUMNS = [f"{side}_{what}" for side in ("width", "height") for what in ("min", "median", "max")]
@@ -17,7 +20,7 @@ SIZE_COLUMNS = [f"{side}_{what}" for side in ("width", "height") for what in ("m
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """The images of one split in memory or mapped into it; `names` tells each apart, e.g. test/cat/0001.jpg."""
+    """The images of one split in memory or mapped into it; `names` are unique, e.g. test/cat/0001.jpg."""
 
     images: torch.Tensor  # uint8 (N, C, H, W)
     labels: torch.Tensor  # int64 (N,)
@@ -33,7 +36,7 @@ class Split:
         return f"Split({len(self)} images {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
 
     def subset(self, indices: Sequence[int] | torch.Tensor | np.ndarray | slice) -> "Split":
-        """Some of the images, by index, boolean mask or slice; the classes stay."""
+        """Some of the images, by index, boolean mask or slice, with all classes."""
         if not isinstance(indices, slice):
             indices = torch.as_tensor(indices)
             indices = indices if indices.dtype == torch.bool else indices.long()  # an empty list would be float
@@ -50,13 +53,13 @@ class Split:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """A data set, split: train to learn from, val to choose by, test to be looked at once."""
+    """A data set: train to fit, val to choose epochs and hyperparameters, test for the final evaluation only."""
 
     train: Split
     val: Split
     test: Split
     classes: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
     fingerprint: str
     name: str
     kind: str  # "generated" | "real"
@@ -66,7 +69,7 @@ class Splits:
         shape = tuple(self.train.images.shape[1:])
         return (
             f"Splits({self.name!r}, {self.kind}, {counts}, {len(self.classes)} classes, images {shape}, "
-            f"left out {len(self.skipped)}, fingerprint {self.fingerprint})"
+            f"skipped {len(self.skipped)}, fingerprint {self.fingerprint})"
         )
 
     def items(self) -> tuple[tuple[str, Split], ...]:
@@ -79,22 +82,17 @@ class Splits:
         rows = {}
         for name, split in self.items():
             if split.sizes is not None and len(split):
-                rows[name] = size_summary(split.sizes)
+                ordered = split.sizes.sort(dim=0).values  # (N, 2)
+                summary = torch.stack([ordered[0], ordered[len(ordered) // 2], ordered[-1]], dim=1)  # (2, 3)
+                rows[name] = summary.flatten().tolist()
         return pd.DataFrame.from_dict(rows, orient="index", columns=SIZE_COLUMNS)
 
 
-def size_summary(sizes: torch.Tensor) -> list[int]:
-    """Smallest, median and largest width, then height: (N, 2) to the values of SIZE_COLUMNS."""
-    ordered = sizes.sort(dim=0).values  # (N, 2)
-    return torch.stack([ordered[0], ordered[len(ordered) // 2], ordered[-1]], dim=1).flatten().tolist()
-
-
 def statistics(split: Split) -> dict:
-    """Mean and standard deviation (of all pixels, biased) of each channel, counts and original sizes.
+    """Number of images, and mean and standard deviation (of all pixels, biased) of each channel.
 
     Returns:
-        count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1]; sizes {width_min: …} in
-        pixels, or None for generated images.
+        count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1].
     """
     channels = split.images.shape[1]
     total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
@@ -106,15 +104,11 @@ def statistics(split: Split) -> dict:
     mean = total.double() / pixels
     std = (squares.double() / pixels - mean**2).clamp_min(0).sqrt()
     per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
-    sizes = None
-    if split.sizes is not None:
-        sizes = dict(zip(SIZE_COLUMNS, size_summary(split.sizes), strict=True))
     return {
         "count": len(split),
         "per_class": dict(zip(split.classes, per_class, strict=True)),
         "mean": mean / 255,
         "std": std / 255,
-        "sizes": sizes,
     }
 
 
@@ -126,43 +120,91 @@ def class_counts(splits: Splits) -> pd.DataFrame:
     return pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
 
 
-def concat_classes(first: Split, second: Split) -> Split:
-    """The images of both, the first split's before the second's, and so their classes.
+# ------------------------------------------------------------------ dividing
 
-    Masks and original sizes are kept where both splits have them.
-
-    Raises:
-        DataError: a class of the one is a class of the other too, or the images differ in size or channels.
-    """
-    common = [name for name in first.classes if name in second.classes]
-    if common:
-        raise DataError(f"{common[0]!r} is a class of both splits; rename it in one, or leave it out there")
-    shapes = [tuple(split.images.shape[1:]) for split in (first, second)]
-    if shapes[0] != shapes[1]:
-        raise DataError(f"images of {shapes[0]} and of {shapes[1]} cannot be joined; load both at one size")
-    both = {
-        what: None if getattr(first, what) is None or getattr(second, what) is None
-        else torch.cat([torch.as_tensor(getattr(split, what)) for split in (first, second)])
-        for what in ("images", "masks", "sizes")
-    }  # fmt: skip
-    labels = torch.cat([first.labels, second.labels + len(first.classes)])
-    return Split(labels=labels, names=first.names + second.names, classes=first.classes + second.classes, **both)
+IndicesByClass = dict[str, list[int]]  # in the random order of shuffle_key, so that a smaller sample is a prefix
 
 
-def export(split: Split, folder: str | Path) -> list[Path]:
-    """Write the images as PNG files, folder/class/name.png, which `load` reads again; returns the paths in order.
+def parse_names(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """Split (None if there is none) and class of names such as train/cat/1.jpg or cat/1.jpg."""
+    parts = [name.split("/") for name in names]
+    return [SPLITS[part[0].lower()] if len(part) == 3 else None for part in parts], [part[-2] for part in parts]
 
-    The slashes of a name become dashes: test/cat/0001.jpg is written as cat/test-cat-0001.png.
+
+def select_classes(classes: Sequence[str] | None, known: tuple[str, ...], where: str | Path) -> tuple[str, ...]:
+    """The classes to load, each once; all of `known` if None.
 
     Raises:
-        FileExistsError: a file is there already; nothing is written over.
+        DataError: an unknown class, or none at all.
     """
-    written = []
-    for image, label, name in zip(split.images, split.labels.tolist(), split.names, strict=True):
-        path = Path(folder, split.classes[label], "-".join(PurePosixPath(name).with_suffix(".png").parts))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = image.permute(1, 2, 0).numpy()  # (H, W, C)
-        with path.open("xb") as file:
-            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
-        written.append(path)
-    return written
+    if classes is None:
+        return known
+    selected = (classes,) if isinstance(classes, str) else tuple(dict.fromkeys(classes))
+    for name in selected:
+        if name not in known:
+            raise DataError(f"{where} has no class {name!r}; {did_you_mean(name, known)}")
+    if not selected:
+        raise DataError(f"classes must name at least one class of: {', '.join(known)}")
+    return selected
+
+
+def shuffle_key(seed: int, name: str) -> bytes:
+    """Sort key of a random order by (seed, name) alone: no file system, library version or other class matters."""
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+
+def divide(
+    names: Sequence[str],
+    classes: Sequence[str],
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
+    where: str | Path,
+) -> dict[str, IndicesByClass]:
+    """Indices of the names in train, val and test: as given, else sampled from train (or from everything) by class.
+
+    Raises:
+        DataError: a class without an image to train on.
+    """
+    found: dict[str | None, IndicesByClass] = defaultdict(lambda: {name: [] for name in classes})
+    split_of, class_of = parse_names(names)
+    for index in sorted(range(len(names)), key=lambda i: shuffle_key(seed, names[i])):
+        if class_of[index] in classes:
+            found[split_of[index]][class_of[index]].append(index)
+    pool = found["train"] if "train" in found else found[None]
+    splits = {split: found[split] for split in ("val", "test") if split in found}
+    for name in classes:
+        if not pool[name]:
+            raise DataError(f"{where}: class {name!r} has no image to train on; add some, or exclude it with classes=")
+    for split, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if split in splits:
+            continue
+        splits[split] = {}
+        for name, indices in pool.items():
+            whole = len(indices) + (len(splits["test"][name]) if split == "val" and None in found else 0)
+            count = round(Fraction(str(fraction)) * whole)
+            count = min(max(count, 1), len(indices) - 1)  # at least one for each side where there are two
+            splits[split][name], pool[name] = indices[:count], indices[count:]
+    return {"train": pool, **splits}
+
+
+def stratified_sample(indices: IndicesByClass, count: int | None, split: str) -> IndicesByClass:
+    """At most `count` images in the proportions of the classes (largest remainders), at least one of each.
+
+    Raises:
+        DataError: `count` is smaller than the number of classes; the message names the split.
+    """
+    present = {name: len(rows) for name, rows in indices.items() if rows}
+    total = sum(present.values())
+    if count is None or count >= total:
+        return indices
+    if count < len(present):
+        raise DataError(f"{split}_count={count} is fewer than the {len(present)} classes of that split")
+    exact = {name: Fraction(size * count, total) for name, size in present.items()}
+    quota = {name: max(1, int(share)) for name, share in exact.items()}
+    by_remainder = sorted(present, key=lambda name: (quota[name] - exact[name], name))
+    for name in by_remainder[: max(0, count - sum(quota.values()))]:
+        quota[name] += 1
+    while sum(quota.values()) > count:  # what tiny classes got too much comes from the largest
+        quota[max(quota, key=lambda name: (quota[name], name))] -= 1
+    return {name: rows[: quota.get(name, 0)] for name, rows in indices.items()}

@@ -1,6 +1,6 @@
-"""A process that decodes pictures, each in a fork of its own, and prints what memory each took and was reckoned with.
+"""A process that decodes images, each in a fork of its own, and prints the memory that each took beside its estimate.
 
-python decoding_process.py FILE...     -> {file: {"square": [MB taken, MB reckoned], "whole": [...]}} as JSON
+python decoding_process.py FILE...     -> {file: {"square": [MB taken, MB estimated], "whole": [...]}} as JSON
 """
 
 import io
@@ -19,7 +19,7 @@ from imgcls.data import decoding
 
 HOW: dict[str, Callable[[bytes], object]] = {
     "square": lambda data: decoding.decode_square(data, 64),
-    "whole": decoding.decode,
+    "whole": decoding.open_rgb,
 }
 
 
@@ -39,21 +39,21 @@ def in_a_fork(work: Callable[[], list[float]]) -> list[float]:
 
 
 def taken(data: bytes, decode: Callable[[bytes], object]) -> list[float]:
-    """MB that decoding took at its peak, and the MB that it was reckoned with beforehand."""
+    """MB that decoding took at its peak, and the MB that were estimated beforehand."""
     for kind in decoding.FORMATS:  # libraries load, and their pages are touched, with the first picture
         file = io.BytesIO()
         Image.new("RGBA" if kind == "PNG" else "RGB", (8, 8)).save(file, kind)
         decode(file.getvalue())
-    reckon, reckoned = decoding._memory, []
+    estimate, estimates = decoding.estimate_memory, []
 
-    def note(*header: object, **ways: bool) -> int:
-        reckoned.append(reckon(*header, **ways))
-        return reckoned[-1]
+    def note(*header: object) -> int:
+        estimates.append(estimate(*header))
+        return estimates[-1]
 
-    decoding._memory = note
+    decoding.estimate_memory = note
     before = peak_memory()
     decode(data)
-    return [(peak_memory() - before) * 2**20 / 1e6, *(bytes_ / 1e6 for bytes_ in reckoned)]
+    return [(peak_memory() - before) * 2**20 / 1e6, *(bytes_ / 1e6 for bytes_ in estimates)]
 
 
 def main() -> None:

@@ -15,11 +15,13 @@ from PIL import Image, ImageOps
 
 import imgcls.data
 import menagerie
-from imgcls import paths
-from imgcls.data import DataError, Split, Splits, UnknownDataset, load, sources
+from course.datasets import concat_classes, export, generated_checks
+from course.mistakes import imbalanced
+from imgcls import paths, progress
+from imgcls.data import DataError, Split, Splits, UnknownDataset, generated, load, sources, workers
 from imgcls.data import cache as decoded
 from imgcls.data.decoding import Undecodable
-from imgcls.data.load import _grey
+from imgcls.data.generated import grayscale
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +116,10 @@ def test_grey_is_what_pillow_makes_of_it(tmp_path):
         assert np.array_equal(image[0].numpy(), np.asarray(Image.open(io.BytesIO(files[name])).convert("L")))
 
 
-def test_generated_grey_has_the_same_weights():
+def test_generated_grayscale_has_the_same_weights():
     colours = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     oracle = Image.fromarray(colours[0].permute(1, 2, 0).numpy()).convert("L")
-    assert np.array_equal(_grey(colours)[0, 0].numpy(), np.asarray(oracle))
+    assert np.array_equal(grayscale(colours)[0, 0].numpy(), np.asarray(oracle))
 
 
 @pytest.mark.parametrize("wrapper", ["", "data/", "a/b/c/", "./", "data\\"])
@@ -135,8 +137,8 @@ def test_several_processes_give_what_one_gives(tmp_path, monkeypatch):
     files = pictures("cat", "dog", count=200) | {"cat/broken.jpg": b"\xff\xd8\xff"}
     path = as_zip(tmp_path / "a.zip", files)
     one = load(path, image_size=8)
-    monkeypatch.setattr(decoded, "IN_PROCESS", 0)
-    monkeypatch.setattr(decoded, "CHUNK_FILES", (3, 3))
+    monkeypatch.setattr(workers, "IN_PROCESS", 0)
+    monkeypatch.setattr(workers, "CHUNK_FILES", (3, 3))
     many = load(path, image_size=8, cache=tmp_path / "other")
     assert torch.equal(one.train.images, many.train.images)
     assert skipped(many) == skipped(one) == {"cat/broken.jpg": "damaged or truncated JPEG header"}
@@ -144,9 +146,9 @@ def test_several_processes_give_what_one_gives(tmp_path, monkeypatch):
 
 def test_a_decoding_process_that_dies_stops_the_load_and_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "decoding.py").write_text("import sys; sys.exit('no memory')")
-    monkeypatch.setattr(decoded, "IN_PROCESS", 0)
-    monkeypatch.setattr(decoded, "CHUNK_FILES", (1, 1))  # or this process would have them all
-    monkeypatch.setattr(decoded.decoding, "__file__", str(tmp_path / "decoding.py"))
+    monkeypatch.setattr(workers, "IN_PROCESS", 0)
+    monkeypatch.setattr(workers, "CHUNK_FILES", (1, 1))  # or this process would have them all
+    monkeypatch.setattr(workers.decoding, "__file__", str(tmp_path / "decoding.py"))
     with pytest.raises(RuntimeError, match="ended with code 1: no memory"):
         load(as_zip(tmp_path / "a.zip", pictures("cat", "dog", count=300)), image_size=8)
     assert list(paths.CACHE.iterdir()) == []
@@ -267,9 +269,11 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
         load("menagerie/cifar_tem")
     with pytest.raises(
         UnknownDataset,
-        match=r"unknown data set 'cifra10'; did you mean 'cifar10'\?\n.*.*\n.*class/image.*\n.*oxford_pets",
+        match=r"unknown data set 'cifra10'; did you mean 'cifar10'\?\n.*class/image.*\n.*imgcls data list",
     ):
         load("cifra10")
+    with pytest.raises(UnknownDataset, match=r"unknown data set 'xyz'; choose from menagerie/.*, cifar10\n"):
+        load("xyz")
     with pytest.raises(UnknownDataset, match=f"no folder or archive at {tmp_path}/pets.zip"):
         load("pets.zip")
 
@@ -285,7 +289,7 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
         ({"train_count": 1}, "fewer than the 2 classes"),
         ({"classes": ["cta"]}, "no class 'cta'; did you mean 'cat'"),
         ({"classes": ["DOG"]}, "no class 'DOG'; did you mean 'dog'"),
-        ({"classes": ["xyz"]}, "no class 'xyz'; it has: cat, dog"),
+        ({"classes": ["xyz"]}, "no class 'xyz'; choose from cat, dog"),
         ({"classes": []}, "at least one class"),
     ],
 )
@@ -375,7 +379,7 @@ def refuse(*_, **__):
 def test_the_second_load_maps_the_cache(tmp_path, monkeypatch):
     path = as_zip(tmp_path / "a.zip", pictures("train/a", "train/b", "test/a", "test/b"))
     first = load(path, image_size=8)
-    monkeypatch.setattr(decoded, "decode_into", refuse)
+    monkeypatch.setattr(workers, "decode_into", refuse)
     monkeypatch.setattr(sys.modules["imgcls.data.load"], "open_source", refuse)
     second = load(path, image_size=8)
     assert torch.equal(first.train.images, second.train.images)
@@ -387,7 +391,7 @@ def test_the_second_load_maps_the_cache(tmp_path, monkeypatch):
 def test_left_out_files_are_remembered(tmp_path, monkeypatch):
     path = as_zip(tmp_path / "a.zip", pictures("a", "b") | {"a/000.png": b"", "extra.md": b"x"})
     first = load(path, image_size=8)
-    monkeypatch.setattr(decoded, "decode_into", refuse)
+    monkeypatch.setattr(workers, "decode_into", refuse)
     assert load(path, image_size=8).skipped == first.skipped
     assert len(first.skipped) == 2
     assert "a/000.png" not in set.union(*names(first))
@@ -436,8 +440,8 @@ def test_a_torn_or_foreign_cache_is_rebuilt(tmp_path, damage, monkeypatch):
     good = load(path, image_size=8)
     expected = good.train.images.clone()
     damage(cache_folder())
-    decode_into, decoded_again = decoded.decode_into, []
-    monkeypatch.setattr(decoded, "decode_into", lambda *a: (decoded_again.append(1), decode_into(*a))[1])
+    decode_into, decoded_again = workers.decode_into, []
+    monkeypatch.setattr(workers, "decode_into", lambda *a: (decoded_again.append(1), decode_into(*a))[1])
     again = load(path, image_size=8)
     assert decoded_again
     assert torch.equal(again.train.images, expected)
@@ -452,7 +456,7 @@ def test_a_load_that_fails_leaves_no_cache(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(decoded.decoding, "try_decode_square", interrupted)
+        patch.setattr(workers.decoding, "try_decode_square", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load(path, image_size=8)
     assert list(paths.CACHE.iterdir()) == []
@@ -495,7 +499,12 @@ def test_progress_is_silent_in_logs(tmp_path, capfd, monkeypatch):
     load(as_zip(tmp_path / "a.zip", pictures("a", "b")), image_size=8)
     assert capfd.readouterr() == ("", "")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert not decoded.progress(10, "decoding").disable
+    monkeypatch.setattr(progress, "APPEARS", 0)
+    load(as_zip(tmp_path / "b.zip", pictures("a", "c")), image_size=8)
+    shown = capfd.readouterr().err
+    assert "decoding: 12 of 12 images" in shown
+    assert shown.endswith("\r")  # the line is gone
+    assert "\n" not in shown
 
 
 # ------------------------------------------------------------------ generated sets
@@ -510,7 +519,7 @@ def test_generated_sets_load_with_masks_and_from_the_cache(monkeypatch):
     assert torch.equal(splits.test.images, oracle.images)
     assert torch.equal(splits.test.masks, oracle.masks)
     assert torch.equal(splits.test.labels, oracle.labels)
-    monkeypatch.setattr(decoded, "render_into", refuse)
+    monkeypatch.setattr(generated, "render_into", refuse)
     again = load("menagerie/cifar_ten", **arguments)
     assert torch.equal(again.train.images, splits.train.images)
     assert again.fingerprint == splits.fingerprint
@@ -533,8 +542,9 @@ def _columns(split: Split):
     return split.names, split.labels.tolist()
 
 
-def test_generated_in_memory_takes_both_controls():
-    split = imgcls.data.generated("cifar_ten", "val", count=12, image_size=8, habitat_bias=1.0, clutter=0.0)
+def test_generated_sets_take_both_controls():
+    counts = {"train_count": 2, "val_count": 12, "test_count": 2}
+    split = load("menagerie/cifar_ten", image_size=8, habitat_bias=1.0, clutter=0.0, **counts).val
     oracle = menagerie.generate("cifar_ten", "val", 0, 12, 8, habitat_bias=1.0, clutter=0.0)
     assert torch.equal(split.images, oracle.images)
     assert split.names[3] == "val/cat/000003"
@@ -551,7 +561,7 @@ def test_sets_of_other_clutter_are_cached_apart(tmp_path):
 
 
 def test_generated_sets_keep_their_promises():
-    checks = imgcls.data.generated_checks("cifar_ten", image_size=16)
+    checks = generated_checks("cifar_ten", image_size=16)
     assert list(checks.columns) == ["check", "expected", "measured", "passed"]
     assert checks["passed"].all(), checks
 
@@ -581,7 +591,7 @@ def test_statistics_against_numpy(tmp_path):
     array = images.numpy() / 255
     assert np.allclose(result["mean"], array.mean(axis=(0, 2, 3)), atol=1e-12)
     assert np.allclose(result["std"], array.std(axis=(0, 2, 3)), atol=1e-12)
-    assert (result["count"], result["per_class"], result["sizes"]) == (3000, {"a": 1500, "b": 1500}, None)
+    assert (result["count"], result["per_class"]) == (3000, {"a": 1500, "b": 1500})
 
 
 def test_sizes_are_those_of_the_files(tmp_path):
@@ -590,7 +600,7 @@ def test_sizes_are_those_of_the_files(tmp_path):
     files |= pictures("val/a", "test/a", size=(7, 5))
     splits = load(as_zip(tmp_path / "a.zip", files), image_size=8)
     assert splits.sizes.loc["train"].tolist() == [9, 24, 64, 10, 30, 70]
-    assert imgcls.data.statistics(splits.test)["sizes"]["height_max"] == 5
+    assert splits.sizes.loc["test", "height_max"] == 5
 
 
 def test_subset_by_index_mask_and_slice():
@@ -748,44 +758,44 @@ def test_an_imbalance_made_on_purpose_keeps_the_share_and_the_rest(tmp_path):
     splits = load("menagerie/cats_dogs", image_size=8, train_count=100, val_count=20, test_count=20, cache=tmp_path)
     cat, dog = splits.classes
     before = splits.train.labels.bincount()
-    few = imgcls.data.imbalanced(splits.train, {dog: 0.2}, seed=1)
+    few = imbalanced(splits.train, {dog: 0.2}, seed=1)
     assert few.labels.bincount().tolist() == [int(before[0]), round(0.2 * int(before[1]))]
     assert set(few.names) < set(splits.train.names)
     assert few.names == tuple(name for name in splits.train.names if name in few.names)  # the order stays
-    assert few.names == imgcls.data.imbalanced(splits.train, {dog: 0.2}, seed=1).names
-    assert few.names != imgcls.data.imbalanced(splits.train, {dog: 0.2}, seed=2).names
+    assert few.names == imbalanced(splits.train, {dog: 0.2}, seed=1).names
+    assert few.names != imbalanced(splits.train, {dog: 0.2}, seed=2).names
     with pytest.raises(DataError, match="has no class"):
-        imgcls.data.imbalanced(splits.train, {"bird": 0.2})
+        imbalanced(splits.train, {"bird": 0.2})
     with pytest.raises(DataError, match="above 0 and at most 1, not 0"):
-        imgcls.data.imbalanced(splits.train, {cat: 0})
+        imbalanced(splits.train, {cat: 0})
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_exported_pictures_are_read_back_pixel_for_pixel(channels, tmp_path):
     split = imgcls.data.load("menagerie/cats_dogs", 16, channels, test_count=8, train_count=2, val_count=2).test
-    written = imgcls.data.export(split, tmp_path / "made")
+    written = export(split, tmp_path / "made")
     assert written[0] == tmp_path / "made" / split.classes[split.labels[0]] / f"{split.names[0].replace('/', '-')}.png"
     for path, image, label in zip(written, split.images, split.labels, strict=True):
         assert torch.equal(imgcls.data.load_image(path, 16, channels), image)
         assert path.parent.name == split.classes[label]
     with pytest.raises(FileExistsError):
-        imgcls.data.export(split.subset([3]), tmp_path / "made")
+        export(split.subset([3]), tmp_path / "made")
 
 
 def test_joined_splits_keep_their_order_and_move_the_second_labels_on():
     pair, other = (imgcls.data.load(name, image_size=16, train_count=12) for name in
                    ("menagerie/fox_elephant", "menagerie/cifar_ten"))  # fmt: skip
-    both = imgcls.data.concat_classes(pair.train, other.train)
+    both = concat_classes(pair.train, other.train)
     assert both.classes == pair.classes + other.classes
     assert both.names == pair.train.names + other.train.names
     n = len(pair.train)
     assert torch.equal(both.images[:n], pair.train.images)
     assert torch.equal(both.images[n:], other.train.images)
     assert torch.equal(both.masks[n:], other.train.masks)
-    said = [both.classes[label] for label in both.labels]
-    assert said == [one.classes[label] for one in (pair.train, other.train) for label in one.labels]
+    labels = [both.classes[label] for label in both.labels]
+    assert labels == [one.classes[label] for one in (pair.train, other.train) for label in one.labels]
     assert both.sizes is None
-    assert imgcls.data.concat_classes(pair.train, replace(other.train, masks=None)).masks is None
+    assert concat_classes(pair.train, replace(other.train, masks=None)).masks is None
 
 
 def test_splits_that_share_a_class_or_differ_in_size_are_not_joined():
@@ -793,6 +803,6 @@ def test_splits_that_share_a_class_or_differ_in_size_are_not_joined():
         imgcls.data.load("menagerie/fox_elephant", image_size=size, train_count=4).train for size in (16, 24)
     )
     with pytest.raises(imgcls.data.DataError, match="'arctic fox' is a class of both splits"):
-        imgcls.data.concat_classes(small, small)
+        concat_classes(small, small)
     with pytest.raises(imgcls.data.DataError, match=r"images of \(3, 16, 16\) and of \(3, 24, 24\)"):
-        imgcls.data.concat_classes(small, replace(large, classes=("a", "b")))
+        concat_classes(small, replace(large, classes=("a", "b")))

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import REPOSITORY
 from PIL import Image, ImageOps
 
 from benchmarks.hostile import UPRIGHT, block, png
-from imgcls.data import decoding
-from imgcls.data.decoding import Undecodable, decode, decode_square, open_rgb, serve
+from imgcls.data import decoding, load_image
+from imgcls.data.decoding import Undecodable, decode_square, open_rgb, serve
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -37,6 +36,11 @@ def photo(height=400, width=600) -> np.ndarray:
     return np.stack([127 + 120 * np.sin(x / 37 + k) * np.cos(y / 29 + k) for k in range(3)], axis=-1).astype(np.uint8)
 
 
+def decode(data: bytes) -> np.ndarray:
+    """Pixels (H, W, 3) of the whole picture."""
+    return np.asarray(open_rgb(data)[0])
+
+
 def reason(data) -> str:
     with pytest.raises(Undecodable) as caught:
         decode(data)
@@ -44,14 +48,10 @@ def reason(data) -> str:
 
 
 @pytest.mark.parametrize(("kind", "options"), LOSSLESS)
-def test_lossless_formats_keep_every_pixel(kind, options, tmp_path):
-    data = encode(PIXELS, kind, **options)
-    path = tmp_path / "picture"
-    path.write_bytes(data)
-    for source in (data, path, str(path)):
-        image = decode(source)
-        assert image.dtype == torch.uint8
-        assert np.array_equal(image.numpy(), PIXELS)
+def test_lossless_formats_keep_every_pixel(kind, options):
+    image = decode(encode(PIXELS, kind, **options))
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, PIXELS)
 
 
 TURNED = {1: lambda a: a} | UPRIGHT  # EXIF orientation -> how the stored pixels become upright, by NumPy alone
@@ -65,7 +65,7 @@ def test_exif_orientation(kind, orientation):
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encode(PIXELS, kind, exif=exif, **options)
     upright = TURNED[orientation](PIXELS)
-    assert np.array_equal(decode(data).numpy(), upright)
+    assert np.array_equal(decode(data), upright)
     assert open_rgb(data)[1] == upright.shape[1::-1]
 
 
@@ -85,7 +85,7 @@ def test_transparency_is_laid_on_white():
     rgba = np.dstack([PIXELS, RNG.integers(0, 256, PIXELS.shape[:2], dtype=np.uint8)])
     alpha = rgba[..., 3:].astype(float) / 255
     expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
-    assert np.abs(decode(encode(rgba)).numpy() - expected).max() <= 1
+    assert np.abs(decode(encode(rgba)) - expected).max() <= 1
     palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), mode="P")
     palette.putpalette([10, 20, 30, 40, 50, 60])
     data = encode(palette, transparency=1)
@@ -96,8 +96,8 @@ def test_transparency_is_laid_on_white():
 
 def test_grey_bilevel_palette_and_cmyk():
     grey = PIXELS[..., 0]
-    assert np.array_equal(decode(encode(grey)).numpy(), np.repeat(grey[..., None], 3, axis=2))
-    assert set(decode(encode(grey, mode="1")).unique().tolist()) == {0, 255}
+    assert np.array_equal(decode(encode(grey)), np.repeat(grey[..., None], 3, axis=2))
+    assert set(np.unique(decode(encode(grey, mode="1")))) == {0, 255}
     assert decode(encode(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))[4, 4].tolist() == pytest.approx(
         [255, 0, 0], abs=3
     )
@@ -108,13 +108,13 @@ def test_grey_bilevel_palette_and_cmyk():
 def test_sixteen_bits_are_scaled_not_clipped(kind):
     values = np.linspace(0, 65535, 240).astype(np.uint16).reshape(12, 20)
     expected = np.round(values / 257)
-    image = decode(encode(values, kind)).numpy()
+    image = decode(encode(values, kind))
     assert np.array_equal(image, np.repeat(expected[..., None], 3, axis=2))
 
 
 def test_floats_are_taken_as_unit_interval_or_refused():
     unit = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    assert np.array_equal(decode(encode(unit, "TIFF"))[..., 0].numpy(), np.round(unit * 255))
+    assert np.array_equal(decode(encode(unit, "TIFF"))[..., 0], np.round(unit * 255))
     assert "no known scale" in reason(encode(unit * 900, "TIFF"))
     assert "no known scale" in reason(encode(unit * np.nan, "TIFF"))
 
@@ -129,10 +129,9 @@ def test_first_frame_of_an_animation(kind):
 def test_zero_bytes_and_unreadable_paths(tmp_path):
     assert reason(b"") == "zero bytes"
     (tmp_path / "empty.jpg").touch()
-    with pytest.raises(Undecodable, match=r"empty\.jpg: zero bytes"):
-        decode(tmp_path / "empty.jpg")
-    assert reason(tmp_path / "missing.jpg") == "cannot be read: No such file or directory"
-    assert "directory" in reason(tmp_path)
+    for name, why in (("empty.jpg", "zero bytes"), ("missing.jpg", "cannot be read: No such file"), ("", "cannot be")):
+        with pytest.raises(Undecodable, match=f"{name}: {why}"):
+            load_image(tmp_path / name, 8, 3)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks about the metadata
@@ -246,7 +245,7 @@ def large() -> bytes:
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory):
-    """File -> way of decoding -> MB that it took at its peak, MB that were reckoned with."""
+    """File -> way of decoding -> MB that it took at its peak, estimated MB."""
     if not Path("/proc/self/status").exists():
         pytest.skip("a fork's own peak is known on Linux only")
     folder = tmp_path_factory.mktemp("memory")
@@ -260,24 +259,19 @@ def memory(tmp_path_factory):
     return json.loads(done.stdout)
 
 
-def test_no_picture_takes_more_memory_than_was_reckoned_with(memory):
+def test_no_picture_takes_more_memory_than_estimated(memory):
     assert len(memory) == 16
     for name, ways in memory.items():
-        for how, (taken, reckoned) in ways.items():
-            assert taken <= reckoned + OVERHEAD, (name, how, memory)
+        for how, (taken, estimate) in ways.items():
+            assert taken <= estimate + OVERHEAD, (name, how, memory)
     for name in ("turned.png", "transparent.png"):  # the bound is not idle
         assert memory[name]["square"][0] > 0.8 * memory[name]["square"][1], memory
 
 
 def test_a_picture_just_below_the_limit_takes_less_than_half_a_gigabyte(memory):
-    for taken, reckoned in memory["large.png"].values():
-        assert reckoned <= decoding.MAX_MEMORY / 1e6 < 1.01 * reckoned
+    for taken, estimate in memory["large.png"].values():
+        assert estimate <= decoding.MAX_MEMORY / 1e6 < 1.01 * estimate
         assert 400 < taken < 500
-
-
-def test_the_reason_survives_pickling():
-    error = pickle.loads(pickle.dumps(Undecodable("zero bytes", "a.jpg")))
-    assert (type(error), error.reason) == (Undecodable, "zero bytes")
 
 
 @pytest.mark.parametrize("shape", [(50, 80), (80, 50), (33, 33), (20, 24), (1, 300)])
@@ -302,7 +296,7 @@ def test_a_picture_of_the_right_size_is_left_alone():
 def test_reduced_decoding_of_a_jpeg_is_close_to_the_full_one():
     data = encode(photo(), "JPEG", quality=95)
     reduced = np.frombuffer(decode_square(data, 48)[0], np.uint8).astype(int)
-    full = ImageOps.fit(Image.fromarray(decode(data).numpy()), (48, 48), Image.Resampling.BICUBIC)
+    full = ImageOps.fit(Image.fromarray(decode(data)), (48, 48), Image.Resampling.BICUBIC)
     assert np.abs(reduced - np.asarray(full).ravel()).max() <= 3
 
 

@@ -9,6 +9,7 @@ import tarfile
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 
 from imgcls import paths
 from imgcls.cli import data_sets
-from imgcls.data import DataError, UnknownDataset, catalogue, download, load
+from imgcls.data import DataError, UnknownDataset, available, catalogue, download, load
 from imgcls.data.download import fetch
 
 downloading = importlib.import_module("imgcls.data.download")  # the function hides the module of its name
@@ -181,7 +182,7 @@ def test_only_what_is_missing_is_sent_again(server, tmp_path):
 @pytest.mark.parametrize(("plan", "message", "kept"), [
     ([hangs_up], "5 times in a row; 0 bytes are kept", 0),
     ([busy], "the server answers 503 Service Unavailable, 5 times in a row", 0),
-    ([stalls], "timed out, 5 times in a row; 150,000 bytes are kept, and the same command goes on from there", HALF),
+    ([stalls], "timed out, 5 times in a row; 150,000 bytes are kept, and the same command resumes from there", HALF),
     ([sorry], "the server sends 34 bytes, and it must be 200,000 at least", None),
     ([states_less], "the server sends 150,000 bytes, and it must be 200,000 at least", None),
     ([partial(honest, tag=None)], "has the MD5 .* instead of .*, so it is not the file that is meant", 0),
@@ -239,12 +240,26 @@ def test_a_full_disk_is_said_in_one_line_and_the_part_is_kept(server, tmp_path, 
     assert left(tmp_path) == ["a.bin.part"]
 
 
-def test_two_at_once_do_not_write_into_one_file(server, tmp_path):
-    part = tmp_path / "a.bin.part"
-    refused = pytest.raises(DataError, match=r"a\.bin\.part is being downloaded by another process")
-    with part.open("ab") as file, downloading._alone(file, part), refused:
-        fetch(f"{server.address}/a.bin", tmp_path / "a.bin")
-    assert server.asked == []
+def test_two_at_once_do_not_write_into_one_file(server, tmp_path, monkeypatch):
+    begun, refused = threading.Event(), threading.Event()
+
+    def waits(self, body):
+        begun.set()
+        refused.wait(10)
+        honest(self, body)
+
+    server.plan = [waits]
+    monkeypatch.setattr(downloading, "TIMEOUT", 10)
+    url, target = f"{server.address}/a.bin", tmp_path / "a.bin"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(fetch, url, target, md5=MD5)
+        assert begun.wait(10)
+        with pytest.raises(DataError, match=r"a\.bin\.part is being downloaded by another process"):
+            fetch(url, target)
+        refused.set()
+        assert first.result().read_bytes() == BODY
+    assert server.asked == [None]
+    assert left(tmp_path) == ["a.bin"]
 
 
 # ------------------------------------------------------------------ the sets
@@ -287,9 +302,11 @@ def test_cifar_arrives_pixel_for_pixel_and_is_loaded_by_its_name(cifar, server):
     server.plan = [dies_half_way, honest]
     with pytest.raises(UnknownDataset, match="'cifar10' is not there yet: imgcls data get cifar10"):
         load("cifar10")
+    assert "cifar10" not in available()
     path = download("CIFAR10")
     assert path == paths.DATA / "cifar10.zip"
     assert left(paths.DATA) == ["cifar10.zip"]
+    assert "cifar10" in available()
     splits = load("cifar10", image_size=32)
     assert splits.classes == ("airplane", "automobile")
     assert (len(splits.train) + len(splits.val), len(splits.test)) == (8, 4)
@@ -340,7 +357,7 @@ def test_nature_is_fetched_by_address_and_must_be_a_zip(server, monkeypatch):
     server.files |= {"/nature_12K.zip": packed.getvalue(), "/page.zip": b"<html>" + bytes(500)}
     monkeypatch.setattr(downloading, "NATURE_12K_BYTES", 100)
     monkeypatch.setattr(downloading, "NATURE_12K", f"{server.address}/page.zip")
-    with pytest.raises(DataError, match="is no whole zip"):
+    with pytest.raises(DataError, match="is not a complete zip"):
         download("nature_12k")
     assert catalogue.find("nature_12k") is None
     monkeypatch.setattr(downloading, "NATURE_12K", f"{server.address}/nature_12K.zip")
@@ -349,14 +366,14 @@ def test_nature_is_fetched_by_address_and_must_be_a_zip(server, monkeypatch):
 
 def test_what_a_person_must_bring_comes_with_the_steps(own_folders):
     for name, entry in catalogue.CATALOGUE.items():
-        assert f"data/{entry.place.partition('/')[0]}" in entry.steps or f"imgcls data get {name}" in entry.steps or (
-            entry.place.startswith("Animals") and "unzip AwA2-data.zip -d data" in entry.steps
+        assert f"data/{entry.path.partition('/')[0]}" in entry.steps or f"imgcls data get {name}" in entry.steps or (
+            entry.path.startswith("Animals") and "unzip AwA2-data.zip -d data" in entry.steps
         ), name  # fmt: skip
-        assert entry.is_fetched == (name in downloading.FETCHED), name
-        if not entry.is_fetched:
-            with pytest.raises(DataError, match=f"{name} cannot be fetched for you: "):
+        assert (f"imgcls data get {name}" in entry.steps) == (name in downloading.DOWNLOADS), name
+        if name not in downloading.DOWNLOADS:
+            with pytest.raises(DataError, match=f"{name} cannot be downloaded for you: "):
                 download(name)
-    with pytest.raises(DataError, match="no 'imagenet'; choose one of fox_elephant, awa2"):
+    with pytest.raises(DataError, match="no 'imagenet'; choose from fox_elephant, awa2"):
         download("imagenet")
 
 

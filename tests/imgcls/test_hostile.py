@@ -14,9 +14,8 @@ from typer.testing import CliRunner
 from benchmarks import hostile, hostile_archives
 from imgcls import paths
 from imgcls.cli import data_sets
-from imgcls.data import DataError, Splits, load
-from imgcls.data import cache as decoded
-from imgcls.data.decoding import decode
+from imgcls.data import DataError, Splits, load, workers
+from imgcls.data.decoding import open_rgb
 from imgcls.data.sources import open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
@@ -113,8 +112,8 @@ def test_a_folder_of_hostile_files_is_read_or_named_file_by_file(tmp_path):
 
 
 def test_the_same_files_in_a_zip_through_decoding_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoded, "IN_PROCESS", 0)
-    monkeypatch.setattr(decoded, "CHUNK_FILES", (8, 40))
+    monkeypatch.setattr(workers, "IN_PROCESS", 0)
+    monkeypatch.setattr(workers, "CHUNK_FILES", (8, 40))
     laid = {}
     with zipfile.ZipFile(tmp_path / "files.zip", "w") as archive:
         for k, file in enumerate(FILES):
@@ -127,7 +126,7 @@ def test_the_same_files_in_a_zip_through_decoding_processes(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("file", [one for one in FILES if one.shows is not None], ids=lambda file: ascii(file.name))
 def test_one_file_alone_has_the_same_pixels(file):
-    pixels = decode(file.data).numpy()
+    pixels = np.asarray(open_rgb(file.data)[0])
     assert pixels.shape == file.shows.shape
     assert np.abs(pixels.astype(int) - file.shows).max() <= file.tolerance
 
@@ -152,7 +151,7 @@ def test_an_archive_gives_its_sound_pictures_and_a_reason_for_each_other(archive
         assert reason in skipped[name], name
     for name, data in hostile_archives.sound().items():
         if name in read:
-            assert np.array_equal(read[name], decode(data).numpy()), name
+            assert np.array_equal(read[name], np.asarray(open_rgb(data)[0])), name
         else:
             assert name in skipped
 
@@ -190,7 +189,7 @@ def test_a_zip_that_is_damaged_after_it_was_read_is_looked_at_again(tmp_path, mo
     assert by_name(damaged).keys() == by_name(before).keys() - {"cat/0.png"}
     assert damaged.fingerprint != before.fingerprint
     write_at(path, at, sound)
-    monkeypatch.setattr(decoded, "decode_into", None)  # what was decoded at first still counts
+    monkeypatch.setattr(workers, "decode_into", None)  # what was decoded at first still counts
     again = load(path, image_size=8)
     assert (again.skipped, again.fingerprint) == ((), before.fingerprint)
     os.truncate(path, path.stat().st_size // 2)

@@ -14,8 +14,8 @@ from course.reports import Result
 from course.reports.result import show, validate
 from imgcls import transforms as T
 from imgcls.data import DataError, decoding
-from imgcls.data.load import _cap, _choose, _divide, _parse
-from imgcls.data.sources import Member, Skipped, Source, as_text, find_class_folders
+from imgcls.data.sources import Member, SkippedFile, Source, as_text, find_class_folders
+from imgcls.data.splits import divide, parse_names, select_classes, stratified_sample
 from imgcls.evaluation.statistics import mcnemar, over_seeds, wilson
 
 hypothesis = pytest.importorskip("hypothesis", reason="make env brings hypothesis")
@@ -54,7 +54,7 @@ def test_splits_share_no_file_lose_none_and_do_not_depend_on_the_order(named, se
     names, classes = named
 
     def divided(order):
-        groups = _divide(order, *_parse(order), classes, seed, val, test, Path("x"))
+        groups = divide(order, classes, seed, val, test, "x")
         return {part: {c: {order[i] for i in rows} for c, rows in group.items()} for part, group in groups.items()}
 
     parts = divided(names)
@@ -67,7 +67,7 @@ def test_splits_share_no_file_lose_none_and_do_not_depend_on_the_order(named, se
         assert {name for rows in parts["test"].values() for name in rows} == given_test
     assert divided(tuple(reversed(names))) == parts
     more = divided((*names, names[0].rpartition("/")[0] + "/one-more.png"))
-    for c in set(classes) - {_parse(names)[1][0]}:  # what is added to a class moves no file of another
+    for c in set(classes) - {parse_names(names)[1][0]}:  # what is added to a class moves no file of another
         assert {part: groups[c] for part, groups in more.items()} == {part: groups[c] for part, groups in parts.items()}
 
 
@@ -77,9 +77,9 @@ def test_a_cap_is_exact_proportional_and_leaves_nobody_out(sizes, count):
     present, total = sum(size > 0 for size in sizes.values()), sum(sizes.values())
     if count < min(present, total):
         with pytest.raises(DataError, match=f"train_count={count} is fewer"):
-            _cap(group, count, "train")
+            stratified_sample(group, count, "train")
         return
-    kept = _cap(group, count, "train")
+    kept = stratified_sample(group, count, "train")
     assert sum(map(len, kept.values())) == min(count, total)
     for name, size in sizes.items():
         assert kept[name] == group[name][: len(kept[name])]  # so a larger cap holds a smaller one
@@ -93,8 +93,8 @@ def test_every_file_is_kept_or_left_out_whatever_the_names(names):
     tidy = [as_text("/".join(part for part in name.split("/") if part not in ("", ".", ".."))) for name in names]
     tidy = sorted({f"cat/{name}" for name in tidy if name} | {"cat/1.png", "dog/1.png", "dog/deep/notes", "loose.png"})
     members = tuple(Member(name, 1, k, None) for k, name in enumerate(tidy))
-    source = Source(members, (Skipped("cat/x.png", "zero bytes"),), lambda _: iter(()))
-    check_arranged(*find_class_folders(source, "here"), tidy)
+    source = Source(Path("here"), members, (SkippedFile("cat/x.png", "zero bytes"),))
+    check_arranged(*find_class_folders(source), tidy)
 
 
 def check_arranged(kept, out, tidy):
@@ -116,10 +116,10 @@ def test_a_name_as_text_can_be_printed_stored_and_named_again(name):
 def test_a_class_is_found_or_named_with_the_choices(known, asked):
     known = tuple(sorted(known))
     if asked in known:
-        assert _choose([asked], known, "here") == (asked,)
+        assert select_classes([asked], known, "here") == (asked,)
     else:
         with pytest.raises(DataError, match="has no class"):
-            _choose([asked], known, "here")
+            select_classes([asked], known, "here")
 
 
 # ------------------------------------------------------------------ decoding
