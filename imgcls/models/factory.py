@@ -188,7 +188,7 @@ def _torchvision(
     try:
         network = builder(weights=source, progress=False, **kwargs)
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise _missing(name, source.url, _hub_folder(), error) from error
+        raise _missing(name, source.url, _hub_file(source.url), error) from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name!r} cannot be built with {options}: {error}") from error
 
@@ -307,7 +307,7 @@ def _silent(name: str) -> Iterator[None]:
 
 def _missing_timm(name: str, config: Any, error: Exception) -> MissingWeights:
     if not config.hf_hub_id:
-        return _missing(name, config.url, _hub_folder(), error)
+        return _missing(name, config.url, _hub_file(config.url), error)
     from huggingface_hub.constants import HF_HUB_CACHE
 
     where = f"{HF_HUB_CACHE} (`hf download {config.hf_hub_id}` fills that folder, HF_HOME moves it)"
@@ -315,14 +315,14 @@ def _missing_timm(name: str, config: Any, error: Exception) -> MissingWeights:
 
 
 # ------------------------------------------------------------------ pretrained weights
-def _hub_folder() -> str:
-    return f"{Path(torch.hub.get_dir()) / 'checkpoints'} (TORCH_HOME moves that folder)"
+def _hub_file(url: str) -> str:
+    return f"{Path(torch.hub.get_dir(), 'checkpoints', url.rsplit('/', 1)[-1])} (TORCH_HOME moves that folder)"
 
 
 def _missing(name: str, what: str, where: str, error: Exception) -> MissingWeights:
     return MissingWeights(
         f"the ImageNet weights of {name!r} are not on this machine and could not be downloaded ({error}); "
-        f"fetch {what} on a machine with a network and put the file into {where}, or {ALTERNATIVES}"
+        f"fetch {what} on a machine with a network and bring it to {where}, or {ALTERNATIVES}"
     )
 
 
