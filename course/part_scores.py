@@ -12,14 +12,13 @@ from imgcls.evaluation.statistics import over_seeds
 from imgcls.explain import uninformative_maps
 
 
-def baseline_maps(images: Tensor, seed: int = 0) -> dict[str, Tensor]:
+def baseline_maps(images: Tensor) -> dict[str, Tensor]:
     """Baselines that do not depend on a model: the centre and random maps of `uninformative_maps`, and "edges".
 
     The latter is the Sobel magnitude of the greyscale image, smoothed to about the coarseness of the random maps.
 
     Args:
         images: (N, C, H, W), `uint8` or floats in [0, 1].
-        seed: of the random maps.
 
     Returns:
         Name -> float32 (N, H, W) on the CPU, not negative.
@@ -28,7 +27,7 @@ def baseline_maps(images: Tensor, seed: int = 0) -> dict[str, Tensor]:
     gray = images.detach().cpu().double().mean(1).numpy()
     smooth = min(height, width) / 14  # half a cell
     edges = [ndimage.gaussian_filter(ndimage.generic_gradient_magnitude(one, ndimage.sobel), smooth) for one in gray]
-    return uninformative_maps((n, height, width), seed) | {"edges": torch.from_numpy(np.stack(edges)).float()}
+    return uninformative_maps((n, height, width)) | {"edges": torch.from_numpy(np.stack(edges)).float()}
 
 
 def add_scores(table: pd.DataFrame, name: str, scores: Mapping[str, Tensor]) -> pd.DataFrame:

@@ -80,18 +80,13 @@ def guided_backprop(
 
 
 def guided_grad_cam(
-    model: nn.Module,
-    images: Tensor,
-    targets: int | Sequence[int] | Tensor | None = None,
-    method: str = "grad_cam",
-    layer: str | nn.Module | None = None,
-    batch_size: int = 64,
+    model: nn.Module, images: Tensor, targets: int | Sequence[int] | Tensor | None = None, batch_size: int = 64
 ) -> Tensor:
     """Guided backpropagation times the class activation map: as sharp as the first, as class-specific as the second.
 
     Selvaraju et al. 2017, section 3.3. Arguments as for `grad_cam`, result as for `guided_backprop`.
     """
-    cams = grad_cam(model, images, targets, method, layer, batch_size)
+    cams = grad_cam(model, images, targets, batch_size=batch_size)
     return guided_backprop(model, images, targets, batch_size=batch_size) * cams[:, None]
 
 

@@ -117,23 +117,14 @@ def _own_range(weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def feature_maps(model: nn.Module, image: Tensor, layer: str | nn.Module = "all") -> Tensor | dict[str, Tensor]:
-    """The outputs of layers for one image.
+def feature_maps(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """The outputs of every convolution for one image, float32 (C, h, w) by the layer's name, first to last.
 
-    Args:
-        model: from `models.create_model`.
-        image: (C, H, W), `uint8` or floats in [0, 1].
-        layer: a module, its name in `model.named_modules()`, or "all" for every convolution.
-
-    Returns:
-        float32 (C, H, W) of the layer, not scaled; for "all" a dict of name -> maps, first to last.
+    The image is (C, H, W), `uint8` or floats in [0, 1]; the maps are not scaled.
     """
     if image.ndim != 3:
         raise ValueError(f"feature_maps takes one image of shape (C, H, W), not {tuple(image.shape)}")
-    if layer == "all":
-        names = {module: name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-    else:
-        names = {find_layer(model, layer): ""}
+    names = {module: name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     maps: dict[str, Tensor] = {}
     shape = map_shape(model, image.shape)
 
@@ -142,4 +133,4 @@ def feature_maps(model: nn.Module, image: Tensor, layer: str | nn.Module = "all"
 
     with forward_hooks(names, record), eval_mode(model):
         model(image[None].to(device_of(model)))
-    return maps if layer == "all" else maps[""]
+    return maps

@@ -54,7 +54,7 @@ def mask_iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
     return (above & masks).sum(1) / (above | masks).sum(1)
 
 
-def localisation(methods: Mapping[str, Tensor], masks: Tensor, threshold: float = 0.5, seed: int = 0) -> pd.DataFrame:
+def localisation(methods: Mapping[str, Tensor], masks: Tensor) -> pd.DataFrame:
     """How well maps localise the subject, beside the baselines of `uninformative_maps`, which ignore the model.
 
     A method that does not beat all baselines is no evidence that the model looks at the subject.
@@ -62,20 +62,18 @@ def localisation(methods: Mapping[str, Tensor], masks: Tensor, threshold: float 
     Args:
         methods: name -> maps (N, H, W) of the same images.
         masks: bool (N, H, W).
-        threshold: of `mask_iou`.
-        seed: of the random maps.
 
     Returns:
         One row per method, baselines last: method; pointing, energy and iou, means over the images, each with its
         95 % interval as `_low` and `_high` (Wilson for the first, Student's t for the others); n.
     """
     rows = []
-    for name, maps in {**methods, **uninformative_maps(masks.shape, seed)}.items():
+    for name, maps in {**methods, **uninformative_maps(masks.shape)}.items():
         points = pointing_game(maps, masks)
         measured = {
             "pointing": wilson(int(points.sum()), len(points)),
             "energy": over_seeds(energy_inside(maps, masks).numpy()),
-            "iou": over_seeds(mask_iou(maps, masks, threshold).numpy()),
+            "iou": over_seeds(mask_iou(maps, masks).numpy()),
         }
         row = {"method": name, "n": len(points)}
         for what, interval in measured.items():
@@ -84,24 +82,19 @@ def localisation(methods: Mapping[str, Tensor], masks: Tensor, threshold: float 
     return pd.DataFrame(rows)
 
 
-def uninformative_maps(shape: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+def uninformative_maps(shape: Sequence[int]) -> dict[str, Tensor]:
     """Maps that do not depend on any model, as baselines for explanations.
 
     "centre" is a Gaussian in the middle of the image, as wide as a quarter of its sides; "random" is noise on a grid
-    of 7 x 7 cells, as coarse as a typical class activation map.
+    of 7 x 7 cells, as coarse as a typical class activation map; the same noise in every call.
 
-    Args:
-        shape: (N, H, W).
-        seed: of the random maps.
-
-    Returns:
-        Name -> float32 (N, H, W) on the CPU, not negative.
+    Shapes: (N, H, W) as a tuple to name -> float32 (N, H, W) on the CPU, not negative.
     """
     n, height, width = shape
     y = (torch.arange(height) - (height - 1) / 2) / (height / 4)
     x = (torch.arange(width) - (width - 1) / 2) / (width / 4)
     centre = torch.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / 2)
-    cells = torch.rand(n, 1, 7, 7, generator=generator(seed, "random maps"))
+    cells = torch.rand(n, 1, 7, 7, generator=generator(0, "random maps"))
     noise = F.interpolate(cells, (height, width), mode="bilinear", align_corners=False)[:, 0]
     return {"centre": centre.expand(n, -1, -1), "random": noise - noise.amin((1, 2), keepdim=True)}
 

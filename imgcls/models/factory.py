@@ -134,7 +134,7 @@ def _check_options(name: str, options: Iterable[str], allowed: Iterable[str]) ->
 
 # ------------------------------------------------------------------ our own
 def _own(
-    name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int | None, options: dict
+    name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int, options: dict
 ) -> nn.Module:
     constructor = NETWORKS[name]
     parameters = inspect.signature(constructor).parameters.values()
@@ -146,8 +146,7 @@ def _own(
             )
     if pretrained:
         raise ValueError(f"{name!r} has no ImageNet weights; take a torchvision name, or {ALTERNATIVES}")
-    size = {} if image_size is None else {"image_size": image_size}
-    return constructor(num_classes, len(normalize.mean), **size, **options)
+    return constructor(num_classes, len(normalize.mean), image_size, **options)
 
 
 # ------------------------------------------------------------------ torchvision

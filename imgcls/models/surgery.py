@@ -264,13 +264,9 @@ def _output_shapes(
 
 
 # ------------------------------------------------------------------ costs
-def parameter_count(model: nn.Module, trainable: bool = False, running_statistics: bool = False) -> int:
-    """Number of parameters; only those that train, or with batch norm's running statistics as Keras counts."""
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
-    if running_statistics:
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
-        count += sum(m.running_mean.numel() + m.running_var.numel() for m in norms)
-    return count
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters, frozen ones included; running statistics of batch norm are buffers and not counted."""
+    return sum(p.numel() for p in model.parameters())
 
 
 def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.DataFrame:

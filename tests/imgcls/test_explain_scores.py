@@ -147,8 +147,8 @@ def test_dense_units_are_neurons_too():
 def test_guided_grad_cam_is_the_product():
     model = models.create_model("cifar_baseline", 3)
     x = images()
-    product = explain.guided_backprop(model, x, 1) * explain.grad_cam(model, x, 1, "layer_cam")[:, None]
-    assert torch.equal(explain.guided_grad_cam(model, x, 1, "layer_cam"), product)
+    product = explain.guided_backprop(model, x, 1) * explain.grad_cam(model, x, 1)[:, None]
+    assert torch.equal(explain.guided_grad_cam(model, x, 1), product)
     assert product.any()
 
 
