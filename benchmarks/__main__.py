@@ -11,6 +11,7 @@ from benchmarks.measure import arguments
 
 NAMES = (
     "augment",
+    "layers",
     "loop_overhead",
     "epoch",
     "first_epochs",

@@ -1,11 +1,10 @@
-"""Features learnt elsewhere: the source backbone, pretrained on kinds that no task contains, and probes on it."""
+"""Transfer learning: a backbone pretrained on generated species that no task contains, and linear probes."""
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 SOURCE = "menagerie/source"
 SIDE = 64  # pixels
-CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
-AS_WRITTEN = "write origin/name@pixels, such as 'source/cifar_fast@32'"
 RECIPE = Recipe(
     epochs=3, batch_size=64, lr=0.01, optimizer="muon", weight_decay=0.01, ema_decay=0.98,
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
@@ -33,13 +30,13 @@ RECIPE = Recipe(
 
 
 def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
-    """How `source_backbone` trains unless told otherwise: `RECIPE`, or at 64 pixels one that is quicker there.
+    """The default recipe of `source_backbone`: `RECIPE`, or at 64 pixels one that is faster there.
 
-    Its first half sees the images at half their side. Its batches are larger, and Muon takes three turns instead of
-    five, since a step of it costs a ResNet-18 about as much as a batch of 64 does.
+    The latter trains its first half at half the image size. Its batches are larger, and Muon takes three Newton–Schulz
+    steps instead of five, since an optimizer step costs a ResNet-18 about as much as a batch of 64 images.
 
     Args:
-        image_size: side in pixels; none is drawn larger than 64.
+        image_size: side in pixels; images are generated at 64 at most.
         epochs: instead of the recipe's own.
     """
     if image_size < SIDE:
@@ -50,16 +47,16 @@ def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
 
 
 def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **source: Any) -> str | Path:
-    """What to give `create_model` as `weights`; asked before any long work, so that missing weights are known early.
+    """The `weights` for `create_model`, checked before any long work.
 
     Args:
         origin: "source" for the backbone of `source_backbone`, "imagenet", or a folder written by `models.save`.
         name: of the network.
-        image_size: side in pixels of the images to come; the source backbone learns from at most 64.
+        image_size: side in pixels of the images to come; the source backbone trains at 64 at most.
         source: further arguments of `source_backbone`.
 
     Raises:
-        MissingWeights: the weights are not here and cannot be had; the message names the other ways.
+        MissingWeights: the weights are not on this machine and cannot be downloaded; the message names alternatives.
         ValueError: an unknown origin, or a folder that holds another network.
     """
     if origin == "source":
@@ -74,46 +71,6 @@ def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **sour
     return origin
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """A pretrained network that can be had: what to build, the weights to give it, and the images that it takes."""
-
-    origin: str  # as `pretrained` takes it
-    name: str
-    image_size: int  # pixels
-    weights: str | Path
-
-
-def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
-    """The first of several pretrained networks whose weights are here, or can be brought; says which are not.
-
-    Args:
-        choices: "origin/name@pixels" each, such as "imagenet/timm:inception_resnet_v2@96" or "source/cifar_fast@32".
-        source: further arguments of `source_backbone`, for those of origin "source".
-
-    Raises:
-        MissingWeights: none can be had; the message tells why for each.
-        ValueError: a choice is not written so, or there is none.
-    """
-    reasons = []
-    for choice in choices:
-        found = CHOICE.fullmatch(choice)
-        if not found:
-            raise ValueError(f"{choice!r} names no pretrained network; {AS_WRITTEN}")
-        origin, name, size = found["origin"], found["name"], int(found["size"])
-        try:
-            weights = pretrained(origin, name, size, **(source if origin == "source" else {}))
-        except MissingWeights as error:
-            reasons.append(f"{choice}: {error}")
-            continue
-        for reason in reasons:
-            print(f"not to be had, so {choice} takes its place: {reason}")
-        return Pretrained(origin, name, size, weights)
-    if not reasons:
-        raise ValueError(f"no pretrained network is named; {AS_WRITTEN}")
-    raise MissingWeights("; ".join(reasons))
-
-
 def source_backbone(
     name: str = "resnet18",
     recipe: Recipe | None = None,
@@ -122,78 +79,70 @@ def source_backbone(
     seed: int = 0,
     folder: str | Path | None = None,
 ) -> Path:
-    """The folder of a network pretrained on `menagerie/source`; it is trained first if it is not there yet.
+    """The folder of a network pretrained on `menagerie/source`; the first call trains the network.
 
-    What stands in the folder was made with exactly these arguments and these images: any other has a folder of its
-    own. Give it to `create_model(name, num_classes, weights=...)`, which takes over the features and puts a new
-    head on them, or to `models.load` for the whole network.
+    Every combination of arguments and images has its own folder. Give the folder to
+    `create_model(name, num_classes, weights=...)` for the features with a new head, or to `models.load` for the whole
+    network.
 
     Args:
         name: of the network, from `models.list_models()`.
-        recipe: of the training; `source_recipe` of the side if None.
-        train_count: use only so many training images.
+        recipe: of the training; `source_recipe(image_size)` if None.
+        train_count: number of training images to use; all if None.
         image_size: side in pixels.
-        seed: of the first weights and of the training.
-        folder: where backbones are kept; `build/backbones` if None.
+        seed: of the initialisation and the training.
+        folder: parent folder of all backbones; `build/backbones` if None.
 
     Returns:
         A folder written by `models.save`. Its card has the data, the recipe, the seed and `metrics`: accuracy on the
-        source set's own test images, with its interval.
+        test images of the source set, with its interval.
     """
     splits = load(SOURCE, image_size=image_size, train_count=train_count)
     recipe = recipe or source_recipe(image_size)
-    made = {
-        "data": {
-            "name": splits.name,
-            "kind": splits.kind,
-            "fingerprint": splits.fingerprint,
-            "train": len(splits.train),
-        },
-        "recipe": recipe.as_json(),
-        "seed": seed,
-    }
-    asked = {"architecture": name, "image_size": image_size, **made}
-    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
-    place = Path(folder or paths.BACKBONES) / f"{name}-source-{key}"
-    if not (place / "card.json").exists():
+    data = {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint, "train": len(splits.train)}
+    facts = {"data": data, "recipe": recipe.as_json(), "seed": seed}
+    settings = {"architecture": name, "image_size": image_size, **facts}
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+    target = Path(folder or paths.BACKBONES) / f"{name}-source-{key}"
+    if not (target / "card.json").exists():
         create = partial(create_model, name, len(splits.classes), image_size=image_size)
         run = fit_seeds(create, splits.train, splits.val, recipe, [seed])[0]
-        found = predict(run.model, splits.test).accuracy_interval
-        metrics = {"test accuracy": asdict(found), "epoch": run.history.best_epoch, "seconds": run.history.seconds}
-        models.save(run.model, place, splits.classes, metrics=metrics, **made)
-    return place
+        accuracy = predict(run.model, splits.test).accuracy_interval
+        metrics = {"test accuracy": asdict(accuracy), "epoch": run.history.best_epoch, "seconds": run.history.seconds}
+        models.save(run.model, target, splits.classes, metrics=metrics, **facts)
+    return target
 
 
 def linear_probe(
     create: Callable[[], nn.Module], train: ImageSet, val: ImageSet, recipe: Recipe, seeds: Sequence[int]
 ) -> list[Run]:
-    """Train only a head, on features that the frozen backbone computes once; one run a seed.
+    """Train only the head, on features that the frozen backbone computes once; one run per seed.
 
-    Nothing can be augmented this way. Afterwards the head stands on its network again, so the model takes images.
+    The models of the runs are whole networks, which take images.
 
     Args:
-        create: Makes the pretrained network, such as `partial(create_model, "resnet18", 2, weights=folder)`.
-        train: Split to learn from.
-        val: Split to choose the epoch by.
-        recipe: Of the head; without transforms.
-        seeds: One run each.
+        create: builds the pretrained network, such as `partial(create_model, "resnet18", 2, weights=folder)`.
+        train: split to train the head on.
+        val: split to choose the epoch by.
+        recipe: of the head, without transforms and batch mix: the features are computed once.
+        seeds: one run each.
 
     Returns:
-        Runs whose first epoch's `seconds` hold the time that the features took as well.
+        Runs; `seconds` of the first epoch includes the time for the features.
 
     Raises:
-        ValueError: the recipe has transforms or a mix.
+        ValueError: the recipe has transforms or a batch mix.
     """
     if recipe.transforms or recipe.batch_mix:
-        raise ValueError("kept features cannot be augmented: leave transforms and mix out of the recipe")
+        raise ValueError("frozen features cannot be augmented: leave transforms and batch_mix out of the recipe")
     runs = []
     for seed in seeds:
         model = build_seeded(create, seed).to(pick_device())
         began = time.perf_counter()
         body = models.backbone(model)
-        kept = [extract_features(body, split) for split in (train, val)]
+        features = [extract_features(body, split) for split in (train, val)]
         seconds = time.perf_counter() - began
-        history = fit(models.head(model), *kept, recipe, seed)
+        history = fit(models.head(model), *features, recipe, seed)
         history.rows[0]["seconds"] += seconds
         runs.append(Run(model, history, seed))
     return runs

@@ -17,13 +17,14 @@ PACKAGES = {  # package -> the packages that it may import
     "course": {"imgcls", "menagerie"},
     "benchmarks": {"course", "imgcls", "menagerie"},
 }
-EVERYONE = {"files", "messages", "paths", "progress", "reproducibility"}
+EVERYONE = {"files", "messages", "paths", "pixels", "progress", "reproducibility"}
 """Modules of imgcls that each of its sub-packages may import."""
 
 ALLOWED = {  # sub-package of imgcls -> those that it may import; the menagerie is allowed to data alone
     "files": set(),
     "messages": set(),
     "paths": set(),
+    "pixels": set(),
     "progress": set(),
     "reproducibility": set(),
     "transforms": set(),

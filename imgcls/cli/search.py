@@ -20,8 +20,8 @@ from imgcls.cli.common import augmentation, check_choice, note, some
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
 from imgcls.data import Splits, load
+from imgcls.messages import did_you_mean
 from imgcls.models import create_model, minimum_size
-from imgcls.models.factory import did_you_mean
 from imgcls.search import SAMPLERS, Between, Space, Value
 from imgcls.search.answers import AUGMENT, apart
 from imgcls.search.loop import TRIALS

@@ -13,6 +13,7 @@ import torch
 
 from imgcls.data.sources import SPLITS, DataError, SkippedFile
 from imgcls.messages import did_you_mean
+from imgcls.pixels import channel_statistics
 
 NAMES = ("train", "val", "test")
 SIZE_COLUMNS = [f"{side}_{what}" for side in ("width", "height") for what in ("min", "median", "max")]
@@ -94,21 +95,13 @@ def statistics(split: Split) -> dict:
     Returns:
         count; per_class {class: count}; mean and std, float64 (C,) in units of [0, 1].
     """
-    channels = split.images.shape[1]
-    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
-    for batch in split.images.split(1024):
-        values = batch.int()
-        total += values.sum(dim=(0, 2, 3))
-        squares += (values * values).sum(dim=(0, 2, 3))
-    pixels = len(split) * split.images[0, 0].numel()
-    mean = total.double() / pixels
-    std = (squares.double() / pixels - mean**2).clamp_min(0).sqrt()
+    mean, std = channel_statistics(split.images)
     per_class = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
     return {
         "count": len(split),
         "per_class": dict(zip(split.classes, per_class, strict=True)),
-        "mean": mean / 255,
-        "std": std / 255,
+        "mean": mean,
+        "std": std,
     }
 
 

@@ -1,7 +1,6 @@
-"""What a model looks at: class activation maps, its filters, its feature maps."""
+"""Class activation maps, filters and feature maps."""
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import pytorch_grad_cam as cams
@@ -9,14 +8,23 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from imgcls import models
-from imgcls.explain.shared import as_leaf, as_maps, check_images, device_of, find_layer, map_shape, targets_of
+from imgcls.explain.activations import (
+    as_leaf,
+    as_maps,
+    check_images,
+    device_of,
+    find_layer,
+    map_shape,
+    one_per_image,
+)
+from imgcls.messages import did_you_mean
+from imgcls.models.surgery import eval_mode, forward_hooks, last_conv
 
 METHODS: dict[str, type[cams.GradCAM]] = {
     "grad_cam": cams.GradCAM,  # Selvaraju et al. 2017
     "grad_cam++": cams.GradCAMPlusPlus,  # Chattopadhay et al. 2018
     "layer_cam": cams.LayerCAM,  # Jiang et al. 2021
-    "eigen_cam": cams.EigenCAM,  # Muhammad & Yeasin 2020; does not look at the target, and its sign is arbitrary
+    "eigen_cam": cams.EigenCAM,  # Muhammad & Yeasin 2020; ignores the target, arbitrary sign
     "eigen_grad_cam": cams.EigenGradCAM,
     "hirescam": cams.HiResCAM,  # Draelos & Carin 2020
     "xgrad_cam": cams.XGradCAM,  # Fu et al. 2020
@@ -33,79 +41,73 @@ def grad_cam(
     layer: str | nn.Module | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Class activation maps: where in each image the score of the target class comes from.
+    """Class activation maps: how much each position of an image contributes to the score of the target class.
 
-    The model's mode, `requires_grad` flags, gradients and hooks are left as found; it runs in evaluation
-    mode, in float32, also where its backbone is frozen.
+    The model runs in evaluation mode, in float32, also where its backbone is frozen. Its modes, `requires_grad`
+    flags, gradients and hooks are restored.
 
     Args:
         model: from `models.create_model`.
         images: (N, C, H, W), `uint8` or floats in [0, 1].
         targets: class per image, one class for all, or None for the predicted class.
         method: one of `METHODS`.
-        layer: module (or its name) whose output is weighed; None takes `models.last_conv` at the images' size, the
-            last with a map of at least 4 x 4.
+        layer: module (or its name) whose output is weighted; None takes `models.last_conv` at the images' size,
+            the last with a map of at least 4 x 4.
         batch_size: images per pass.
 
     Returns:
-        float32 (N, H, W) on the CPU, each image scaled on its own from 0 to 1; all zero where nothing
-        speaks for the class.
+        float32 (N, H, W) on the CPU, each image scaled separately from 0 to 1; all zero where no position
+        contributes to the class.
 
     Raises:
         ValueError: an unknown method, targets that do not fit, or a layer of another model.
     """
     if method not in METHODS:
-        close = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(METHODS)}"
-        raise ValueError(f"unknown method {method!r}; {hint}")
+        raise ValueError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
     check_images(images, "grad_cam")
-    targets = targets_of(targets, len(images))
+    targets = one_per_image(targets, len(images))
     if layer is None:
-        layer = models.last_conv(model, tuple(images.shape[-2:]), positions=16)
+        layer = last_conv(model, tuple(images.shape[-2:]), positions=16)
     layer, device = find_layer(model, layer), device_of(model)
     aspect, prefix = map_shape(model, images.shape)
-    found = {p: (p.requires_grad, p.grad) for p in model.parameters()}
+    states = {p: (p.requires_grad, p.grad) for p in model.parameters()}
     maps = []
-    with models.eval_mode(model), torch.enable_grad():
+    with eval_mode(model), torch.enable_grad():
         library = METHODS[method](model, [layer], partial(as_maps, aspect=aspect, prefix=prefix))
         try:
             # Gradients flow from the images (frozen backbones too), so the parameters need none.
-            for parameter in found:
+            for parameter in states:
                 parameter.requires_grad_(False)
             for start in range(0, len(images), batch_size):
                 batch = as_leaf(images[start : start + batch_size], device)
-                wanted = targets and [ClassifierOutputTarget(t) for t in targets[start : start + batch_size]]
-                maps.append(torch.from_numpy(library(batch, wanted)))
+                chosen = targets and [ClassifierOutputTarget(t) for t in targets[start : start + batch_size]]
+                maps.append(torch.from_numpy(library(batch, chosen)))
         finally:
-            # By hand: the library's own `with` swallows an IndexError, and its zero_grad drops gradients.
+            # Not the library's own `with`: it swallows an IndexError, and its zero_grad drops gradients.
             library.activations_and_grads.release()
-            for parameter, (flag, gradient) in found.items():
+            for parameter, (flag, gradient) in states.items():
                 parameter.requires_grad_(flag)
                 parameter.grad = gradient
     return torch.nan_to_num(torch.cat(maps).float()).clamp(0, 1)
 
 
 def first_filters(model: nn.Module) -> Tensor:
-    """The filters of the first convolution, (F, C, h, w), each scaled on its own from 0 to 1."""
-    conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if conv is None:
-        raise ValueError(f"{type(model).__name__} has no convolution, hence no filters to show")
-    return _own_range(conv.weight)
+    """The filters of the first convolution, (F, C, h, w), each scaled separately from 0 to 1."""
+    return next(iter(layer_filters(model).values()))
 
 
 def layer_filters(model: nn.Module) -> dict[str, Tensor]:
-    """The filters of every convolution by the layer's name, first to last, each scaled on its own from 0 to 1.
+    """The filters of every convolution by the layer's name, first to last, each scaled separately from 0 to 1.
 
-    Those of the first layer keep their channels, (F, C, h, w). Of a deeper one each filter is the mean over its input
-    channels, (F, 1, h, w), which is all that a picture can show of it.
+    Those of the first layer keep their channels, (F, C, h, w). Those of deeper layers are means over their input
+    channels, (F, 1, h, w), so that they can be drawn.
     """
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     if not layers:
         raise ValueError(f"{type(model).__name__} has no convolution, hence no filters to show")
     (first, stem), *deeper = layers
-    return {first: _own_range(stem.weight)} | {
-        name: _own_range(conv.weight.mean(1, keepdim=True)) for name, conv in deeper
-    }
+    filters = {first: stem.weight} | {name: conv.weight.mean(1, keepdim=True) for name, conv in deeper}
+    return {name: _own_range(weights) for name, weights in filters.items()}
 
 
 def _own_range(weights: Tensor) -> Tensor:
@@ -115,37 +117,20 @@ def _own_range(weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def feature_maps(model: nn.Module, image: Tensor, layer: str | nn.Module = "all") -> Tensor | dict[str, Tensor]:
-    """What the layers answer to one image.
+def feature_maps(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """The outputs of every convolution for one image, float32 (C, h, w) by the layer's name, first to last.
 
-    Args:
-        model: from `models.create_model`.
-        image: (C, H, W), `uint8` or floats in [0, 1].
-        layer: a module, its name in `model.named_modules()`, or "all" for every convolution.
-
-    Returns:
-        float32 (C, H, W) of the layer, not scaled; for "all" a dict of name -> maps, first to last.
+    The image is (C, H, W), `uint8` or floats in [0, 1]; the maps are not scaled.
     """
-    modules = dict(model.named_modules())
-    if layer == "all":
-        chosen = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d)}
-    else:
-        chosen = {"": find_layer(model, layer)}
     if image.ndim != 3:
         raise ValueError(f"feature_maps takes one image of shape (C, H, W), not {tuple(image.shape)}")
-
-    answers: dict[str, Tensor] = {}
+    names = {module: name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    maps: dict[str, Tensor] = {}
     shape = map_shape(model, image.shape)
 
-    def keep(name: str) -> Callable:
-        # Cloned inside as_maps: a ReLU may overwrite the answer in place.
-        return lambda module, inputs, output: answers.update({name: as_maps(output, *shape)[0].float().cpu()})
+    def record(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        maps[names[module]] = as_maps(output, *shape)[0].float().cpu()  # a copy: a ReLU may overwrite the output
 
-    handles = [module.register_forward_hook(keep(name)) for name, module in chosen.items()]
-    try:
-        with models.eval_mode(model):
-            model(image[None].to(device_of(model)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return answers if layer == "all" else next(iter(answers.values()))
+    with forward_hooks(names, record), eval_mode(model):
+        model(image[None].to(device_of(model)))
+    return maps

@@ -1,7 +1,7 @@
-"""Every network by name, with normalisation inside; heads, freezing, channels, the layer to explain."""
+"""Networks by name with normalisation inside; saving and loading; heads, stages, freezing and costs."""
 
-from imgcls.models.factory import MissingWeights, create_model, default_size, list_models, minimum_size
-from imgcls.models.networks import cifar_cnn, configurable_cnn, simple_cnn, zfnet
+from imgcls.models.create import create_model
+from imgcls.models.factory import MissingWeights, default_size, list_models, minimum_size
 from imgcls.models.normalize import Normalize
 from imgcls.models.serialization import load, open_run, read_card, save, temperature_of
 from imgcls.models.surgery import (
@@ -21,8 +21,6 @@ __all__ = [
     "MissingWeights",
     "Normalize",
     "backbone",
-    "cifar_cnn",
-    "configurable_cnn",
     "create_model",
     "default_size",
     "eval_mode",
@@ -36,11 +34,9 @@ __all__ = [
     "parameter_count",
     "read_card",
     "save",
-    "simple_cnn",
     "slice_head",
     "stages",
     "summary",
     "temperature_of",
     "trainable_parts",
-    "zfnet",
 ]

@@ -1,24 +1,22 @@
-"""Every network by name: the course's own, torchvision's and timm's, behind one normalising front."""
+"""Networks by name, with random or ImageNet weights: our own, torchvision's and timm's, behind a `Normalize`."""
 
-import difflib
 import functools
 import inspect
 import json
 import logging
-import math
-import os
 import sys
 import types
 import urllib.error
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from imgcls.messages import did_you_mean
 from imgcls.models.networks import CHOICES, NETWORKS
 from imgcls.models.normalize import Normalize
 from imgcls.models.surgery import classifiers
@@ -38,166 +36,96 @@ MINIMUM_SIZE = {
     "swin": 4,
     "vgg": 32,
 }
-"""Smallest image side in pixels by the start of the name; measured, and measured again by a test."""
+"""Smallest image side in pixels by the start of the name, as measured; a test holds it."""
 
-INSTEAD = (
+ALTERNATIVES = (
     "choose weights=None or a folder written by models.save "
     "(notebook 00 makes one from generated images: build/backbones/)"
 )
-"""The end of an error message about ImageNet weights that cannot be had."""
+"""The end of an error message about ImageNet weights that are not available."""
 
 
 class MissingWeights(FileNotFoundError):
-    """Pretrained weights were asked for and are not on this machine; the message says how to bring them."""
+    """Pretrained weights that are not on this machine; the message says how to get them."""
 
 
 def list_models(timm_too: bool = False) -> tuple[str, ...]:
-    """Every name that `create_model` takes; timm's thousand and more only when asked for."""
+    """Every name that `create_model` takes; with `timm_too` also timm's thousand and more."""
     names = (*NETWORKS, *_torchvision_names())
-    return (*names, *(f"timm:{name}" for name in _library().list_models())) if timm_too else names
+    return (*names, *(f"timm:{name}" for name in _timm_library().list_models())) if timm_too else names
 
 
-def create_model(
+def build(
     name: str,
     num_classes: int,
     in_channels: int = 3,
-    weights: str | Path | None = None,
     image_size: int | None = None,
-    statistics: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
-    **options: Any,
+    options: Mapping[str, Any] | None = None,
+    pretrained: bool = False,
 ) -> nn.Sequential:
-    """Build a network by name, with normalisation as its first module.
-
-    Args:
-        name: one of `list_models()`, or "timm:<name>" (a pretrained tag may follow: "timm:resnet18.a1_in1k").
-        num_classes: outputs; a pretrained head of another width is replaced by a new one.
-        in_channels: image channels; a network made for RGB gets a new first convolution. With pretrained
-            weights one channel gets the sum of the RGB filters, which answers to a grey image as the
-            original does to its RGB copy; other counts get them in turn, scaled to keep the response.
-        weights: None for random weights, "imagenet" for pretrained ones, or a folder written by `save`: its
-            features and normalisation are taken over, and the output layer is always a new one. Image size and
-            options that are not given are then those of its card.
-        image_size: side in pixels of the images to come. Sets the size of networks that have a fixed one
-            (vit, maxvit, many of timm's) and of our own dense layers; checked against the minimum.
-        statistics: (mean, std) in [0, 1] units to normalise with, instead of those that training will measure:
-            (0, 1) leaves pixels from 0 to 1 as they are.
-        options: the network's own keyword arguments; torchvision's resnets also take `small_stem=True`,
-            a 3x3 stem of stride 1 without pooling, for images of up to 64 px (He et al. 2016, section 4.2).
-
-    Returns:
-        nn.Sequential of `normalize` (its buffers hold the pretrained weights' statistics, or wait for
-        `fit`) and `network`, channels-last: (N, C, H, W) images, `uint8` or in [0, 1], to (N, K) logits.
-        Its attribute `built_from` tells how it was made: architecture, num_classes, channels, image_size and
-        options. An image size that was not given is None there, or the default of our own networks.
-
-    Raises:
-        ValueError: an unknown name or option, an image size that the network cannot take, or weights of another
-            architecture, channel count or shape.
-        MissingWeights: pretrained weights that are neither cached nor to be downloaded, or a folder without them.
-    """
-    saved = weights not in (None, "imagenet")
-    if saved:
-        _check_folder(weights)
+    """A network with random weights, or those of ImageNet if `pretrained`; see `create_model`."""
+    check_name(name)
     for what, value in {"num_classes": num_classes, "in_channels": in_channels}.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}")
-    _check_name(name)
-    if saved:
-        from imgcls.models import serialization  # which builds on this module
-
-        card = serialization.read_card(weights)
-        if (card["architecture"], card["channels"]) != (name, in_channels):
-            raise ValueError(
-                f"{weights} holds a {card['architecture']!r} for {card['channels']} channels, which does not fit "
-                f"{name!r} for {in_channels}; ask for that network with in_channels={card['channels']}, "
-                "or choose other weights"
-            )
-        options = card["options"] | options
-        image_size = card["image_size"] if image_size is None else image_size
-    elif image_size is None and name in NETWORKS:
+    if image_size is None and name in NETWORKS:
         image_size = default_size(name)
     if image_size is not None and image_size < minimum_size(name):
         raise ValueError(
             f"{name!r} needs images of at least {minimum_size(name)} px, not {image_size}; "
             "enlarge the images or choose a network for small ones (cifar_*, simple_cnn, resnet18)"
         )
-    build = _own if name in NETWORKS else _timm if name.startswith("timm:") else _torchvision
+    options = dict(options or {})
+    library = _own if name in NETWORKS else _timm if name.startswith("timm:") else _torchvision
     normalize = Normalize(in_channels)
-    network = build(name, num_classes, normalize, weights == "imagenet", image_size, options)
+    network = library(name, num_classes, normalize, pretrained, image_size, options)
     model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
-    if saved:
-        serialization.transfer(model, weights, card)
-    if statistics is not None:
-        normalize.set_statistics(*statistics)
     model.built_from = {
         "architecture": name,
         "num_classes": num_classes,
         "channels": in_channels,
         "image_size": image_size,
-        "options": _recorded(options),
+        "options": _as_json(options),
     }
     return model.to(memory_format=torch.channels_last)
 
 
 def minimum_size(name: str) -> int:
     """Smallest image side in pixels that a network accepts; 1 where no limit is known (as for timm's)."""
-    _check_name(name)
+    check_name(name)
     return next((size for start, size in MINIMUM_SIZE.items() if name.startswith(start)), 1)
 
 
-def default_size(name: str, weights: str | None = None) -> int:
+def default_size(name: str) -> int:
     """Image side in pixels that a network was made for, as `create_model` builds it without `image_size`."""
-    _check_name(name)
+    check_name(name)
     if name in NETWORKS:
         return inspect.signature(NETWORKS[name]).parameters["image_size"].default
     if name.startswith("timm:"):
-        return _library().get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
-    if weights is None and _torchvision_class(name) is _vision().VisionTransformer:
+        return _timm_library().get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
+    if _torchvision_class(name) is _vision().VisionTransformer:
         return 224  # vit_h_14's weights take 518
     return _vision().get_model_weights(name).DEFAULT.transforms().crop_size[0]
 
 
-def did_you_mean(value: str, choices: Iterable[str]) -> str:
-    """The end of an error message: the closest choice where there is one, else all of them."""
-    choices = list(choices)
-    close = difflib.get_close_matches(value, choices, n=3)
-    if close:
-        return "did you mean " + " or ".join(map(repr, close)) + "?"
-    return f"choose from {', '.join(choices[:20])}{', …' if len(choices) > 20 else ''}"
-
-
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ValueError with the closest names for one that no library has."""
     if name.startswith("timm:"):
-        if not _library().is_model(name.removeprefix("timm:")):
+        if not _timm_library().is_model(name.removeprefix("timm:")):
             raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
     elif name not in NETWORKS and name not in _torchvision_names():
         raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
 
 
-def _check_folder(weights: str | Path) -> None:
-    """Refuse a word that is neither a choice nor a path; what is wrong with a path is said where it is read."""
-    if isinstance(weights, str):
-        path = Path(weights)
-        is_path = path.exists() or path.suffix or len(path.parts) > 1
-    else:
-        is_path = isinstance(weights, Path)
-    if not is_path:
-        close = difflib.get_close_matches(str(weights), ["imagenet"])
-        raise ValueError(
-            f"unknown weights {weights!r}{' (did you mean ' + repr(close[0]) + '?)' if close else ''}; "
-            "choose None (random), 'imagenet' or a folder written by models.save"
-        )
-
-
-def _recorded(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as JSON gives them back (tuples as lists); what JSON cannot hold stays, and `save` refuses it."""
+def _as_json(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON returns them (tuples as lists); what JSON cannot hold stays, and `save` refuses it."""
     try:
         return json.loads(json.dumps(options))
     except TypeError:
-        return dict(options)
+        return options
 
 
-def _check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
+def _check_options(name: str, options: Iterable[str], allowed: Iterable[str]) -> None:
     allowed = list(allowed)
     for option in options:
         if option not in allowed:
@@ -206,7 +134,7 @@ def _check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str]
 
 # ------------------------------------------------------------------ our own
 def _own(
-    name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int | None, options: dict
+    name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int, options: dict
 ) -> nn.Module:
     constructor = NETWORKS[name]
     parameters = inspect.signature(constructor).parameters.values()
@@ -214,17 +142,16 @@ def _own(
     for option, choices in CHOICES.items():
         if option in options and options[option] not in choices:
             raise ValueError(
-                f"unknown {option} {options[option]!r} for {name!r}; {did_you_mean(str(options[option]), choices)}"
+                f"unknown {option} {options[option]!r} for {name!r}; {did_you_mean(options[option], choices)}"
             )
     if pretrained:
-        raise ValueError(f"{name!r} has no ImageNet weights; take a torchvision name, or {INSTEAD}")
-    size = {} if image_size is None else {"image_size": image_size}
-    return constructor(num_classes, len(normalize.mean), **size, **options)
+        raise ValueError(f"{name!r} has no ImageNet weights; take a torchvision name, or {ALTERNATIVES}")
+    return constructor(num_classes, len(normalize.mean), image_size, **options)
 
 
 # ------------------------------------------------------------------ torchvision
 def _vision() -> types.ModuleType:
-    import torchvision  # slow: PyTorch's compiler comes with it, and our own networks need neither
+    import torchvision  # slow (it imports PyTorch's compiler), and our own networks do not need it
 
     return torchvision.models
 
@@ -243,14 +170,13 @@ def _torchvision(
     allowed = [p.name for p in parameters if p.default is not p.empty and p.name not in fixed]
     resnet = constructor is _vision().ResNet
     _check_options(name, options, [*allowed, *(["small_stem"] if resnet else [])])
-    options = dict(options)
-    small_stem = options.pop("small_stem", False)
+    kwargs = dict(options)
+    small_stem = kwargs.pop("small_stem", False)
     if small_stem and pretrained:
         raise ValueError("small_stem=True would discard the pretrained stem; choose weights=None or leave it out")
 
     source = _vision().get_model_weights(name).DEFAULT if pretrained else None
     builder = _vision().get_model_builder(name)
-    kwargs = dict(options)
     if source is None:
         kwargs["num_classes"] = num_classes
         if constructor in (_vision().GoogLeNet, _vision().Inception3):
@@ -261,7 +187,7 @@ def _torchvision(
     try:
         network = builder(weights=source, progress=False, **kwargs)
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise _missing_torchvision(name, source, error) from error
+        raise _missing(name, source.url, _hub_file(source.url), error) from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name!r} cannot be built with {options}: {error}") from error
 
@@ -271,7 +197,7 @@ def _torchvision(
         preset = source.transforms()
         _adopt_statistics(normalize, preset.mean, preset.std)
         if getattr(network, "transform_input", False):
-            # These weights expect [-1, 1] and convert from ImageNet's statistics on three channels only.
+            # These weights expect [-1, 1] and convert from ImageNet's statistics, but only three channels.
             network.transform_input = False
             normalize.set_statistics([0.5] * len(normalize.mean), [0.5] * len(normalize.mean))
         for auxiliary in ("aux1", "aux2", "AuxLogits"):
@@ -303,7 +229,7 @@ def _torchvision_size(name: str, constructor: type[nn.Module], image_size: int |
         patch = int(name.rsplit("_", 1)[-1])
         if image_size % patch:
             raise ValueError(
-                f"{name!r} cuts images into patches of {patch} px, and {image_size} is no multiple of that; "
+                f"{name!r} cuts images into patches of {patch} px, and {image_size} px is not a multiple of that; "
                 f"choose image_size={max(patch, image_size // patch * patch)}"
             )
         return {"image_size": image_size}
@@ -324,18 +250,8 @@ def _resize_vit(network: nn.Module, builder: Callable, image_size: int, options:
     return resized
 
 
-def _missing_torchvision(name: str, source: Any, error: Exception) -> MissingWeights:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = source.url.rsplit("/", 1)[-1]
-    return MissingWeights(
-        f"the ImageNet weights of {name!r} are not on this machine and could not be downloaded ({error}); "
-        f"fetch {source.url} where there is a network and put the file at {folder / file} "
-        f"(TORCH_HOME moves that folder), or {INSTEAD}"
-    )
-
-
 # ------------------------------------------------------------------ timm
-def _library() -> types.ModuleType:
+def _timm_library() -> types.ModuleType:
     import timm  # slow, and it imports Weights & Biases where that is installed
 
     return timm
@@ -348,16 +264,16 @@ def _timm(
     taken = {"num_classes", "in_chans", "img_size", "pretrained"} & set(options)
     if taken:
         raise ValueError(
-            f"option {min(taken)!r} for {name!r} goes by create_model's own argument: "
+            f"option {min(taken)!r} for {name!r} is set by an argument of create_model: "
             "num_classes, in_channels, image_size or weights"
         )
-    config = _library().get_pretrained_cfg(timm_name)
+    config = _timm_library().get_pretrained_cfg(timm_name)
     if pretrained and not config.has_weights:
-        raise MissingWeights(f"timm has no pretrained weights for {name!r}; {INSTEAD}")
+        raise MissingWeights(f"timm has no pretrained weights for {name!r}; {ALTERNATIVES}")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
-        with _silent("huggingface_hub"):  # it tells of every retry; what came of them is in the error
-            network = _library().create_model(
+        with _silent("huggingface_hub"):  # it logs every retry; the error has the outcome
+            network = _timm_library().create_model(
                 timm_name,
                 pretrained=pretrained,
                 num_classes=num_classes,
@@ -377,33 +293,40 @@ def _timm(
 
 
 @contextmanager
-def _silent(logger: str) -> Iterator[None]:
-    spoken = logging.getLogger(logger)
-    level = spoken.level
-    spoken.setLevel(logging.CRITICAL)
+def _silent(name: str) -> Iterator[None]:
+    """Only critical messages of a logger inside the block."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        spoken.setLevel(level)
+        logger.setLevel(level)
 
 
 def _missing_timm(name: str, config: Any, error: Exception) -> MissingWeights:
-    if config.hf_hub_id:
-        home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-        folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-        what = f"model.safetensors of {config.hf_hub_id}"
-        where = f"{folder} (`hf download {config.hf_hub_id}` fills it; HF_HOME moves it)"
-    else:
-        what, where = config.url, str(Path(torch.hub.get_dir()) / "checkpoints")
+    if not config.hf_hub_id:
+        return _missing(name, config.url, _hub_file(config.url), error)
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    where = f"{HF_HUB_CACHE} (`hf download {config.hf_hub_id}` fills that folder, HF_HOME moves it)"
+    return _missing(name, f"model.safetensors of {config.hf_hub_id}", where, error)
+
+
+# ------------------------------------------------------------------ pretrained weights
+def _hub_file(url: str) -> str:
+    return f"{Path(torch.hub.get_dir(), 'checkpoints', url.rsplit('/', 1)[-1])} (TORCH_HOME moves that folder)"
+
+
+def _missing(name: str, what: str, where: str, error: Exception) -> MissingWeights:
     return MissingWeights(
-        f"the pretrained weights of {name!r} are not on this machine and could not be downloaded ({error}); "
-        f"fetch {what} where there is a network and bring it to {where}, or {INSTEAD}"
+        f"the ImageNet weights of {name!r} are not on this machine and could not be downloaded ({error}); "
+        f"fetch {what} on a machine with a network and bring it to {where}, or {ALTERNATIVES}"
     )
 
 
-# ------------------------------------------------------------------ surgery
 def _adopt_statistics(normalize: Normalize, mean: Iterable[float], std: Iterable[float]) -> None:
-    """Give the buffers the statistics that pretrained RGB weights expect, for any channel count."""
+    """Set the statistics that pretrained RGB weights expect, for any channel count."""
     mean, std, channels = list(mean), list(std), len(normalize.mean)
     if channels == 1:
         mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
@@ -425,7 +348,7 @@ def _replace_head(network: nn.Module, num_classes: int) -> None:
 
 
 def _replace_stem(network: nn.Module, channels: int, pretrained: bool) -> None:
-    """Put a first convolution of `channels` in place of the RGB one, in the same scale of response."""
+    """Put a first convolution of `channels` in place of the RGB one, with outputs of the same scale."""
     old = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(
         channels,
@@ -437,18 +360,13 @@ def _replace_stem(network: nn.Module, channels: int, pretrained: bool) -> None:
         bias=old.bias is not None,
     )
     with torch.no_grad():
-        new.weight.copy_(_adapt_filters(old.weight, channels, pretrained))
+        if pretrained:
+            new.weight.copy_(_timm_library().models.adapt_input_conv(channels, old.weight))
+        else:
+            new.weight.copy_(torch.randn_like(new.weight) * old.weight.std() * (3 / channels) ** 0.5)
         if old.bias is not None:
             new.bias.copy_(old.bias)
     network.set_submodule(_path_of(network, old), new)
-
-
-def _adapt_filters(weight: Tensor, channels: int, pretrained: bool) -> Tensor:
-    if not pretrained:
-        return torch.randn_like(weight[:, :1].expand(-1, channels, -1, -1)) * weight.std() * (3 / channels) ** 0.5
-    if channels == 1:
-        return weight.sum(1, keepdim=True)
-    return weight.repeat(1, math.ceil(channels / 3), 1, 1)[:, :channels] * (3 / channels)
 
 
 def _path_of(network: nn.Module, module: nn.Module) -> str:

@@ -1,14 +1,12 @@
-"""The course's own networks, each a `features` stack of blocks followed by a `classifier`."""
+"""Our own networks, each a `features` stack of blocks followed by a `classifier`."""
 
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.models.normalize import Whitening
+from imgcls.models.layers import AdaptivePool, Dropout, Residual, ScaledLinear, Whitening
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": functools.partial(nn.ReLU, inplace=True),
@@ -34,17 +32,16 @@ def cifar_cnn(
     hidden_features: int = 128,
     init: str = "default",
 ) -> nn.Sequential:
-    """The CIFAR ladder of case 05: blocks of conv-conv-pool, one dense layer, one output layer.
+    """The CIFAR ladder of case 05: blocks of conv-conv-pool, one hidden layer, one output layer.
 
-    Batch norm stands between each layer and its ReLU; dropout after each block and after the dense layer.
-    With batch norm, ten classes and 32 px it holds 552,874 parameters and running statistics, the figure
-    that the original report prints.
+    Batch norm is between each layer and its ReLU; dropout after each block and after the hidden layer. With batch
+    norm, ten classes and 32 px it has 552,874 parameters and running statistics, as the original report prints.
     """
     blocks = OrderedDict()
     channels = in_channels
     for i, width in enumerate(widths, start=1):
         first, (*second, relu) = (_conv(c, width, batch_norm=batch_norm) for c in (channels, width))
-        # The largest of rectified values is the rectified largest: pooling first spares the ReLU 3/4 of its work.
+        # Pooling first gives the same values and saves 3/4 of the ReLU's work: `pool_before_relu` of `make bench`.
         blocks[f"block{i}"] = nn.Sequential(*first, *second, nn.MaxPool2d(2), relu, *_dropout(dropout))
         channels = width
     side = _side(image_size, len(widths))
@@ -71,22 +68,21 @@ def cifar_fast(
     activation: str = "silu",
     logit_scale: float = 1 / 9,
 ) -> nn.Sequential:
-    """Wide and shallow, to learn small images in minutes: the top of case 05, after Jordan 2024 (arXiv:2404.00498).
+    """Wide and shallow, for small images in minutes: the best of case 05, after Jordan 2024 (arXiv:2404.00498).
 
-    A first convolution of 2x2 pixels, blocks of conv-pool-conv with batch norm and no biases, the largest value of
-    each map, one linear layer. No convolution before a pooling, where each filter costs most, has more than twice
-    the filters of the one before. Convolutions begin as the identity where they can, the rest random. It takes
-    images of other sizes than it was made for.
+    A first convolution of 2x2 pixels, blocks of conv-pool-conv with batch norm and no biases, global max-pooling, one
+    linear layer. A convolution before a pooling, where each filter costs most, has at most twice the filters of the
+    one before. Convolutions start as far as possible as the identity. Images of other sizes are accepted.
 
     Args:
         num_classes: outputs.
         in_channels: image channels.
-        image_size: side in pixels; only checked, since nothing here depends on it.
+        image_size: side in pixels; only checked, since no layer depends on it.
         widths: filters of each block.
-        whitening: the first filters are measured (`Whitening`); they train where not.
-        residual: the second convolution of a block adds to what it gets.
+        whitening: take the first filters from the images (`Whitening`) instead of training them.
+        residual: add the input of each block's second convolution to its output.
         activation: relu, gelu, silu or mish.
-        logit_scale: factor of the outputs, which keeps the steps of the last layer small.
+        logit_scale: factor of the outputs, which keeps the gradients of the last layer small.
     """
     _side(image_size - 1, len(widths))  # the first convolution takes a pixel
     first = Whitening(in_channels) if whitening else nn.Conv2d(in_channels, 8 * in_channels, 2)
@@ -117,16 +113,15 @@ def simple_cnn(
 ) -> nn.Sequential:
     """The CNN of case 01: blocks of convolution, ReLU and 2x2 max-pooling, then one linear layer.
 
-    Batch norm stands between each convolution and its ReLU. Attention weighs the channels of each block before
-    its pooling by what the whole map holds (squeeze-and-excitation, Hu et al. 2018, section 3); both are
-    additions to the case's network.
+    Options beyond the case: batch norm between each convolution and its ReLU, and squeeze-and-excitation before each
+    pooling (Hu et al. 2018, section 3).
     """
     stack = OrderedDict()
     channels = in_channels
     for i in range(1, blocks + 1):
         conv = _conv(channels, filters, kernel_size, batch_norm=batch_norm)
-        weigh = [_attention(filters)] if squeeze_excitation else []
-        stack[f"block{i}"] = nn.Sequential(*conv, *weigh, nn.MaxPool2d(2))
+        gate = [_squeeze_excitation(filters)] if squeeze_excitation else []
+        stack[f"block{i}"] = nn.Sequential(*conv, *gate, nn.MaxPool2d(2))
         channels = filters
     side = _side(image_size, blocks)
     classifier = [AdaptivePool(side), nn.Flatten(), nn.Linear(channels * side**2, num_classes)]
@@ -160,8 +155,8 @@ def configurable_cnn(
         kernel_size: side of the filters, odd.
         activation: relu, gelu, silu or mish.
         batch_norm: after each convolution.
-        dropout: before and after the dense layer.
-        hidden_features: width of the dense layer.
+        dropout: before and after the hidden layer.
+        hidden_features: width of the hidden layer.
         init: default, glorot or he.
     """
     stack = OrderedDict()
@@ -195,7 +190,7 @@ def zfnet(
 ) -> nn.Sequential:
     """ZFNet (Zeiler & Fergus 2013, "Visualizing and Understanding Convolutional Networks", figure 3).
 
-    Adaptive pooling before the dense layers takes any image; 224 px needs no adapting.
+    Adaptive pooling before the linear layers accepts any image size; at 224 px it changes nothing.
     """
     del image_size  # the same layers for every size
     norm = functools.partial(nn.LocalResponseNorm, 5, alpha=5e-4, k=2.0)  # alpha is divided by the 5 inside
@@ -233,7 +228,7 @@ NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
 """Name -> constructor, called with (num_classes, in_channels, image_size, **options)."""
 
 CHOICES = {"activation": ACTIVATIONS, "init": INITS}
-"""Options that are names, with the names they take."""
+"""Options whose values are names, with the names they accept."""
 
 
 def _conv(
@@ -252,68 +247,14 @@ def _conv(
 
 
 def _lean_conv(channels: int, filters: int, activation: str) -> list[nn.Module]:
-    """Convolution without bias, as much of the identity as fits, and a batch norm that forgets quickly."""
+    """Convolution without bias, started as the identity where it fits, and batch norm with a short memory."""
     conv = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
     if filters >= channels:
         nn.init.dirac_(conv.weight.data[:channels])
     return [conv, nn.BatchNorm2d(filters, momentum=0.4), ACTIVATIONS[activation]()]
 
 
-class Residual(nn.Sequential):
-    """Adds what its modules make of the input to the input itself (He et al. 2016, "Deep Residual Learning").
-
-    Where they make more maps than they get, the input is added to the first ones (option A of the paper).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, or with more maps."""
-        made = super().forward(x)
-        return made + F.pad(x, (0, 0, 0, 0, 0, made.shape[1] - x.shape[1]))
-
-
-class ScaledLinear(nn.Linear):
-    """Linear layer without bias whose outputs are multiplied by a fixed number: its steps are so much shorter."""
-
-    def __init__(self, features: int, outputs: int, scale: float) -> None:
-        super().__init__(features, outputs, bias=False)
-        self.scale = scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, features) to (N, outputs)."""
-        return self.scale * super().forward(x)
-
-    def extra_repr(self) -> str:
-        """Show the scale in the model's repr."""
-        return f"{super().extra_repr()}, scale={self.scale:.3g}"
-
-
-class Dropout(nn.Dropout):
-    """Dropout (Srivastava et al. 2014) whose mask on a CPU costs one random byte per value instead of one float.
-
-    PyTorch draws the mask serially, which a small network feels in its training time. On a CPU the
-    probability is rounded to a multiple of 1/256; survivors are scaled by what was really kept.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero a share p of the values and scale the others up; the identity in evaluation mode."""
-        if not self.training or self.p == 0 or x.device.type != "cpu":
-            return super().forward(x)
-        dropped = min(round(256 * self.p), 255)
-        words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),))  # eight bytes a draw
-        layout = torch.empty_like(x, dtype=torch.uint8).stride()
-        kept = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, layout) >= dropped
-        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
-
-
-class AdaptivePool(nn.AdaptiveAvgPool2d):
-    """Average pooling to a size, which spares itself the work where the input has that size already."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, side, side)."""
-        return x if x.shape[-2:] == (self.output_size,) * 2 else super().forward(x)
-
-
-def _attention(channels: int) -> nn.Module:
+def _squeeze_excitation(channels: int) -> nn.Module:
     from torchvision.ops import SqueezeExcitation  # slow to import, needed only here
 
     return SqueezeExcitation(channels, max(4, channels // 8))

@@ -1,14 +1,12 @@
-"""What a model measures instead of learning it, normalisation and whitening, kept in its checkpoint."""
+"""Normalisation as the first module of every model, so that its statistics are saved with the weights."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHUNK_BYTES = 1 << 22  # bytes of one channel read at once while measuring
+from imgcls.pixels import channel_statistics
 
 
 class Normalize(nn.Module):
@@ -25,6 +23,7 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
         self.register_buffer("fitted", torch.tensor(False))
+        self.register_load_state_dict_pre_hook(_refuse_earlier_version)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise a batch; raises ValueError on a wrong shape and TypeError on a wrong dtype."""
@@ -42,9 +41,8 @@ class Normalize(nn.Module):
         x = images.to(self.mean.dtype, memory_format=torch.channels_last)
         return torch.addcmul(shift, x, scale).contiguous(memory_format=torch.channels_last)
 
-    @torch.no_grad()
     def fit(self, images: Tensor) -> Self:
-        """Set the buffers to the exact statistics of `images`, read in chunks (a memory map is fine).
+        """Set the buffers to the exact statistics of `images`; a memory map is read in chunks.
 
         Args:
             images: `uint8` (N, C, H, W), the training split and nothing else.
@@ -55,19 +53,13 @@ class Normalize(nn.Module):
         channels = len(self.mean)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != channels or not len(images):
             raise ValueError(
-                f"measure takes uint8 images of shape (N, {channels}, H, W) with N > 0, "
+                f"fit takes uint8 images of shape (N, {channels}, H, W) with N > 0, "
                 f"not {images.dtype} of shape {tuple(images.shape)}"
             )
-        counts = np.stack([_histogram(images[:, c]) for c in range(channels)])  # (C, 256)
-        levels = np.arange(256)
-        total, squares = counts @ levels, counts @ levels**2
-        n = images.numel() // channels
-        mean = total / n
-        variance = squares / n - mean**2
-        return self.set_statistics(mean / 255, np.sqrt(variance) / 255)
+        return self.set_statistics(*channel_statistics(images))
 
     @torch.no_grad()
-    def set_statistics(self, mean: Sequence[float] | np.ndarray, std: Sequence[float] | np.ndarray) -> Self:
+    def set_statistics(self, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor) -> Self:
         """Set the buffers by hand, in [0, 1] units; a constant channel gets a deviation of one grey level."""
         self.mean.copy_(torch.as_tensor(mean))
         self.std.copy_(torch.as_tensor(std).clamp(min=1 / 255))
@@ -81,55 +73,15 @@ class Normalize(nn.Module):
     def extra_repr(self) -> str:
         """Show the statistics, once there are any, in the model's repr."""
         if self.mean.is_meta or not self.fitted:
-            return f"channels={len(self.mean)}, not measured"
+            return f"channels={len(self.mean)}, not fitted"
         return ", ".join(f"{k}={[round(v, 4) for v in getattr(self, k).tolist()]}" for k in ("mean", "std"))
 
 
-class Whitening(nn.Conv2d):
-    """A first convolution whose filters are measured: the principal components of small patches, and their negatives.
-
-    Each is scaled so that its answers have a variance of one, those to noise less; behind a rectifier, a component and
-    its negative together lose nothing. The filters are a buffer and never train, the bias does. Until `fit` is
-    called they are random. Used by Page (2018, "How to Train Your ResNet") and by Jordan (2024, arXiv:2404.00498).
-
-    Shapes: (N, C, H, W) to (N, 2 C k², H - k + 1, W - k + 1).
-    Buffers: `weight`; `fitted` (bool) says whether it was.
-    """
-
-    def __init__(self, channels: int = 3, kernel_size: int = 2) -> None:
-        super().__init__(channels, 2 * channels * kernel_size**2, kernel_size)
-        filters = self.weight.detach()
-        del self.weight
-        self.register_buffer("weight", filters)
-        self.register_buffer("fitted", torch.tensor(False))
-        nn.init.zeros_(self.bias)
-
-    @torch.no_grad()
-    def fit(self, images: Tensor, floor: float = 5e-4) -> Self:
-        """Set the filters from the patches of some images.
-
-        Args:
-            images: (N, C, H, W) as they come out of normalisation; a few thousand do.
-            floor: Added to the variance of each component before it is divided by its root.
-        """
-        patches = F.unfold(images.float(), self.kernel_size).transpose(1, 2).flatten(0, 1)  # (patches, C k²)
-        variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))  # smallest first
-        filters = (components / (variances.clamp(min=0) + floor).sqrt()).T.flip(0).reshape(-1, *self.weight.shape[1:])
-        self.weight.copy_(torch.cat([filters, -filters]))
-        self.fitted.fill_(True)
-        return self
-
-
-def _histogram(images: Tensor) -> np.ndarray:
-    """Count the grey levels of `uint8` images (N, H, W), two pixels at a time: half the work of one by one."""
-    pairs = np.zeros(1 << 16, dtype=np.int64)
-    padding = 0
-    for chunk in images.split(max(1, CHUNK_BYTES // images[0].numel())):
-        pixels = chunk.cpu().reshape(-1).numpy()
-        if pixels.size % 2:
-            pixels, padding = np.append(pixels, np.uint8(0)), padding + 1
-        pairs += np.bincount(pixels.view(np.uint16), minlength=1 << 16)
-    table = pairs.reshape(256, 256)
-    counts = table.sum(0) + table.sum(1)
-    counts[0] -= padding
-    return counts
+def _refuse_earlier_version(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Before loading: name the cause where a state dict has the buffer by its former name."""
+    del module
+    if f"{prefix}measured" in state:
+        raise ValueError(
+            f"the state dict has {prefix}measured, which an earlier version of imgcls wrote (now {prefix}fitted), "
+            "and this version does not read it; train the model again"
+        )

@@ -1,10 +1,9 @@
-"""Models that leave the machine: a folder of safetensors and a JSON card that says what they are and how to ask them.
+"""Saved models: a folder with safetensors weights and a JSON card that describes how to build and use the model.
 
-Preprocessing cannot drift from training: the card holds image size, channels, classes and normalisation, and
-the weights are taken only if they are the ones the card was written for.
+The card holds image size, channels, classes and normalisation, and the SHA-256 of the weights that it belongs to, so
+that preprocessing is always that of training.
 """
 
-import difflib
 import hashlib
 import json
 import math
@@ -18,11 +17,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from imgcls.models.factory import MissingWeights, create_model
+from imgcls.files import open_atomic
+from imgcls.messages import did_you_mean
+from imgcls.models.factory import MissingWeights, build
 from imgcls.models.surgery import classifiers, head
-from imgcls.reproducibility import pick_device
+from imgcls.reproducibility import fork_rng, pick_device
 
-FORMAT = 1
+FORMAT = 2  # 1 had other names for options of our networks and for a buffer of the normalisation
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 KINDS: dict[str, type] = {
     "format": int,
@@ -44,10 +45,10 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     """Write a model as `weights.safetensors` and `card.json`, the card last: a folder with a card is complete.
 
     Args:
-        model: from `create_model`; it may be on any device and in any floating-point type.
-        folder: made if need be; a model that is there already is replaced.
+        model: from `create_model`; on any device and in any floating-point type.
+        folder: created if missing; a model that is there already is replaced.
         classes: names of the outputs, in their order.
-        facts: what else the card shall say, such as `data={...}`, `metrics={...}`, `recipe={...}`, `seed=0`.
+        facts: further entries of the card, such as `data={...}`, `metrics={...}`, `recipe={...}`, `seed=0`.
 
     Returns:
         The folder.
@@ -60,13 +61,13 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     built = getattr(model, "built_from", None)
     if built is None:
         raise ValueError(
-            f"this {type(model).__name__} is not from create_model, so no card could say how to build it again; "
+            f"this {type(model).__name__} is not from create_model, so a card cannot describe how to build it; "
             "build it with create_model and load its state_dict into that"
         )
     if built["image_size"] is None:
         raise ValueError(
-            f"the size of the images that this {built['architecture']!r} is for is unknown, and predictions depend "
-            'on it; build it with create_model(..., image_size=...), or set model.built_from["image_size"]'
+            f"the image size of this {built['architecture']!r} is unknown, and predictions depend on it; "
+            'build it with create_model(..., image_size=...), or set model.built_from["image_size"]'
         )
     layer = head(model)
     outputs = layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
@@ -76,7 +77,7 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     if taken:
         raise ValueError(f"the card's {taken[0]!r} comes from the model; give the fact another name")
 
-    # Copies, for safetensors takes neither channels-last nor shared memory.
+    # Copies, because safetensors takes neither channels-last nor shared memory.
     state = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in model.state_dict().items()
@@ -98,34 +99,21 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{key!r} cannot stand on a card: {error}; give plain numbers, words, lists and dicts"
+                f"{key!r} cannot be written to a card: {error}; give plain numbers, strings, lists and dicts"
             ) from error
 
-    folder.mkdir(parents=True, exist_ok=True)
     # Both are on the disk before either takes its place, so a full disk leaves an older model whole.
-    contents = {WEIGHTS: weights, CARD: (json.dumps(card, indent=2) + "\n").encode()}
-    asides = {folder / name: folder / f".{name}.part" for name in contents}
-    try:
-        for aside, content in zip(asides.values(), contents.values(), strict=True):
-            _write(aside, content)
-        for path, aside in asides.items():
-            aside.replace(path)
-    finally:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)
+    with open_atomic(folder / CARD) as card_file, open_atomic(folder / WEIGHTS, sync=True) as weights_file:
+        card_file.write((json.dumps(card, indent=2) + "\n").encode())
+        card_file.flush()
+        os.fsync(card_file.fileno())
+        weights_file.write(weights)  # the weights are moved first, at the end of the block
     return folder
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 # ------------------------------------------------------------------ reading
 def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
-    """Build the model that `save` wrote, ready to predict: on the CPU, in evaluation mode, bit for bit the same.
+    """Build the model that `save` wrote, bit for bit the same, on the CPU and in evaluation mode.
 
     Args:
         folder: with `weights.safetensors` and `card.json`.
@@ -135,54 +123,42 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
 
     Raises:
         MissingWeights: no such folder, or no card or weights in it.
-        ValueError: a pickle, a broken card, or weights that are not those the card was written for.
+        ValueError: a pickle, a broken card or one of an earlier version, or weights that do not belong to the card.
     """
     folder, card = Path(folder), read_card(folder)
     state = _read_weights(folder, card)
     try:
-        with torch.random.fork_rng(devices=[]):  # reading shall not move anybody's random numbers
-            model = create_model(
-                card["architecture"],
-                len(card["classes"]),
-                card["channels"],
-                weights=None,
-                image_size=card["image_size"],
-                statistics=None,
-                **card["options"],
+        with fork_rng():  # loading leaves the caller's random numbers alone
+            model = build(
+                card["architecture"], len(card["classes"]), card["channels"], card["image_size"], card["options"]
             )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CARD} describes a model that cannot be built: {error}; save it anew") from error
+        raise ValueError(f"{folder / CARD} describes a model that cannot be built: {error}; save it again") from error
     if contradiction := _contradiction(card, model, state):
-        raise ValueError(f"{folder / CARD} does not match its weights: {contradiction}; save the model anew")
+        raise ValueError(f"{folder / CARD} does not match its weights: {contradiction}; save the model again")
     misfits = _misfits(model.state_dict(), state)
     if misfits:
         raise ValueError(
-            f"{folder / WEIGHTS} is not of the model that {CARD} describes by 'architecture', 'options' and "
-            f"'image_size': {misfits}; save it anew"
+            f"{folder / WEIGHTS} does not belong to the model that {CARD} describes by 'architecture', 'options' and "
+            f"'image_size': {misfits}; save it again"
         )
-    model.load_state_dict(state, assign=True)  # takes over the floating-point type too
+    model.load_state_dict(state, assign=True)  # keeps the floating-point type too
     return model.to(memory_format=torch.channels_last).eval(), card
 
 
 def open_run(run: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of a run on the device of this machine, in evaluation mode, and its card.
-
-    Raises:
-        MissingWeights: there is no such folder or no model in it; a run of a similar name beside it is suggested.
-        ValueError: what is there cannot be used.
-    """
+    """The model of a run in evaluation mode on this machine's device, and its card; raises as `load` does."""
     run = Path(run)
     try:
         model, card = load(run)
     except MissingWeights as error:
-        beside = [path.parent.name for path in run.parent.glob(f"*/{CARD}")]
-        close = difflib.get_close_matches(run.name, beside, n=1)
-        raise MissingWeights(f"{error}{f'; did you mean {str(run.parent / close[0])!r}?' if close else ''}") from error
+        others = sorted(str(path.parent) for path in run.parent.glob(f"*/{CARD}"))
+        raise MissingWeights(f"{error}{f'; {did_you_mean(run, others)}' if others else ''}") from error
     return model.to(pick_device()), card
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """Read what `save` wrote about a model, without its weights.
+    """The card that `save` wrote, without the weights.
 
     Raises:
         MissingWeights: no such folder, or no card in it.
@@ -195,48 +171,48 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); save the model anew") from error
+        raise ValueError(f"{path} is not JSON ({error}); save the model again") from error
     if not isinstance(card, dict):
-        raise ValueError(f"{path} holds a {type(card).__name__} instead of a card; save the model anew")
+        raise ValueError(f"{path} holds a {type(card).__name__} instead of a card; save the model again")
     if card.get("format", FORMAT) != FORMAT:
+        age = "an earlier" if card["format"] == 1 else "another"
         raise ValueError(
-            f"{path} is of format {card['format']!r}, and this version reads format {FORMAT}; "
-            "save the model anew with this version, or read it with the one that wrote it"
+            f"{path} has format {card['format']!r}, and this version of imgcls reads format {FORMAT}: it was written "
+            f"by {age} version; train the model again, or use it with the version that wrote it"
         )
     missing = [key for key in KINDS if key not in card]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; save the model anew with models.save")
+        raise ValueError(f"{path} lacks {', '.join(missing)}; save the model again with models.save")
     for key, kind in KINDS.items():
         value = card[key]
         if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
             must = "positive int" if kind is int else kind.__name__
-            raise ValueError(f"{key!r} in {path} must be a {must}, not {value!r}; save the model anew")
+            raise ValueError(f"{key!r} in {path} must be a {must}, not {value!r}; save the model again")
     return card
 
 
 def temperature_of(card: Mapping[str, Any]) -> float:
-    """What the logits are divided by before the softmax; 1 where the card says nothing.
+    """The temperature of a card, which divides the logits before the softmax; 1 where the card has none.
 
     Raises:
-        ValueError: it is no positive number.
+        ValueError: it is not a positive number.
     """
     value = card.get("temperature", 1.0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(
-            f"the card's temperature must be a positive number, not {value!r}; mend card.json or remove it"
+            f"the card's temperature must be a positive number, not {value!r}; correct or remove it in card.json"
         )
     return float(value)
 
 
 def transfer(model: nn.Module, folder: str | Path, card: Mapping[str, Any]) -> None:
-    """Give a new model, in place, all that a saved one of its architecture has learnt but the output layer.
+    """Copy all weights and statistics of a saved model but the output layer into a new one, in place.
 
-    The output layer is drawn anew as PyTorch does by itself, whatever the network's own scheme, since the old one
-    answers another question.
+    The output layer gets PyTorch's default initialisation, whatever the network's own scheme.
 
     Raises:
         MissingWeights: the weights are not there.
-        ValueError: they are not the card's, or have other shapes than the model.
+        ValueError: they do not belong to the card, or have other shapes than the model.
     """
     folder = Path(folder)
     layers = classifiers(model)
@@ -260,17 +236,17 @@ def _read_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
         raise ValueError(
-            f"{path} is not the file that {CARD} was written for (its SHA-256 differs): it is torn or was exchanged; "
-            "copy the folder again, or save the model anew"
+            f"{path} is not the file that {CARD} was written for (its SHA-256 differs): it is incomplete or was "
+            "replaced; copy the folder again, or save the model again"
         )
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file ({error}); save the model anew with models.save") from error
+        raise ValueError(f"{path} is not a safetensors file ({error}); save the model again") from error
 
 
 def _missing(folder: Path, name: str) -> Exception:
-    """What to raise where a file of a saved model is not there, by what is there instead."""
+    """The error for a missing file of a saved model, which depends on what is there instead."""
     if folder.is_dir():
         names = sorted(path.name for path in folder.iterdir())
         pickles = [] if WEIGHTS in names else [folder / name for name in names if name.endswith(PICKLES)]
@@ -278,20 +254,20 @@ def _missing(folder: Path, name: str) -> Exception:
         pickles = [folder] if folder.suffix in PICKLES else []
     if pickles:
         return ValueError(
-            f"{pickles[0]} is a pickle, which can run any code when it is read, and is refused; if it is your own, "
+            f"{pickles[0]} is a pickle, which can run any code when it is read, and is refused; if it is yours, "
             "read it with torch.load(..., weights_only=True), load that into a model from create_model "
             "and write it with models.save"
         )
     if folder.is_file():
         return ValueError(f"{folder} is a file; give the folder with {WEIGHTS} and {CARD}")
     return MissingWeights(
-        f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; such a folder is written by "
-        "models.save: `imgcls train` makes one of every run, notebook 00 that of the source backbone (build/backbones/)"
+        f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; models.save writes such folders: "
+        "`imgcls train` one for every run, notebook 00 that of the source backbone (build/backbones/)"
     )
 
 
 def _contradiction(card: Mapping[str, Any], model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
-    """Which field of a card says something else than the weights, where one field alone can tell."""
+    """Which field of a card contradicts the weights, where one field alone is enough to see it."""
     stored = {key: state[f"normalize.{key}"].tolist() for key in ("mean", "std") if f"normalize.{key}" in state}
     channels = len(stored.get("mean", ())) or card["channels"]
     if channels != card["channels"]:
@@ -306,7 +282,7 @@ def _contradiction(card: Mapping[str, Any], model: nn.Module, state: Mapping[str
 
 
 def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """How one state differs from another in keys and shapes, in a few words; nothing where it does not."""
+    """How the keys and shapes of two state dicts differ, in a few words; empty where they do not."""
     shapes = [
         f"{key} is {tuple(given[key].shape)} there and {tuple(value.shape)} here"
         for key, value in expected.items()

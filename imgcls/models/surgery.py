@@ -1,7 +1,7 @@
-"""The parts of a network: head, backbone, stages, the layer to explain, and what each layer costs.
+"""The parts of a network: head, backbone, stages, freezing, the layer to explain, and the cost of each layer.
 
-Everything here relies on one property, which holds for our networks, torchvision's and timm's: modules are
-registered in the order in which they run.
+All of this relies on one property of our networks, torchvision's and timm's: modules are registered in the order in
+which they run.
 """
 
 import copy
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 STACKS = ("features", "layers", "blocks", "stages", "encoder", "trunk_output")
-"""Children of a backbone that stand for the sequence inside them (resnet's layer1 … layer4 do not)."""
+"""Children of a backbone that count as their own children (resnet's layer1 … layer4 do not)."""
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -61,7 +61,7 @@ def backbone(model: nn.Module) -> nn.Module:
     for layer in classifiers(model):
         memo[id(layer)] = nn.Identity()
     body = copy.deepcopy(model, memo)
-    vars(body).pop("built_from", None)  # nothing builds it again
+    vars(body).pop("built_from", None)  # create_model cannot rebuild it
     return body
 
 
@@ -69,19 +69,19 @@ def slice_head(model: nn.Module, outputs: int) -> nn.Module:
     """The model with only its first outputs; all other weights and buffers stay shared.
 
     Raises:
-        ValueError: it has fewer outputs, or not one linear layer for a head.
+        ValueError: the model has fewer outputs, or a head that is not a single linear layer.
     """
     layer = head(model)
     if not isinstance(layer, nn.Linear) or len(classifiers(model)) > 1:
-        raise ValueError(f"the head is {layer}; only a single linear layer can be narrowed")
+        raise ValueError(f"the head is {layer}; only a single linear layer can be sliced")
     if not 1 <= outputs <= layer.out_features:
-        raise ValueError(f"{outputs} outputs were asked of {layer.out_features}; choose 1 to {layer.out_features}")
-    fewer = copy.deepcopy(layer)
-    fewer.out_features = outputs
-    fewer.weight = nn.Parameter(layer.weight.detach()[:outputs].clone())
+        raise ValueError(f"cannot keep {outputs} of {layer.out_features} outputs; choose 1 to {layer.out_features}")
+    sliced = copy.deepcopy(layer)
+    sliced.out_features = outputs
+    sliced.weight = nn.Parameter(layer.weight.detach()[:outputs].clone())
     if layer.bias is not None:
-        fewer.bias = nn.Parameter(layer.bias.detach()[:outputs].clone())
-    memo = {id(t): t for t in (*model.parameters(), *model.buffers())} | {id(layer): fewer}
+        sliced.bias = nn.Parameter(layer.bias.detach()[:outputs].clone())
+    memo = {id(t): t for t in (*model.parameters(), *model.buffers())} | {id(layer): sliced}
     return copy.deepcopy(model, memo).train(model.training)
 
 
@@ -90,9 +90,9 @@ def stages(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The backbone as a list of (name, module), first to last: the units that `freeze` counts.
 
     A stage is a block of the architecture (resnet: stem, layer1 … layer4; efficientnet: its feature blocks;
-    vit: stem and encoder layers; googlenet: its inceptions). Loose layers up to a pooling are taken together
-    (vgg: five stages) as an nn.ModuleList. A final norm belongs to the stage before it; what comes after
-    the backbone (vgg's dense layers) to none.
+    vit: stem and encoder layers; googlenet: its inceptions). Single layers up to a pooling form one stage
+    (vgg: five stages) as an nn.ModuleList. A final norm belongs to the stage before it; the layers after the
+    backbone (vgg's hidden linear layers) belong to none.
     """
     return [
         ("stem" if i == 0 else path, members[0] if len(members) == 1 else nn.ModuleList(members))
@@ -101,53 +101,50 @@ def stages(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def freeze(model: nn.Module, trainable: str | int = "head") -> nn.Module:
-    """Let only the end of the model train, in place.
+    """Freeze the model in place except for its last layers; returns it.
 
     Args:
         model: from `create_model`.
         trainable: "head" (the output layer), "all", or a number k: the last k of `stages(model)` and all
             that comes after them. Frozen batch norm keeps its running statistics, also after `model.train()`.
 
-    Returns:
-        The model.
-
     Raises:
-        ValueError: another word, or a number of stages that the model does not have.
+        ValueError: another string, or a number of stages that the model does not have.
     """
-    live, modules = _live(model, trainable), list(_network(model).modules())
+    unfrozen, modules = _unfrozen(model, trainable), list(_network(model).modules())
     for module in modules:
         for parameter in module.parameters(recurse=False):
-            parameter.requires_grad_(module in live)
+            parameter.requires_grad_(module in unfrozen)
     for module in modules:
         if isinstance(module, _BatchNorm):
             vars(module).pop("train", None)
             module.train(model.training)
-            if module not in live:
+            if module not in unfrozen:
                 module.train = types.MethodType(_stay_in_eval, module)
                 module.train()
     return model
 
 
 def trainable_parts(model: nn.Module) -> pd.DataFrame:
-    """What each way to `freeze` would let train; the model stays as it is, and may be one on the meta device.
+    """The parameters that each choice of `freeze` trains; the model is not changed and may be on the meta device.
 
     Returns:
-        One row a way, from "head" over the last 1, 2, … stages to "all": trainable (as `freeze` takes it), first (the
-        first stage that trains, "" for the head alone), parameters, and batch_norms (how many of them stay frozen).
+        A row for "head", for the last 1, 2, … stages and for "all": trainable (as `freeze` takes it), first (the first
+        stage that trains, "" for the head alone), parameters, and batch_norms (the number that stays frozen).
     """
     names = [name for name, _ in stages(model)]
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     rows = []
     for trainable in ("head", *range(1, len(names)), "all"):
-        live = _live(model, trainable)
+        unfrozen = _unfrozen(model, trainable)
         first = "" if trainable == "head" else names[-trainable if isinstance(trainable, int) else 0]
-        count = sum(p.numel() for module in live for p in module.parameters(recurse=False))
-        frozen = sum(norm not in live for norm in norms)
+        count = sum(p.numel() for module in unfrozen for p in module.parameters(recurse=False))
+        frozen = sum(norm not in unfrozen for norm in norms)
         rows.append({"trainable": trainable, "first": first, "parameters": count, "batch_norms": frozen})
     return pd.DataFrame(rows)
 
 
-def _live(model: nn.Module, trainable: str | int) -> set[nn.Module]:
+def _unfrozen(model: nn.Module, trainable: str | int) -> set[nn.Module]:
     """The modules whose own parameters train."""
     network, parts = _network(model), _groups(_network(model))
     if isinstance(trainable, bool) or not (
@@ -162,12 +159,12 @@ def _live(model: nn.Module, trainable: str | int) -> set[nn.Module]:
         return {m for layer in classifiers(model) for m in layer.modules()}
     if trainable in ("all", len(parts)):
         return set(modules)
-    # Containers of the first live module stand before it, so tokens and position tables stay frozen.
+    # Containers of the first unfrozen module come before it, so tokens and position embeddings stay frozen.
     return set(modules[modules.index(parts[-trainable][1][0]) :])
 
 
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
-    """Stands in for `train` on frozen batch norm (a bound method, so that deepcopy rebinds it)."""
+    """Replaces `train` on frozen batch norm (a bound method, so that deepcopy rebinds it)."""
     del mode
     return nn.Module.train(self, False)
 
@@ -175,24 +172,24 @@ def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
 def _groups(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
     """Stages as (path of the first member, members)."""
     groups: list[tuple[str, list[nn.Module]]] = []
-    open_ = False  # whether loose layers may still join the last group
+    joinable = False  # whether single layers may still join the last group
     for path, module in _flatten(network, "", set(classifiers(network))):
-        weighs = any(isinstance(m, nn.Linear | nn.Conv2d | nn.MultiheadAttention) for m in module.modules())
-        loose = not any(True for _ in module.children())
-        if weighs and not (loose and open_):
+        weighted = any(isinstance(m, nn.Linear | nn.Conv2d | nn.MultiheadAttention) for m in module.modules())
+        single = not any(True for _ in module.children())
+        if weighted and not (single and joinable):
             groups.append((path, [module]))
-            open_ = loose
-        elif groups and (open_ or any(True for _ in module.parameters())):  # a norm joins in any case
+            joinable = single
+        elif groups and (joinable or any(True for _ in module.parameters())):  # a norm joins in any case
             groups[-1][1].append(module)
         if isinstance(module, _POOLS):
-            open_ = False
+            joinable = False
     return groups
 
 
 def _flatten(parent: nn.Module, prefix: str, heads: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
     for name, child in parent.named_children():
         if not heads.isdisjoint(child.modules()):
-            return  # the classifier: nothing of the backbone comes after it
+            return  # the classifier comes after the whole backbone
         path = f"{prefix}{name}"
         if name in STACKS and any(True for _ in child.children()):
             yield from _flatten(child, f"{path}.", heads)
@@ -202,16 +199,16 @@ def _flatten(parent: nn.Module, prefix: str, heads: set[nn.Module]) -> Iterator[
 
 # ------------------------------------------------------------------ the layer to explain
 def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None, positions: int = 2) -> nn.Module:
-    """The module whose output a class activation map should weigh: the last that still has a place.
+    """The module whose output a class activation map weights: the last with spatial positions.
 
-    It is the output of the last stage (resnet: layer4; inception: the last concatenation; vgg: the last ReLU
-    before the pooling). For a transformer with a class token it is the first norm of the last encoder block,
-    since no gradient reaches the patches after that block's attention.
+    It is the end of the last stage (resnet: layer4; inception: the last concatenation; vgg: the last ReLU before the
+    pooling). For a transformer with a class token it is the first norm of the last encoder block, because no gradient
+    reaches the patches after that block's attention.
 
     Args:
         model: from `create_model`.
-        image_size: with it, stages whose output has fewer than `positions` places at that size are passed over.
-        positions: where no stage has so many, the last of those with the most is taken.
+        image_size: if given, skip stages whose output has fewer than `positions` positions at that size.
+        positions: where no stage has so many, take the last of those with the most.
     """
     network = _network(model)
     candidates = [_output_of(members) for _, members in _groups(network)]
@@ -221,9 +218,9 @@ def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None,
     if image_size is None:
         return candidates[-1]
     shapes = _output_shapes(model, candidates, image_size)
-    places = {c: _positions(shapes[c]) for c in reversed(candidates) if c in shapes and len(shapes[c]) in (3, 4)}
-    enough = (candidate for candidate, count in places.items() if count >= positions)
-    return next(enough, max(places, key=places.get, default=candidates[-1]))
+    counts = {c: _positions(shapes[c]) for c in reversed(candidates) if c in shapes and len(shapes[c]) in (3, 4)}
+    enough = (candidate for candidate, count in counts.items() if count >= positions)
+    return next(enough, max(counts, key=counts.get, default=candidates[-1]))
 
 
 def _output_of(members: list[nn.Module]) -> nn.Module | None:
@@ -236,17 +233,17 @@ def _output_of(members: list[nn.Module]) -> nn.Module | None:
     last = layers[-1] if layers else None
     if isinstance(last, nn.Sequential) and any(isinstance(m, _POOLS) for m in last):
         pool = max(i for i, m in enumerate(last) if isinstance(m, _POOLS))
-        return _output_of(list(last)[:pool])  # what a block knew before pooling blurred the place
+        return _output_of(list(last)[:pool])  # the positions before the pooling
     return last
 
 
 def _attends(module: nn.Module) -> bool:
-    """Whether a module is attention, which calls its children's weights itself."""
+    """Whether a module is attention, which uses its children's weights without calling the children."""
     return isinstance(module, nn.MultiheadAttention) or isinstance(getattr(module, "qkv", None), nn.Linear)
 
 
 def _positions(shape: torch.Size) -> int:
-    """Places in an output: (N, C, H, W), (N, H, W, C) or tokens (N, T, D)."""
+    """Spatial positions of an output: (N, C, H, W), (N, H, W, C) or tokens (N, T, D)."""
     if len(shape) == 3:
         return shape[1]
     return min(shape[1] * shape[2], shape[2] * shape[3])
@@ -257,39 +254,32 @@ def _output_shapes(
 ) -> dict[nn.Module, torch.Size]:
     shapes: dict[nn.Module, torch.Size] = {}
 
-    def note(module: nn.Module, inputs: tuple, output: object) -> None:
+    def record(module: nn.Module, inputs: tuple, output: object) -> None:
         if isinstance(output, Tensor):
             shapes[module] = output.shape
 
-    with forward_hooks(modules, note), eval_mode(model), torch.no_grad():
+    with forward_hooks(modules, record), eval_mode(model), torch.no_grad():
         model(_blank(model, image_size))
     return shapes
 
 
 # ------------------------------------------------------------------ costs
-def parameter_count(model: nn.Module, trainable: bool = False, running_statistics: bool = False) -> int:
-    """Number of parameters; only those that train, or with batch norm's running means and variances.
-
-    Keras prints the latter, as "total parameters".
-    """
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
-    if running_statistics:
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
-        count += sum(m.running_mean.numel() + m.running_var.numel() for m in norms)
-    return count
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters, frozen ones included; running statistics of batch norm are buffers and not counted."""
+    return sum(p.numel() for p in model.parameters())
 
 
 def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.DataFrame:
-    """One row per layer in the order of running, for one image.
+    """One row per layer in execution order, for one image.
 
     Args:
         model: from `create_model`.
         input_size: side in pixels, (H, W) or (C, H, W).
 
     Returns:
-        DataFrame with columns layer, type, output_shape (without N), parameters, multiply_adds. Parameters
-        that no layer's own call reads (class tokens, position tables) have a row without an output. The
-        column sums are the model's totals; attention's functional products are counted where they run.
+        DataFrame with columns layer, type, output_shape (without N), parameters, multiply_adds. Parameters outside
+        of layers (class tokens, position embeddings) have a row without an output. The column sums are the model's
+        totals; attention's own matrix products count for the attention module.
     """
     from torch.utils.flop_counter import FlopCounterMode  # slow to import, needed only here
 
@@ -297,38 +287,33 @@ def summary(model: nn.Module, input_size: int | tuple[int, ...] = 224) -> pd.Dat
     names = {module: path for path, module in model.named_modules()}
     rows: dict[str, dict] = {}
 
-    def note(module: nn.Module, inputs: tuple, output: object) -> None:
+    def record(module: nn.Module, inputs: tuple, output: object) -> None:
         shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else None
         rows[names[module]] = {"layer": names[module], "type": type(module).__name__, "output_shape": shape}
 
     leaves = [m for m in model.modules() if _attends(m) or not any(True for _ in m.children())]
     counter = FlopCounterMode(display=False)
-    # The fused kernels for attention on the CPU are invisible to the counter.
-    with forward_hooks(leaves, note), eval_mode(model), torch.no_grad(), _plain_attention(), counter:
+    # The counter does not see the fused kernels for attention on the CPU.
+    with forward_hooks(leaves, record), eval_mode(model), torch.no_grad(), _plain_attention(), counter:
         model(_blank(model, size))
 
     root = type(model).__name__
     flops = {path: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
     parameters = dict.fromkeys(rows, 0)
-    loose: dict[str, Tensor] = {}
+    outside: dict[str, Tensor] = {}
     for path, parameter in model.named_parameters():
         owner = next((row for row in rows if path.startswith(f"{row}.")), None)
         if owner is None:
-            loose[path] = parameter
+            outside[path] = parameter
         else:
             parameters[owner] += parameter.numel()
     for path, row in rows.items():
         row["parameters"] = parameters[path]
         inner = sum(flops.get(f"{root}.{below}", 0) for below in rows if below.startswith(f"{path}."))
-        row["multiply_adds"] = (flops.get(f"{root}.{path}", 0) - inner) // 2  # whose layers have rows of their own
-    for path, parameter in loose.items():
-        rows[path] = {
-            "layer": path,
-            "type": "Parameter",
-            "output_shape": None,
-            "parameters": parameter.numel(),
-            "multiply_adds": 0,
-        }
+        row["multiply_adds"] = (flops.get(f"{root}.{path}", 0) - inner) // 2  # those have their own rows
+    for path, parameter in outside.items():
+        row = {"layer": path, "type": "Parameter", "output_shape": None}
+        rows[path] = row | {"parameters": parameter.numel(), "multiply_adds": 0}
     return pd.DataFrame(list(rows.values()), columns=["layer", "type", "output_shape", "parameters", "multiply_adds"])
 
 
@@ -346,7 +331,7 @@ def _plain_attention() -> Iterator[None]:
 # ------------------------------------------------------------------ shared
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; every module's own mode is given back after it."""
+    """Evaluation mode inside the block; after it every module has its previous mode."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

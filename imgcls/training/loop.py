@@ -18,7 +18,7 @@ from imgcls.data.batches import ImageSet, balanced_weights, batches, steps_per_e
 from imgcls.evaluation import Predictions, predict
 from imgcls.messages import format_duration
 from imgcls.models import freeze
-from imgcls.models.normalize import Whitening
+from imgcls.models.layers import Whitening
 from imgcls.progress import Progress
 from imgcls.reproducibility import autocast, configure_threads, derive_seed, generator, seed_device
 from imgcls.tracking import Tracker

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from imgcls import explain, models
-from imgcls.explain.shared import as_maps
+from imgcls.explain.activations import as_maps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -116,7 +116,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("trainable", ["head", 1, "all"])
-def test_the_model_is_left_as_found(trainable):
+def test_the_model_s_state_is_restored(trainable):
     model = models.freeze(models.create_model("cifar_batchnorm", 3).train(), trainable)
     x = images(channels=3, height=32, width=32)
     model(x).sum().backward()
@@ -124,7 +124,7 @@ def test_the_model_is_left_as_found(trainable):
     with torch.no_grad():
         assert explain.grad_cam(model, x, 1, method="layer_cam").any()
     explain.feature_maps(model, x[0])
-    with pytest.raises(ValueError, match="no places to map"):
+    with pytest.raises(ValueError, match="no spatial positions to map"):
         explain.grad_cam(model, x, layer=models.head(model))
     with pytest.raises(IndexError):
         explain.grad_cam(model, x, 99)
@@ -170,7 +170,7 @@ def test_transformers_of_timm_are_rearranged(name, side, options):
     assert cam.any()
 
 
-def test_layouts_are_told_apart_by_the_image_s_aspect():
+def test_layouts_are_distinguished_by_the_image_s_aspect():
     maps = torch.randn(2, 8, 4, 6)
     assert torch.equal(as_maps(maps, 1.5), maps)
     assert torch.equal(as_maps(maps.permute(0, 2, 3, 1), 1.5), maps)
@@ -195,7 +195,7 @@ def test_errors_name_value_and_choices():
     with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
         explain.grad_cam(net, x[0])
     with pytest.raises(ValueError, match="did you mean 'conv'"):
-        explain.feature_maps(net, x[0], "cnov")
+        explain.grad_cam(net, x, layer="cnov")
     with pytest.raises(ValueError, match=r"\(C, H, W\)"):
         explain.feature_maps(net, x)
     with pytest.raises(ValueError, match="no convolution"):
@@ -227,12 +227,10 @@ def test_first_filters_are_scaled_one_by_one():
     assert torch.corrcoef(torch.stack([weight, filters[5].flatten()]))[0, 1] == pytest.approx(1)
 
 
-def test_feature_maps_are_the_layers_answers():
+def test_feature_maps_are_the_layers_outputs():
     net, x = TinyNet(), images()
     expected = net.conv(net.normalize(x[:1]))[0].detach()
-    for layer in ("conv", net.conv):
-        torch.testing.assert_close(explain.feature_maps(net, x[0], layer), expected)
-    torch.testing.assert_close(explain.feature_maps(net, x[0], "relu"), expected.clamp(min=0))
+    torch.testing.assert_close(explain.feature_maps(net, x[0]), {"conv": expected})  # before the ReLU overwrites it
     model = models.create_model("cifar_baseline", 3)
     maps = explain.feature_maps(model, images(1, 3, 32, 32)[0])
     assert [m.shape[0] for m in maps.values()] == [32, 32, 64, 64, 128, 128]
@@ -286,7 +284,7 @@ def test_subjects_in_the_middle_make_the_centre_hard_to_beat():
     [
         (MAPS[:2], MASKS, r"maps \(2, 2, 2\) and masks \(3, 2, 2\) must both be"),
         (MAPS, MASKS.float(), "masks must be bool"),
-        (MAPS, MASKS & False, "show some of the subject in every image"),
+        (MAPS, MASKS & False, "contain some of the subject in every image"),
         (-MAPS, MASKS, "maps must not be negative"),
     ],
 )

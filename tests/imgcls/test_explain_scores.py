@@ -1,7 +1,5 @@
-"""Guided backpropagation, patches and scores of explanations, against formulas, planted answers and the library."""
+"""Guided backpropagation and ROAD, against formulas, planted answers and the library."""
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -149,8 +147,8 @@ def test_dense_units_are_neurons_too():
 def test_guided_grad_cam_is_the_product():
     model = models.create_model("cifar_baseline", 3)
     x = images()
-    product = explain.guided_backprop(model, x, 1) * explain.grad_cam(model, x, 1, "layer_cam")[:, None]
-    assert torch.equal(explain.guided_grad_cam(model, x, 1, "layer_cam"), product)
+    product = explain.guided_backprop(model, x, 1) * explain.grad_cam(model, x, 1)[:, None]
+    assert torch.equal(explain.guided_grad_cam(model, x, 1), product)
     assert product.any()
 
 
@@ -177,13 +175,13 @@ def state(model):
         ("mobilenet_v2", 32, {}),  # ReLU6
     ],
 )
-def test_the_model_is_left_as_found(name, size, options):
+def test_the_model_s_state_is_restored(name, size, options):
     model = models.create_model(name, 3, image_size=size, **options)
     models.freeze(model, "head").train()
     x = images(2, 3, size, size)
     logits = model.eval()(x)
     model.train()
-    with torch.no_grad(), guided._GuidedReLU(), models.eval_mode(model):
+    with torch.no_grad(), guided.GuidedReLU(), models.eval_mode(model):
         torch.testing.assert_close(model(x), logits)
     sum(p.sum() for p in model.parameters() if p.requires_grad).backward()
     before = state(model)
@@ -196,7 +194,6 @@ def test_the_model_is_left_as_found(name, size, options):
         found = explain.guided_backprop(model, x, 1)
     layer = next(k for k, m in model.named_modules() if isinstance(m, nn.Conv2d))
     explain.guided_backprop(model, x, layer=layer, unit=0)
-    explain.strongest_patches(model, x, layer, [0], 1)
     explain.road(model, x, found.abs().sum(1), percentiles=(80,))
     for fault in ({"layer": layer, "unit": 10**6}, {"targets": 10**6}):
         with pytest.raises(ValueError, match="there is no unit 1000000"):
@@ -211,16 +208,14 @@ def test_the_model_is_left_as_found(name, size, options):
         assert gradient is None or torch.equal(p.grad, gradient)
 
 
-def test_dropout_and_batch_statistics_have_no_say():
+def test_dropout_and_batch_statistics_change_nothing():
     model, x = models.create_model("cifar_dropout", 3).train(), images()
     buffers = [b.clone() for b in model.buffers()]
     found = explain.guided_backprop(model, x, 1), explain.road(model, x, torch.rand(3, 32, 32), 1, (80,))
-    patches = explain.strongest_patches(model, x, "network.features.block2.0", [0], 2)
     assert all(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
     model.eval()
     assert torch.equal(found[0], explain.guided_backprop(model, x, 1))
     assert found[1].isfinite().all()
-    assert patches.equals(explain.strongest_patches(model, x, "network.features.block2.0", [0], 2))
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "mish"])
@@ -236,11 +231,11 @@ def test_a_few_relus_among_others_do_not_make_it_defined():
         explain.guided_backprop(model, images(1))
 
 
-def test_questions_without_an_answer_are_refused():
+def test_impossible_arguments_are_refused():
     net, x = Dense(F.relu), images(2, 3, 2, 2)
-    for question in ({"layer": "first"}, {"unit": 1}, {"targets": 1, "layer": "first", "unit": 1}):
+    for arguments in ({"layer": "first"}, {"unit": 1}, {"targets": 1, "layer": "first", "unit": 1}):
         with pytest.raises(ValueError, match=r"either a class .* or one unit of a layer"):
-            explain.guided_backprop(net, x, **question)
+            explain.guided_backprop(net, x, **arguments)
     with pytest.raises(ValueError, match="3 units for 2 images"):
         explain.guided_backprop(net, x, layer="first", unit=[1, 2, 3])
     with pytest.raises(ValueError, match="there is no unit 7; choose from 0 to 6"):
@@ -253,76 +248,6 @@ def test_questions_without_an_answer_are_refused():
         explain.guided_backprop(net, x[0])
 
 
-# ------------------------------------------------------------------ patches
-def test_a_planted_template_is_found_where_it_was_planted():
-    """Each filter is a pattern of mean zero; the pictures are grey but for one pattern each, of rising contrast."""
-    model = models.create_model("simple_cnn", 2, blocks=1, filters=2, kernel_size=5, image_size=24, init="he")
-    pattern = torch.sign(torch.randn(2, 3, 5, 5))
-    pattern -= pattern.mean((1, 2, 3), keepdim=True)
-    with torch.no_grad():
-        model.network.features.block1[0].weight.copy_(pattern)
-        model.network.features.block1[0].bias.zero_()
-    x = torch.full((6, 3, 24, 24), 0.5)
-    spots = [(2, 3), (10, 15), (19, 0), (0, 19), (7, 7), (12, 4)]
-    for i, (top, left) in enumerate(spots):
-        x[i, :, top : top + 5, left : left + 5] += (0.05 + 0.02 * i) * pattern[i % 2]
-    table = explain.strongest_patches(model, x, "network.features.block1.0", [1, 0], k=2, batch_size=4)
-    assert table["unit"].tolist() == [1, 1, 0, 0]
-    assert table["rank"].tolist() == [1, 2, 1, 2]
-    assert table["image"].tolist() == [5, 3, 4, 2]
-    for _, row in table.iterrows():
-        top, left = spots[int(row["image"])]
-        assert (row["top"], row["left"], row["bottom"], row["right"]) == (top, left, top + 5, left + 5)
-        squares = float(pattern[int(row["unit"])].square().sum())
-        assert row["activation"] == pytest.approx((0.05 + 0.02 * row["image"]) * squares, rel=1e-4)
-
-
-def test_receptive_fields_follow_from_strides_and_paddings():
-    """Arithmetic of Dumoulin & Visin 2016 for the stem and the first stages of a ResNet, cut at the border."""
-    model = models.create_model("resnet18", 2)
-    x = images(1, 3, 64, 48)
-    for layer, size, step, first in (("conv1", 7, 2, -3), ("maxpool", 11, 4, -5), ("layer1", 43, 4, -21)):
-        rows, columns = guided._receptive_fields(model, getattr(model.network, layer), x, 32)
-        for fields, length in ((rows, 64), (columns, 48)):
-            assert len(fields) == length // step
-            assert fields == [
-                (max(0, first + step * i), min(length, first + step * i + size)) for i in range(length // step)
-            ]
-    assert explain.strongest_patches(model, x, "network.avgpool", [3], 1)[
-        ["top", "left", "bottom", "right"]
-    ].to_numpy().tolist() == [[0, 0, 64, 48]]
-
-
-def test_measuring_fields_leaves_the_backends_as_found():
-    before = torch.backends.mkldnn.set_flags(_fp32_precision=None)
-    with guided._plain_kernels():
-        assert torch.backends.mkldnn.set_flags(_fp32_precision=None)[0] is False
-    assert torch.backends.mkldnn.set_flags(_fp32_precision=None) == before
-
-
-def test_all_that_a_unit_sees_is_in_its_box():
-    """What the exact box leaves out has no gradient, and somewhere its border has one."""
-    model = models.create_model("configurable_cnn", 2, image_size=32, layers=3, filters=8)
-    x = images(20)
-    table = explain.strongest_patches(model, x, "network.features.block3.0", range(8), k=2)
-    found = explain.guided_backprop(
-        model, x[table["image"]], layer="network.features.block3.0", unit=table["unit"].to_numpy()
-    )
-    seen = found.abs().sum(1) > 0
-    for one, row in zip(seen, table.itertuples(), strict=True):
-        assert one.any()
-        one[row.top : row.bottom, row.left : row.right] = False
-        assert not one.any()
-
-
-def test_impossible_patches_are_refused():
-    model = models.create_model("cifar_baseline", 2)
-    with pytest.raises(ValueError, match="k=4 images for each unit, of 3; choose from 1 to 3"):
-        explain.strongest_patches(model, images(), "network.features.block1.0", [0], k=4)
-    with pytest.raises(ValueError, match="no unit 32; choose from 0 to 31"):
-        explain.strongest_patches(model, images(), "network.features.block1.0", [0, 32])
-
-
 # ------------------------------------------------------------------ class activation maps
 @pytest.mark.parametrize("method", explain.METHODS)
 def test_every_method_is_the_library_s_own(method):
@@ -333,121 +258,6 @@ def test_every_method_is_the_library_s_own(method):
         theirs = library((x / 255).requires_grad_(), [ClassifierOutputTarget(t) for t in (0, 1, 2, 0)])
     torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-5, rtol=0)
     assert ours.amax() > 0.9
-
-
-# ------------------------------------------------------------------ baselines
-def test_edges_lie_on_edges():
-    x = torch.zeros(2, 3, 56, 56)
-    x[0, :, :, 28:] = 1.0
-    x[1, :, 20:] = 0.5
-    edges = explain.baseline_maps(x)["edges"]
-    assert edges.shape == (2, 56, 56)
-    assert set(edges[0].argmax(1).tolist()) <= {27, 28}
-    assert set(edges[1].argmax(0).tolist()) <= {19, 20}
-    assert edges[0].amax() == pytest.approx(2 * float(edges[1].amax()), rel=1e-4)
-    profile = edges[0, 28] / edges[0, 28].amax()
-    assert profile[27 - 4] == pytest.approx(np.exp(-(4.5**2) / 2 / 16) / np.exp(-(0.5**2) / 2 / 16), rel=0.05)
-    assert profile[:10].max() < 1e-3
-    whole = explain.baseline_maps((x * 255).round().to(torch.uint8))["edges"]
-    torch.testing.assert_close(whole[0] / 255, edges[0], atol=1e-4, rtol=0)
-
-
-def test_localisation_takes_edges_where_there_are_images():
-    masks = torch.zeros(30, 28, 28, dtype=torch.bool)
-    masks[:, 10:18, 2:10] = True
-    x = masks[:, None].float()
-    plain, full = explain.localisation({}, masks), explain.localisation({}, masks, images=x)
-    assert plain["method"].tolist() == ["centre", "random"]
-    assert full["method"].tolist() == ["centre", "random", "edges"]
-    assert full.iloc[:2].equals(plain)
-    edges = full.set_index("method").loc["edges"]
-    assert edges["energy"] == pytest.approx(
-        float(explain.energy_inside(explain.baseline_maps(x)["edges"], masks).mean())
-    )
-    assert edges["energy_low"] > full["energy_high"][0]  # an object on a plain ground is all edges
-
-
-def test_added_scores_are_means_with_intervals():
-    table = pd.DataFrame({"method": ["a", "b", "centre"]})
-    values = torch.tensor([0.1, 0.3, 0.4])
-    table = explain.add_scores(table, "road", {"centre": values, "a": -values})
-    expected = over_seeds(values.tolist())
-    assert table["road"].tolist()[::2] == pytest.approx([-expected.value, expected.value])
-    assert table["road_low"].tolist()[::2] == pytest.approx([-expected.high, expected.low])
-    assert table["road_high"].tolist()[::2] == pytest.approx([-expected.low, expected.high])
-    assert table["road"].isna().tolist() == [False, True, False]
-    with pytest.raises(ValueError, match="no row for 'c'; the table has a, b, centre"):
-        explain.add_scores(table, "road", {"c": values})
-
-
-# ------------------------------------------------------------------ parts
-def test_part_energy_by_hand():
-    """Two images of four pixels: energies 1 2 3 4 and 0 0 5 5."""
-    maps = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [5.0, 5.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    parts = torch.tensor([[[0, 1], [3, 3]], [[0, 0], [1, 3]], [[1, 1], [1, 1]]], dtype=torch.uint8)
-    names = ("head", "wing", "tail")
-    table = explain.part_energy(maps, parts, names)
-    assert table["part"].tolist() == ["tail", "head", "background"]  # no wing anywhere; the empty map counts nowhere
-    assert table["n"].tolist() == [2, 2, 2]
-    assert table["shown"].tolist() == [2, 2, 2]
-    assert table["energy"].tolist() == pytest.approx([(0.7 + 0.5) / 2, (0.2 + 0.5) / 2, 0.05])
-    assert table["energy"].sum() == pytest.approx(1)
-    assert table["area"].tolist() == pytest.approx([0.375, 0.25, 0.375])
-    assert table["density"].tolist() == pytest.approx([1.6, 1.4, 0.05 / 0.375])
-    expected = over_seeds([0.7, 0.5])
-    assert (table["energy_low"][0], table["energy_high"][0]) == pytest.approx((expected.low, expected.high))
-
-    by_class = explain.part_energy(maps, parts, names, torch.tensor([1, 0, 0]), ("cat", "dog"))
-    assert by_class["class"].tolist() == ["all"] * 3 + ["cat"] * 3 + ["dog"] * 3
-    dog = by_class[by_class["class"] == "dog"].set_index("part")
-    assert dog["energy"].to_dict() == pytest.approx({"tail": 0.7, "head": 0.2, "background": 0.1})
-    assert np.isnan(dog["energy_low"]).all()  # one image has no spread
-
-
-def test_a_map_that_knows_nothing_has_density_one_within_its_interval():
-    draws = torch.Generator().manual_seed(0)
-    parts = (torch.rand((200, 8, 8), generator=draws) * 3).long()
-    noise = torch.rand((200, 8, 8), generator=draws)
-    table = explain.part_energy(noise, parts, ("a", "b"))
-    assert (table["density_low"] < 1).all()
-    assert (table["density_high"] > 1).all()
-    assert (table["density_high"] - table["density_low"] < 0.06).all()
-    level = explain.part_energy(torch.ones(200, 8, 8), parts, ("a", "b"))
-    assert np.allclose(level[["density", "density_low", "density_high"]], 1)
-    knowing = explain.part_energy(noise * (1 + (parts == 2)), parts, ("a", "b")).set_index("part")
-    assert knowing.loc["b", "density_low"] > 1.3
-
-
-def test_the_interval_of_a_density_covers_as_often_as_it_says():
-    """Over 300 samples of 30 images whose true density is 1."""
-    draws, hits = torch.Generator().manual_seed(1), 0
-    for _ in range(300):
-        border = torch.randint(1, 8, (30, 1, 1), generator=draws)
-        parts = (torch.arange(8)[None, None] < border).long().expand(-1, 8, -1)
-        row = explain.part_energy(torch.rand((30, 8, 8), generator=draws) ** 4, parts, ("a",)).iloc[0]
-        hits += row["density_low"] <= 1 <= row["density_high"]
-    assert 0.91 <= hits / 300 <= 0.98
-
-
-@pytest.mark.parametrize(
-    ("maps", "parts", "names", "options", "message"),
-    [
-        (torch.ones(2, 2, 2), torch.ones(2, 2, 3).long(), ("a",), {}, r"\(2, 2, 2\) and parts \(2, 2, 3\)"),
-        (-torch.ones(2, 2, 2), torch.ones(2, 2, 2).long(), ("a",), {}, "must not be negative"),
-        (torch.ones(2, 2, 2), torch.full((2, 2, 2), 3), ("a",), {}, "part 3 has no name; 1 names"),
-        (torch.zeros(2, 2, 2), torch.ones(2, 2, 2).long(), ("a",), {}, "zero everywhere"),
-        (
-            torch.ones(2, 2, 2),
-            torch.ones(2, 2, 2).long(),
-            ("a",),
-            {"labels": [0, 1], "classes": ("x",)},
-            "labels up to 1",
-        ),
-    ],
-)
-def test_parts_that_do_not_fit_are_refused(maps, parts, names, options, message):
-    with pytest.raises(ValueError, match=message):
-        explain.part_energy(maps, parts, names, **options)
 
 
 # ------------------------------------------------------------------ ROAD
@@ -471,10 +281,10 @@ def test_road_is_the_library_s_where_maps_have_no_ties():
     x, maps = images(6, 3, 16, 16), torch.rand(6, 16, 16)
     targets = [0, 1, 2, 2, 1, 0]
     ours = explain.road(model, x, maps, targets, (30, 70), seed=3)
-    asked = [ClassifierOutputSoftmaxTarget(t) for t in targets]
+    outputs = [ClassifierOutputSoftmaxTarget(t) for t in targets]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(3, "road"))
-        theirs = ROADCombined([30, 70])(x / 255, maps.numpy(), asked, model)
+        theirs = ROADCombined([30, 70])(x / 255, maps.numpy(), outputs, model)
     torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-6, rtol=0)
     assert ours.abs().max() > 0.005
     torch.testing.assert_close(explain.road(model, x / 255, maps, targets, (30, 70), seed=3), ours)
@@ -486,7 +296,7 @@ def test_road_is_the_library_s_where_maps_have_no_ties():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_road_tells_a_true_map_from_a_false_one_and_nothing_from_noise():
+def test_road_distinguishes_a_true_map_from_a_false_one_and_gives_noise_zero():
     x, true = images(12, 1, 24, 24), torch.zeros(12, 24, 24)
     true[:, :8, :8] = 1.0  # level on 64 and on 512 pixels: all is ties
     scored = {
@@ -498,7 +308,7 @@ def test_road_tells_a_true_map_from_a_false_one_and_nothing_from_noise():
     assert abs(scored["nothing"].value) < 0.1
 
 
-def test_road_removes_as_much_of_a_level_map_as_was_asked_for():
+def test_road_removes_the_given_share_of_a_constant_map():
     net, x, maps, changed = CornerNet(), images(2, 1, 20, 20), torch.zeros(2, 20, 20), []
     maps[:, :5] = torch.rand(2, 5, 20) + 0.1  # three quarters are level, as under a ReLU
     net.register_forward_pre_hook(lambda _, inputs: changed.append((inputs[0] - x / 255).abs().gt(1e-6).float().mean()))
@@ -509,7 +319,7 @@ def test_road_removes_as_much_of_a_level_map_as_was_asked_for():
 def test_ties_are_broken_at_random_and_nothing_else_changes_its_place():
     maps = torch.zeros(2, 10, 10)
     maps[:, 5:] = torch.rand(2, 5, 10) + 0.1
-    ranks = scores._ranks(maps, seed=0)
+    ranks = scores.break_ties(maps, seed=0)
     assert torch.equal(ranks.flatten(1).sort(1).values, torch.linspace(0, 1, 100).expand(2, -1))
     for one, rank in zip(maps, ranks, strict=True):
         order = rank.flatten().argsort()
@@ -518,8 +328,8 @@ def test_ties_are_broken_at_random_and_nothing_else_changes_its_place():
     assert not torch.equal(level[0], level[1])
     middle = (level < 0.25).float() @ torch.arange(50.0) / 25  # where the lower half of the ties lies; 24.5 by chance
     assert ((middle - 24.5).abs() < 7).all()
-    assert torch.equal(ranks, scores._ranks(maps, seed=0))
-    assert not torch.equal(ranks, scores._ranks(maps, seed=1))
+    assert torch.equal(ranks, scores.break_ties(maps, seed=0))
+    assert not torch.equal(ranks, scores.break_ties(maps, seed=1))
 
 
 def test_road_refuses_what_does_not_fit():

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import SqueezeExcitation
 
 from imgcls import explain, models
-from imgcls.models import create_model, networks
-from imgcls.models.normalize import Whitening
+from imgcls.models import create_model
+from imgcls.models.layers import Dropout, Whitening
 from imgcls.training import measure_normalization
 
 OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "cifar_fast", "simple_cnn", "configurable_cnn", "zfnet")
@@ -158,9 +158,12 @@ def test_inception_resnet_v2_of_case_05():
 # ------------------------------------------------------------------ our own networks
 def test_batch_norm_rung_counts_what_the_report_prints():
     model = models.create_model("cifar_batchnorm", 10)
-    assert models.parameter_count(model, running_statistics=True) == 552_874
     dropout = models.create_model("cifar_dropout", 10)
-    assert models.parameter_count(dropout, running_statistics=True) == 552_874
+    for network in (model, dropout):  # Keras counts running statistics among the parameters
+        statistics = [
+            b.numel() for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var"))
+        ]
+        assert models.parameter_count(network) + sum(statistics) == 552_874
     # Written out: weights and biases, then four numbers per normalised channel.
     convs = [(3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128)]
     plain = sum(9 * i * o + o for i, o in convs) + 128 * 16 * 128 + 128 + 128 * 10 + 10
@@ -184,7 +187,7 @@ def test_pooling_before_the_relu_changes_no_bit():
 
 @pytest.mark.parametrize("p", [0.25, 0.3, 0.999])
 def test_dropout_drops_its_share_and_keeps_the_mean(p):
-    dropout = networks.Dropout(p)
+    dropout = Dropout(p)
     x = torch.ones(50, 8, 9, 11).contiguous(memory_format=torch.channels_last).requires_grad_()
     y = dropout(x)
     n, share = x.numel(), min(round(256 * p), 255) / 256
@@ -197,7 +200,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p):
 
 
 def test_dropout_draws_are_independent_of_each_other_and_follow_the_seed():
-    dropout = networks.Dropout(0.25)
+    dropout = Dropout(0.25)
     torch.manual_seed(0)
     first = dropout(torch.ones(4096, 64)) == 0
     for shift in range(1, 17):  # bytes of one draw lie side by side
@@ -367,20 +370,18 @@ def test_small_stem_keeps_the_resolution():
 
 
 # ------------------------------------------------------------------ normalisation
-def test_measure_is_exact_also_on_a_memory_map_and_odd_sizes(tmp_path):
-    for shape in [(300, 3, 32, 32), (7, 1, 5, 3), (1, 2, 1, 1)]:
+def test_fit_is_exact_also_on_a_memory_map_and_odd_sizes(tmp_path):
+    for shape in [(2500, 3, 9, 16), (7, 1, 5, 3), (1, 2, 1, 1)]:  # more than one chunk, odd sizes, one pixel
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         np.save(tmp_path / "images.npy", images)
-        mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
-        with mock.patch("imgcls.models.normalize.CHUNK_BYTES", 999):
-            norm = models.Normalize(shape[1]).fit(mapped)
+        norm = models.Normalize(shape[1]).fit(torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c")))
         np.testing.assert_allclose(norm.mean, images.mean((0, 2, 3)) / 255, rtol=1e-6)
         std = np.maximum(images.std((0, 2, 3)) / 255, 1 / 255)
         np.testing.assert_allclose(norm.std, std, rtol=1e-6)
         assert norm.fitted
 
 
-def test_measure_is_fast():
+def test_fit_is_fast():
     images = noise(1000, 32).repeat(45, 1, 1, 1)
     norm = models.Normalize(3)
     seconds = []
@@ -415,6 +416,13 @@ def test_statistics_travel_in_the_state_dict():
     other.load_state_dict(torch.load(file))
     assert other.normalize.fitted
     assert torch.equal(other(noise(2, 64)), model(noise(2, 64)))
+
+
+def test_a_state_dict_of_an_earlier_version_is_refused_with_the_reason():
+    model = models.create_model("simple_cnn", 2)
+    old = {key.replace("fitted", "measured"): value for key, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"normalize\.measured, which an earlier version.*train the model again"):
+        model.load_state_dict(old)
 
 
 def test_normalize_refuses_what_it_cannot_mean():
@@ -493,7 +501,7 @@ def test_partial_freezing_is_never_all_or_nothing():
         with on_meta():
             model = models.create_model(name, 3)
         counts = [
-            models.parameter_count(models.freeze(model, k), trainable=True)
+            sum(p.numel() for p in models.freeze(model, k).parameters() if p.requires_grad)
             for k in ("head", *range(1, len(models.stages(model)) + 1))
         ]
         assert all(a < b for a, b in itertools.pairwise(counts)), name
@@ -696,7 +704,7 @@ def test_timm_weights_missing_and_found(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["simple_cnn", "resnet18", "vgg11"])
-def test_a_narrowed_model_gives_the_first_outputs_and_shares_all_other_weights(name):
+def test_a_sliced_model_gives_the_first_outputs_and_shares_all_other_weights(name):
     model = models.create_model(name, 7, image_size=32).eval()
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     fewer = models.slice_head(model, 3)
@@ -707,12 +715,12 @@ def test_a_narrowed_model_gives_the_first_outputs_and_shares_all_other_weights(n
     own = {id(p) for p in fewer.parameters()} - {id(p) for p in model.parameters()}
     assert own == {id(p) for p in models.head(fewer).parameters()}
     for outputs in (0, 8):
-        with pytest.raises(ValueError, match=f"{outputs} outputs were asked of 7; choose 1 to 7"):
+        with pytest.raises(ValueError, match=f"cannot keep {outputs} of 7 outputs; choose 1 to 7"):
             models.slice_head(model, outputs)
 
 
-def test_what_has_no_single_linear_head_is_not_narrowed():
-    with pytest.raises(ValueError, match="only a single linear layer can be narrowed"):
+def test_a_head_that_is_not_one_linear_layer_is_not_sliced():
+    with pytest.raises(ValueError, match="only a single linear layer can be sliced"):
         models.slice_head(models.create_model("squeezenet1_1", 3, image_size=32), 2)
 
 
@@ -778,7 +786,7 @@ def test_no_convolution_before_a_pooling_more_than_doubles_the_filters():
     ]  # fmt: skip
 
 
-def test_a_narrowed_head_keeps_its_scale():
+def test_a_sliced_head_keeps_its_scale():
     model = create_model("cifar_fast", 5, widths=(4, 4, 4), image_size=10).eval()
     x = torch.rand(2, 3, 10, 10)
     torch.testing.assert_close(models.slice_head(model, 2)(x), model(x)[:, :2])

@@ -1,0 +1,53 @@
+"""The first available of several pretrained networks that a notebook's parameter names."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgcls.models import MissingWeights
+from imgcls.transfer import pretrained
+
+CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
+SYNTAX = "write origin/name@pixels, such as 'source/cifar_fast@32'"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An available pretrained network."""
+
+    origin: str  # as `pretrained` takes it
+    name: str
+    image_size: int  # pixels
+    weights: str | Path
+
+
+def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
+    """The first of several pretrained networks whose weights are available; prints which are not, and why.
+
+    Args:
+        choices: "origin/name@pixels" each, such as "imagenet/timm:inception_resnet_v2@96" or "source/cifar_fast@32".
+        source: further arguments of `source_backbone`, for those of origin "source".
+
+    Raises:
+        MissingWeights: none is available; the message has the reason for each.
+        ValueError: a choice of another form, or no choice.
+    """
+    reasons = []
+    for choice in choices:
+        match = CHOICE.fullmatch(choice)
+        if not match:
+            raise ValueError(f"{choice!r} names no pretrained network; {SYNTAX}")
+        origin, name, size = match["origin"], match["name"], int(match["size"])
+        try:
+            weights = pretrained(origin, name, size, **(source if origin == "source" else {}))
+        except MissingWeights as error:
+            reasons.append(f"{choice}: {error}")
+            continue
+        for reason in reasons:
+            print(f"not available, so {choice} takes its place: {reason}")
+        return Pretrained(origin, name, size, weights)
+    if not reasons:
+        raise ValueError(f"no pretrained network is named; {SYNTAX}")
+    raise MissingWeights("; ".join(reasons))
