@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imgcls import models
 from imgcls.evaluation.statistics import over_seeds, wilson
 from imgcls.explain.shared import check_images, device_of, targets_of
-from imgcls.reproducibility import derive_seed, generator
+from imgcls.reproducibility import derive_seed, fork_rng, generator
 
 
 # ------------------------------------------------------------------ the subject
@@ -276,7 +276,7 @@ def road(
     wanted, device = targets_of(targets, len(images)), device_of(model)
     orders = _ranks(maps, seed).numpy()
     scale, scores = 255 if images.dtype == torch.uint8 else 1, []
-    with models.eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with models.eval_mode(model), torch.no_grad(), fork_rng():
         torch.default_generator.manual_seed(derive_seed(seed, "road"))
         for start in range(0, len(images), batch_size):
             some = slice(start, start + batch_size)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK_BYTES = 1 << 22  # bytes of one channel read at once while measuring
+SAMPLE = 5000  # images at most that a layer behind the normalisation is fitted to
 
 
 class Normalize(nn.Module):
@@ -118,6 +119,26 @@ class Whitening(nn.Conv2d):
         self.weight.copy_(torch.cat([filters, -filters]))
         self.fitted.fill_(True)
         return self
+
+
+def initialize_from_data(model: nn.Module, images: Tensor) -> None:
+    """Fit what a model takes from the training images instead of learning it, unless it was fitted before.
+
+    `model.normalize` is fitted to all images; then every other module with `fit` and a `fitted` flag, such as
+    `Whitening`, to normalised images at even distances. Does nothing to a model without `normalize`.
+
+    Args:
+        model: From `create_model`.
+        images: `uint8` (N, C, H, W), the training split and nothing else.
+    """
+    normalize = getattr(model, "normalize", None)
+    if normalize is None:
+        return
+    if not normalize.fitted:
+        normalize.fit(images)
+    for module in model.modules():
+        if not getattr(module, "fitted", True):
+            module.fit(normalize(images[:: -(-len(images) // SAMPLE)]))
 
 
 def _histogram(images: Tensor) -> np.ndarray:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from imgcls.models.factory import MissingWeights, create_model
 from imgcls.models.surgery import classifiers, head
-from imgcls.reproducibility import pick_device
+from imgcls.reproducibility import fork_rng, pick_device
 
 FORMAT = 1
 WEIGHTS, CARD = "weights.safetensors", "card.json"
@@ -140,7 +140,7 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
     folder, card = Path(folder), read_card(folder)
     state = _read_weights(folder, card)
     try:
-        with torch.random.fork_rng(devices=[]):  # reading shall not move anybody's random numbers
+        with fork_rng():  # reading shall not move anybody's random numbers
             model = create_model(
                 card["architecture"],
                 len(card["classes"]),
