@@ -91,16 +91,15 @@ def autocast(device: torch.device | None = None) -> AbstractContextManager:
     """Mixed precision in the dtype of `pick_precision`; does nothing where that is float32."""
     device = device or pick_device()
     precision = pick_precision(device)
-    # The cache of cast weights is useless where every weight is used once a step, and it breaks under no_grad.
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32, cache_enabled=False)
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 @cache
 def configure_threads() -> int:
     """Use every core this process may run on, and keep freed memory; returns the number of threads.
 
-    glibc gives each large activation back to the kernel and faults it in again at the next step, which a
-    small network feels in its training time; the two thresholds of mallopt(3) stop that.
+    glibc returns each large activation to the kernel, which maps its pages anew in the next step, a tenth of the time
+    of a small network; the two thresholds of mallopt(3) prevent that (benchmark row `step_vs_default_malloc`).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 
-FUSED = ("cpu", "cuda")  # devices on which one kernel takes the whole step
+FUSED = ("cpu", "cuda")  # devices with one kernel for the whole step (benchmark row `step_vs_unfused`)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -48,7 +48,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.ns_steps,
             ns_coefficients="original" if recipe.ns_steps < 5 else "quintic",  # the same in each step, or one per step
         )  # fmt: skip
-    # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
+    # SGD's fused kernel fails where some weights have no momentum yet, such as those that are freed later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze_schedule
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
