@@ -162,7 +162,7 @@ def lightning(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = 
 
 
 def fastai(model: nn.Module, loaders: Any, epochs: int = 1, fast: bool = False) -> Outcome:
-    """fastai's Learner at a constant learning rate, without the time of validation after the last epoch."""
+    """Learner of fastai at a constant learning rate, without the time of validation after the last epoch."""
     import fastai.callback.progress  # noqa: F401 - the progress bar is on by default, as in fastai.vision.all
     from fastai.callback.core import Callback
     from fastai.learner import Learner
@@ -247,7 +247,7 @@ def _image_folder(
 
 
 def fastai_loaders(task: Task) -> Any:
-    """fastai's loaders for a folder of classes: padding and cropping per item, normalisation per batch."""
+    """Loaders of fastai for a folder of classes: padding and cropping per item, normalisation per batch."""
     return _fastai_loaders(task.folder, task.image_size, task.mean, task.std, task.batch_size, task.workers)
 
 
