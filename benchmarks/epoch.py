@@ -1,10 +1,10 @@
-"""One training epoch of the CIFAR ladder's network over image files, against what others would write.
+"""One training epoch of the CIFAR ladder's network on image files, against common pipelines.
 
 python -m benchmarks.epoch [--runs 5] [--images 50000] [--data cifar10-jpeg.zip] [--out FILE]   (about twenty minutes)
 
-Against the usual pipeline (ImageFolder, DataLoader, float32) the epoch is over all images; against frameworks, once at
-their defaults and once at their best, over at most FRAMEWORK_IMAGES of them. Ours trains from its decoded cache; the
-row `epoch_first_vs_imagefolder` charges it with filling that cache, test images included.
+The epoch against the usual pipeline (ImageFolder, DataLoader, float32) has all images; epochs against frameworks, once
+with their defaults and once with their fastest settings, have at most FRAMEWORK_IMAGES. Ours trains from its decoded
+cache; the row `epoch_first_vs_imagefolder` includes the time to fill that cache, test images included.
 """
 
 import tempfile
@@ -32,24 +32,24 @@ def first_decode(archive: Path) -> float:
 
 
 def seconds(name: str, task: Task) -> float:
-    """Of the training part."""
+    """Seconds of training without validation."""
     return run(name, task).seconds
 
 
 def tuned(name: str, task: Task, trial: Task, process: object) -> Task:
-    """The task with the number of workers that does the trial soonest."""
+    """The task with the number of loader workers that is fastest on the trial."""
     best = fastest({str(n): partial(process, seconds, name, replace(trial, workers=n)) for n in WORKERS})
     return replace(task, workers=int(best))
 
 
 def settings(task: Task) -> str:
-    """How a peer computes, in words."""
+    """The settings of a peer as text."""
     number = "bfloat16, channels-last, nothing logged" if has_bfloat16() else "float32, channels-last, nothing logged"
     return f"{number if task.fast else 'float32'}, {task.workers} loader workers"
 
 
 def compared(peers: dict[str, tuple[str, Task]], task: Task, trial: Task, runs: int, target: str) -> list[Row]:
-    """Ours and peers by turns; `peers` maps the end of a row's name to a loop and its task."""
+    """Measure ours and the peers by turns; `peers` maps the suffix of a row's name to a loop and its task."""
     rows = []
     with ExitStack() as stack:
         processes = {name: stack.enter_context(own_process()) for name in ("ours", *peers)}

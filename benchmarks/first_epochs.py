@@ -1,9 +1,9 @@
-"""From photographs on the disk to five trained epochs at 64 px, against ImageFolder and a DataLoader.
+"""From photographs on disk to five trained epochs at 64 px, against ImageFolder and a DataLoader.
 
 python -m benchmarks.first_epochs [--runs 5] [--data cats-dogs.zip] [--out FILE]     (about seven minutes)
 
-Ours decodes every file of the archive once, into an empty cache, and is charged with all that `fit` does; the peer
-decodes its training files in each epoch, with the number of workers that suits it best, and trains in float32.
+Ours decodes every file of the archive once, into an empty cache, and its time includes all of `fit`; the peer decodes
+its training files in each epoch, with its fastest number of workers, and trains in float32.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ SIZE, EPOCHS = 64, 5
 
 
 def ours(task: Task, train: bool) -> float:
-    """Seconds to decode, and to train where asked."""
+    """Seconds to decode, and with `train` to train too."""
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as empty:
@@ -52,7 +52,7 @@ def main() -> None:
             ("decode_vs_imagefolder", False, "> 1", "photographs to 64 px, once"),
             ("first_epochs_vs_imagefolder", True, ">= 3", f"photographs to {EPOCHS} epochs at 64 px"),
         ):
-            one = replace(task, epochs=1)  # an epoch tells which number of workers suits
+            one = replace(task, epochs=1)  # to find the fastest number of workers
             best = fastest({str(n): partial(for_them, usual, replace(one, workers=n), train) for n in WORKERS})
             theirs = replace(task, workers=int(best))
             works = {"ours": partial(for_us, ours, task, train), "imagefolder": partial(for_them, usual, theirs, train)}

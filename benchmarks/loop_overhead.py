@@ -1,20 +1,23 @@
-"""What a training loop costs beside the arithmetic: steps of about a millisecond on images in memory.
+"""The cost of a training loop beside the arithmetic: steps of about a millisecond on images in memory.
 
-python -m benchmarks.loop_overhead [--runs 25] [--out FILE]     (about three minutes)
+python -m benchmarks.loop_overhead [--runs 25] [--out FILE]     (about four minutes)
 
-Everyone trains the same model on the same batches, drawn from memory by a fresh permutation, in the same precision.
+Every loop trains the same model on the same batches, drawn from memory by a fresh permutation, in the same precision.
+The rows `step_vs_…` compare a step of ours with the same step without one of its optimisations.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks import loops
 from benchmarks.measure import alternate, arguments, own_process
-from benchmarks.record import report, version, versus
+from benchmarks.record import Row, report, version, versus
 from benchmarks.tasks import LR, MOMENTUM, WEIGHT_DECAY
 from imgcls.models import create_model
 from imgcls.reproducibility import configure_threads, generator
@@ -22,6 +25,10 @@ from imgcls.training import Recipe
 
 BATCH, STEPS, SIZE, CLASSES = 32, 400, 16, 10
 PEERS = ("lightning", "fastai", "accelerate")
+WITHOUT = {  # optimisation left out -> network, batch size, and what is patched in a process of its own
+    "default_malloc": ("cifar_dropout", 128, "platform.libc_ver", lambda: ("", "")),
+    "unfused": ("simple_cnn", 32, "imgcls.training.optimizers.FUSED", ()),
+}
 
 
 @dataclass(frozen=True)
@@ -34,15 +41,15 @@ class Images:
 
 
 @cache
-def images(count: int) -> Images:
-    """Random images; what they show does not matter to the clock."""
+def images(count: int, size: int = SIZE) -> Images:
+    """Random images, whose content does not change the time."""
     draws = generator(0, "images")
-    pixels = torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=draws)
+    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draws)
     return Images(pixels, torch.randint(0, CLASSES, (count,), generator=draws))
 
 
 class Shuffled:
-    """Batches of a fresh permutation each time, ready made, so that a peer's loop pays for no loader."""
+    """Batches of a fresh permutation in each pass, drawn from memory, so that a peer's loop needs no loader."""
 
     def __init__(self, split: Images) -> None:
         self.split = split
@@ -58,7 +65,7 @@ class Shuffled:
 
 
 def network() -> nn.Module:
-    """A small model, normalisation set."""
+    """A small model with normalisation statistics."""
     torch.manual_seed(0)
     model = create_model("simple_cnn", CLASSES, image_size=SIZE, blocks=2, filters=8)
     model.normalize.set_statistics((0.5,) * 3, (0.25,) * 3)
@@ -66,7 +73,7 @@ def network() -> nn.Module:
 
 
 def milliseconds(name: str, steps: int = STEPS) -> float:
-    """One step, the mean of some."""
+    """Time of one step, the mean over `steps`."""
     configure_threads()
     train, val = images(steps * BATCH), images(4)
     if name == "ours":
@@ -86,6 +93,38 @@ def milliseconds(name: str, steps: int = STEPS) -> float:
     if done.steps != steps:
         raise RuntimeError(f"{name} did {done.steps} steps instead of {steps}")
     return 1000 * done.seconds / done.steps
+
+
+def step_milliseconds(name: str, patched: bool, steps: int = 20) -> float:
+    """One step on images of 32 px, the mean of some, with or without an optimisation."""
+    architecture, batch, target, replacement = WITHOUT[name]
+    with patch(target, replacement) if patched else nullcontext():
+        configure_threads()  # once per process
+        torch.manual_seed(0)
+        model = create_model(architecture, CLASSES, image_size=32)
+        recipe = Recipe(epochs=1, batch_size=batch, lr=0.01, schedule="constant")
+        done = loops.ours(model, images(steps * batch, 32), images(4, 32), recipe)
+    return 1000 * done.seconds / done.steps
+
+
+def steps_without(runs: int) -> list[Row]:
+    """A row for each optimisation of a step."""
+    rows = []
+    for name, (architecture, batch, *_) in WITHOUT.items():
+        with own_process() as a, own_process() as b:
+            works = {
+                key: partial(a if key == "ours" else b, step_milliseconds, name, key != "ours")
+                for key in ("ours", name)
+            }
+            for work in works.values():
+                work()
+            found = alternate(works, runs, "ms")
+        what, settings = "a training step", f"{architecture} at 32 px, batches of {batch}"
+        peer = f"the same, {name.replace('_', ' ')}"
+        rows.append(
+            versus(f"step_vs_{name}", "ms", found["ours"], found[name], peer, "> 1", what=what, settings=settings)
+        )
+    return rows
 
 
 def main() -> None:
@@ -127,7 +166,7 @@ def main() -> None:
                 peer_overhead=cost,
             )
         )
-    report(rows, asked.out)
+    report(rows + steps_without(asked.runs), asked.out)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The training loops that are measured: ours, a bare PyTorch loop, accelerate, Lightning and fastai.
+"""The training loops to compare: ours, a bare PyTorch loop, accelerate, Lightning and fastai.
 
-All keep running sums of loss and right answers. With `fast` the peers compute as ours does (bfloat16 where the
-processor has it, channels-last weights) and switch off what they log, save and draw; without it they are at their
-defaults.
+All keep running sums of loss and correct predictions. With `fast` the peers compute as ours does (bfloat16 where the
+processor has it, channels-last weights) without logging, checkpoints and progress bars; without it they run with
+their defaults.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training took: seconds of its training part, steps, and the mean loss of its last epoch."""
+    """Seconds of training without validation, steps, and the mean loss of the last epoch."""
 
     seconds: float
     steps: int
@@ -37,35 +37,35 @@ class Outcome:
 
 
 class Sums:
-    """What every loop reports: running sums of loss and right answers, and the clock of the training part."""
+    """Running sums of loss and correct predictions, and the time since the start of training."""
 
     def __init__(self) -> None:
         self.begun, self.seconds, self.steps = time.perf_counter(), 0.0, 0
         self.new_epoch()
 
     def new_epoch(self) -> None:
-        """Sums start again with each epoch."""
+        """Reset the sums."""
         self.loss, self.correct, self.seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
 
     def add(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        """One step; nothing waits for a value."""
+        """Count one step without waiting for the device."""
         self.loss += loss.detach()
         self.correct += (logits.argmax(1) == y).sum()
         self.seen += 1
         self.steps += 1
 
     def stop(self) -> None:
-        """The training part ends."""
+        """Stop the clock."""
         self.seconds = time.perf_counter() - self.begun
 
     @property
     def outcome(self) -> Outcome:
-        """What came of it."""
+        """The result of the run."""
         return Outcome(self.seconds, self.steps, float(self.loss) / self.seen)
 
 
 def run(name: str, task: Task) -> Outcome:
-    """A task done by one of PEERS over its image files, or by "ours" over the decoded cache."""
+    """Train a task by one of PEERS on its image files, or by "ours" on the decoded cache."""
     if name == "ours":
         found = splits(task)
         return ours(our_network(task), found.train, found.val, task.recipe)
@@ -77,7 +77,7 @@ def run(name: str, task: Task) -> Outcome:
 
 
 def ours(model: nn.Module, train: Any, val: Any, recipe: Any) -> Outcome:
-    """`fit`; its history counts the images a second of the training part alone."""
+    """`fit`; its history counts images per second without validation."""
     history: History = fit(model, train, val, recipe)
     images = len(train.labels) // recipe.batch_size * recipe.batch_size
     seconds = sum(images / row["images_per_second"] for row in history.rows)
@@ -85,7 +85,7 @@ def ours(model: nn.Module, train: Any, val: Any, recipe: Any) -> Outcome:
 
 
 def plain(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = False) -> Outcome:
-    """The loop that every PyTorch tutorial teaches."""
+    """The loop of every PyTorch tutorial."""
     optimizer = sgd(model.parameters())
     model.train()
     sums = Sums()
@@ -125,7 +125,7 @@ def accelerated(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool 
 
 
 def lightning(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = False) -> Outcome:
-    """Lightning's Trainer; its set-up, and the checkpoint it writes by default, are not counted."""
+    """Lightning's Trainer, without the time of its set-up and of the checkpoint that it writes by default."""
     from lightning import LightningModule, Trainer
 
     class Classifier(LightningModule):
@@ -162,7 +162,7 @@ def lightning(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = 
 
 
 def fastai(model: nn.Module, loaders: Any, epochs: int = 1, fast: bool = False) -> Outcome:
-    """Learner of fastai at a constant rate; its validation after the last epoch is not counted."""
+    """Learner of fastai at a constant learning rate, without the time of validation after the last epoch."""
     import fastai.callback.progress  # noqa: F401 - the progress bar is on by default, as in fastai.vision.all
     from fastai.callback.core import Callback
     from fastai.learner import Learner
@@ -183,7 +183,7 @@ def fastai(model: nn.Module, loaders: Any, epochs: int = 1, fast: bool = False) 
         def after_train(self) -> None:
             self.sums.stop()
 
-    class Bfloat16(Callback):  # fastai's own MixedPrecision asks for CUDA's autocast, which does nothing here
+    class Bfloat16(Callback):  # fastai's own MixedPrecision uses CUDA's autocast, which does nothing here
         def before_batch(self) -> None:
             self.autocast = precision(True)
             self.autocast.__enter__()
@@ -222,7 +222,7 @@ def has_bfloat16() -> bool:
 
 
 def precision(fast: bool) -> AbstractContextManager:
-    """Autocast as ours has it, or none."""
+    """Our autocast, or none."""
     return reproducibility.autocast() if fast else nullcontext()
 
 
@@ -230,11 +230,11 @@ def precision(fast: bool) -> AbstractContextManager:
 
 
 def image_folder(task: Task, augment: bool = True) -> DataLoader:
-    """What a tutorial would write: per-image transforms, an ImageFolder, a shuffled DataLoader."""
+    """The pipeline of a tutorial: per-image transforms, an ImageFolder, a shuffled DataLoader."""
     return _image_folder(task.folder, task.image_size, task.mean, task.std, task.batch_size, task.workers, augment)
 
 
-@lru_cache(maxsize=1)  # kept from run to run, so that no run pays for starting the workers
+@lru_cache(maxsize=1)  # shared by the runs, so that no run includes the start of the workers
 def _image_folder(
     folder: Any, size: int, mean: tuple, std: tuple, batch_size: int, workers: int, augment: bool
 ) -> DataLoader:
@@ -247,7 +247,7 @@ def _image_folder(
 
 
 def fastai_loaders(task: Task) -> Any:
-    """What fastai has for a folder of classes: padded and cropped item by item, normalised by batch."""
+    """Loaders of fastai for a folder of classes: padding and cropping per item, normalisation per batch."""
     return _fastai_loaders(task.folder, task.image_size, task.mean, task.std, task.batch_size, task.workers)
 
 

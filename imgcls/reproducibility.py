@@ -1,4 +1,4 @@
-"""Seeds, the choice of device and precision, and the record of where a number was made."""
+"""Random seeds, the choice of device and precision, and the record of the environment of a result."""
 
 import ctypes
 import hashlib
@@ -11,6 +11,9 @@ from functools import cache
 import torch
 
 from imgcls import paths
+from imgcls.messages import did_you_mean
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -36,7 +39,7 @@ def seed_device(device: torch.device, *parts: int | str) -> None:
 
 
 def fork_rng(device: torch.device | str = "cpu") -> AbstractContextManager:
-    """Put the random state of the CPU, and of this one device, back as it was after the block."""
+    """Restore the random state of the CPU and of this one device after the block."""
     device = torch.device(device)
     if device.type == "cpu":
         return torch.random.fork_rng(devices=[])
@@ -53,16 +56,24 @@ def pick_device() -> torch.device:
 
 
 def pick_precision(device: torch.device | None = None) -> torch.dtype:
-    """bfloat16 where the device computes in it natively (AMX, AVX512-bf16, recent GPUs), else float32."""
+    """bfloat16 where the hardware computes in it, else float32; the variable `IMGCLS_PRECISION` forces either.
+
+    That hardware is a CPU with AMX or AVX512-BF16 and a CUDA device of compute capability 8.0 or higher.
+
+    Raises:
+        ValueError: `IMGCLS_PRECISION` is neither "float32" nor "bfloat16".
+    """
+    forced = os.environ.get("IMGCLS_PRECISION")
+    if forced:
+        if forced not in PRECISIONS:
+            raise ValueError(f"IMGCLS_PRECISION={forced} is unknown; {did_you_mean(forced, PRECISIONS)}")
+        return PRECISIONS[forced]
     device = device or pick_device()
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    elif device.type == "cpu":
-        flags = _cpu_flags()
-        fast = "amx_bf16" in flags or "avx512_bf16" in flags
+        native = torch.cuda.get_device_capability(device) >= (8, 0)  # is_bf16_supported() also counts emulation
     else:
-        fast = False
-    return torch.bfloat16 if fast else torch.float32
+        native = device.type == "cpu" and not _cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
+    return torch.bfloat16 if native else torch.float32
 
 
 @cache
@@ -77,19 +88,18 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def autocast(device: torch.device | None = None) -> AbstractContextManager:
-    """Mixed precision as `pick_precision` chooses; does nothing where that is float32."""
+    """Mixed precision in the dtype of `pick_precision`; does nothing where that is float32."""
     device = device or pick_device()
     precision = pick_precision(device)
-    # The cache of cast weights is useless where every weight is used once a step, and it breaks under no_grad.
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32, cache_enabled=False)
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 @cache
 def configure_threads() -> int:
     """Use every core this process may run on, and keep freed memory; returns the number of threads.
 
-    glibc gives each large activation back to the kernel and faults it in again at the next step, which a
-    small network feels in its training time; the two thresholds of mallopt(3) stop that.
+    glibc returns each large activation to the kernel, which maps its pages anew in the next step, a tenth of the time
+    of a small network; the two thresholds of mallopt(3) prevent that (benchmark row `step_vs_default_malloc`).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
@@ -110,9 +120,9 @@ def _git(*arguments: str) -> str | None:
 
 
 def provenance() -> dict[str, str | int | bool | None]:
-    """Where a number comes from: versions, device, threads, precision, commit and whether it was changed since.
+    """The environment of a result: versions, device, threads, precision, and the commit with its state.
 
-    `commit` is the short hash, None outside a git checkout; `dirty` is then None too.
+    `commit` is the short hash and `dirty` whether files differ from it; both are None outside a git checkout.
     """
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type

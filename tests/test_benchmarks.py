@@ -214,6 +214,11 @@ def test_every_loop_over_images_in_memory_takes_the_same_steps(name, elsewhere):
     assert 0 < process(loop_overhead.milliseconds, name, 5) < 10_000  # the function itself counts the steps
 
 
+@pytest.mark.parametrize("name", loop_overhead.WITHOUT)
+def test_a_step_is_timed_with_and_without_each_optimisation(name):
+    assert all(0 < loop_overhead.step_milliseconds(name, patched, steps=1) < 10_000 for patched in (False, True))
+
+
 def test_shuffled_batches_hold_every_image_once():
     split = loop_overhead.images(4 * loop_overhead.BATCH)
     order = [torch.cat([x.flatten(1).sum(1) for x, _ in loop_overhead.Shuffled(split)]) for _ in range(2)]

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from imgcls.data import Splits, load
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
 from imgcls.models import create_model, minimum_size, parameter_count
-from imgcls.reproducibility import configure_threads, pick_device, pick_precision
+from imgcls.reproducibility import configure_threads, fork_rng, pick_device, pick_precision
 from imgcls.tracking import start
 from imgcls.training import (
     OPTIMIZERS,
@@ -35,10 +36,11 @@ from imgcls.training import (
     init_distributed,
     make_loss,
     make_optimizer,
+    steps_per_epoch,
+    train_batches,
     train_step,
 )
 from imgcls.training.distributed import Distributed
-from imgcls.training.loop import steps_in_epoch, train_batches
 
 KEEPS = 0.95  # share of the validation images that count as known
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of a trial before the run; it ends with the first step beyond either
@@ -141,14 +143,12 @@ def _expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: 
     device, probe = pick_device(), copy.deepcopy(network)
     probe.to(device, memory_format=torch.channels_last).train()
     optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, splits.train, device)
-    steps, times = steps_in_epoch(len(splits.train.labels), recipe), []
-    own = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(own):
+    steps, times = steps_per_epoch(len(splits.train.labels), recipe), []
+    batches = train_batches(splits.train, recipe, seed, epoch=0, world=Distributed(device))
+    with fork_rng(device):
         began = time.perf_counter()
-        for _, batch in zip(
-            range(TIMED_STEPS), train_batches(splits.train, recipe, seed, 0, 0, Distributed(device)), strict=False
-        ):
-            float(train_step(probe, optimizer, batch, loss, recipe.lr).loss)  # waits for the device
+        for batch in itertools.islice(batches, TIMED_STEPS):
+            float(train_step(probe, optimizer, batch, loss, recipe).loss)  # waits for the device
             times.append(time.perf_counter() - began - sum(times))
             if sum(times) > TIMED_SECONDS:
                 break

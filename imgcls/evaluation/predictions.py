@@ -272,7 +272,7 @@ def _answers(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[
     model.eval()
     said = []
     with autocast(device):
-        for x, _ in batches(images, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False, device=device):
+        for x, _ in batches(images, batch_size, device):
             said.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
     model.train(was_training)
     return torch.cat(said)

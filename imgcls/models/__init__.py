@@ -2,7 +2,7 @@
 
 from imgcls.models.create import create_model
 from imgcls.models.factory import MissingWeights, default_size, list_models, minimum_size
-from imgcls.models.normalize import Normalize
+from imgcls.models.normalize import Normalize, initialize_from_data
 from imgcls.models.serialization import load, open_run, read_card, save, temperature_of
 from imgcls.models.surgery import (
     backbone,
@@ -26,6 +26,7 @@ __all__ = [
     "eval_mode",
     "freeze",
     "head",
+    "initialize_from_data",
     "last_conv",
     "list_models",
     "load",

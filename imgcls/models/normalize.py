@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from imgcls.pixels import channel_statistics
 
+SAMPLE = 5000  # images at most that a layer behind the normalisation is fitted to
+
 
 class Normalize(nn.Module):
     """Maps `uint8` (or floats in [0, 1]) to zero mean and unit deviation per channel.
@@ -75,6 +77,26 @@ class Normalize(nn.Module):
         if self.mean.is_meta or not self.fitted:
             return f"channels={len(self.mean)}, not fitted"
         return ", ".join(f"{k}={[round(v, 4) for v in getattr(self, k).tolist()]}" for k in ("mean", "std"))
+
+
+def initialize_from_data(model: nn.Module, images: Tensor) -> None:
+    """Fit what a model takes from the training images instead of learning it, unless it was fitted before.
+
+    `model.normalize` is fitted to all images; then every other module with `fit` and a `fitted` flag, such as
+    `Whitening`, to normalised images at even distances. Does nothing to a model without `normalize`.
+
+    Args:
+        model: From `create_model`.
+        images: `uint8` (N, C, H, W), the training split and nothing else.
+    """
+    normalize = getattr(model, "normalize", None)
+    if normalize is None:
+        return
+    if not normalize.fitted:
+        normalize.fit(images)
+    for module in model.modules():
+        if not getattr(module, "fitted", True):
+            module.fit(normalize(images[:: -(-len(images) // SAMPLE)]))
 
 
 def _refuse_earlier_version(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:

@@ -1,5 +1,6 @@
-"""Training: a Recipe of plain data, `fit` on one screen, exact resume from any step, one process or many."""
+"""Training: a Recipe of hyperparameters, the loop `fit`, exact resumption from any step, one process or many."""
 
+from imgcls.training.batches import Batch, steps_per_epoch, train_batches
 from imgcls.training.distributed import Distributed, destroy_process_group, init_distributed
 from imgcls.training.history import History, Run
 from imgcls.training.loop import (
@@ -9,22 +10,16 @@ from imgcls.training.loop import (
     fit,
     fit_seeds,
     make_loss,
-    measure_normalization,
     train_step,
 )
-from imgcls.training.optimizers import make_optimizer
-from imgcls.training.probes import (
-    GradientProbe,
-    LearningRates,
-    gradient_norms,
-    lr_range_test,
-    sanity_checks,
-)
+from imgcls.training.optimizers import make_optimizer, set_lr
+from imgcls.training.probes import GradientProbe, LearningRates, gradient_norms, lr_range_test, sanity_checks
 from imgcls.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Batch",
     "Distributed",
     "GradientProbe",
     "History",
@@ -42,7 +37,9 @@ __all__ = [
     "lr_range_test",
     "make_loss",
     "make_optimizer",
-    "measure_normalization",
     "sanity_checks",
+    "set_lr",
+    "steps_per_epoch",
+    "train_batches",
     "train_step",
 ]

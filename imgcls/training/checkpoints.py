@@ -1,10 +1,10 @@
-"""A run on disk: each checkpoint written whole or not at all, and resumed only by the run it belongs to."""
+"""The state of a run on disk: written atomically, and restored only into the run that wrote it."""
 
 import hashlib
-import os
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,112 +13,129 @@ import torch
 from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
+from imgcls.files import open_atomic
 from imgcls.reproducibility import pick_precision
+from imgcls.training.distributed import Distributed
+from imgcls.training.history import History
 from imgcls.training.recipe import Recipe
 
-KEPT = 2  # checkpoints on disk: the newest, and one in case that one is torn
+KEEP = 2  # checkpoints on disk: the newest, and one in case that one is damaged
+SUMS = ("loss", "correct", "seen")  # fields of `State` that differ between the processes
+DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, KeyError)  # raised when part of a checkpoint is missing
 
 
 class StepResult(NamedTuple):
-    """What one step says: the sum of its losses, its right answers, and how many images fitted at a time."""
+    """One step of this process."""
 
-    loss: Tensor
-    correct: Tensor
-    micro_batch_size: int | None
+    loss: Tensor  # sum over the images
+    correct: Tensor  # number of correct predictions
+    images: int
+    micro_batch_size: int | None  # images at a time that fit into memory; None: all of the batch
 
 
 @dataclass
 class State:
-    """Everything that a resumed run needs besides weights and optimizer: plain numbers, lists and tensors."""
+    """What a run needs to continue, besides the states of model and optimizer."""
 
     best_weights: dict[str, Tensor]
-    micro_batch_size: int | None = None  # images at a time; None: all of a step
-    epoch: int = 0
+    micro_batch_size: int | None = None
+    history: History = field(default_factory=History)
+    lr_factor: float = 1.0  # of the plateau schedule
+    epochs_since_best: int = 0  # or since the learning rate was last lowered
     step: int = 0  # steps done in this epoch
+    elapsed: float = 0.0  # seconds of this epoch before the run was interrupted
     loss: float | Tensor = 0.0  # sums over this process's images of the epoch
     correct: int | Tensor = 0
     seen: int = 0
-    elapsed: float = 0.0  # seconds of this epoch before the interruption
-    lr_factor: float = 1.0
-    epochs_since_best: int = 0  # epochs since the best or since the learning rate was last lowered
-    best_epoch: int = 0
-    rows: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, result: StepResult, images: int) -> None:
-        """Count a step that was done."""
-        self.loss, self.correct, self.seen = self.loss + result.loss, self.correct + result.correct, self.seen + images
-        self.micro_batch_size, self.step = result.micro_batch_size, self.step + 1
+    def add(self, result: StepResult) -> None:
+        """Count one step."""
+        self.step += 1
+        self.loss = self.loss + result.loss
+        self.correct = self.correct + result.correct
+        self.seen += result.images
+        self.micro_batch_size = result.micro_batch_size
 
     def sums(self) -> tuple[float, int, int]:
-        """Sum of the losses, right answers and images of this epoch; waits for the device."""
+        """Sum of the losses, correct predictions and images of this epoch; waits for the device."""
         return float(self.loss), int(self.correct), self.seen
+
+    def start_epoch(self) -> None:
+        """Reset what is counted per epoch."""
+        self.step, self.elapsed, self.loss, self.correct, self.seen = 0, 0.0, 0.0, 0, 0
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The newest checkpoints of one run in a folder of its own; without a folder nothing is ever written."""
+    """The newest checkpoints of one run, in a folder of its own; nothing is written without a folder."""
 
     folder: Path | None
-    identity: dict[str, str]  # what must not change between a run and its resumption
+    identity: dict[str, str]  # must not change between a run and its resumption
+    parts: Mapping[str, Any]  # model, optimizer, …: everything else with a `state_dict`
+    world: Distributed
 
-    def save(self, step: int, content: dict[str, Any]) -> None:
-        """Write a checkpoint after `step` steps of the whole run, and let go of all but the newest."""
+    def save(self, step: int, state: State) -> None:
+        """Write a checkpoint after `step` steps of the whole run and delete all but the newest."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step-{step:09d}.pt"
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save({"identity": self.identity, **content}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)  # of a disk that is full
-        for old in self._newest_first()[KEPT:]:
+        sums = self.world.gather(state.sums())
+        if not self.world.is_main:
+            return
+        content = {name: part.state_dict() for name, part in self.parts.items()}
+        content |= {"identity": self.identity, "history": vars(state.history), "sums": sums}
+        content["state"] = {key: value for key, value in vars(state).items() if key not in ("history", *SUMS)}
+        with open_atomic(self.folder / f"step-{step:09d}.pt", sync=True) as file:
+            torch.save(content, file)
+        for old in [*self._newest_first()[KEEP:], *self.folder.glob(".step-*")]:  # and what a killed write left
             old.unlink()
 
-    def restore(self) -> dict[str, Any] | None:
-        """The newest whole checkpoint; None where there is none yet. A torn one is named, renamed and passed over.
+    def restore(self) -> State | None:
+        """Load the newest undamaged checkpoint into the parts and return its state; None where there is none.
+
+        A damaged checkpoint is renamed with a warning.
 
         Raises:
-            ValueError: the checkpoint was made with another recipe, seed, data, precision or number of processes, or it
-            is a foreign pickle.
+            ValueError: the checkpoint was made with another recipe, seed, data, precision or number of processes, or
+                it is a pickle from elsewhere.
         """
-        for path in self._newest_first():
+        content = self.world.broadcast(self._read_newest)
+        if content is None:
+            return None
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+        sums = dict(zip(SUMS, content["sums"][self.world.rank], strict=True))
+        return State(**content["state"], **sums, history=History(**content["history"]))
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+    def _read_newest(self) -> dict[str, Any] | None:
+        for path in self._newest_first() if self.folder else []:
             try:
                 content = _read(path)
-            except _TORN as error:
-                warnings.warn(f"{path} is torn ({error}): going on from the checkpoint before it", stacklevel=3)
-                path.replace(path.with_suffix(".torn"))
+            except DAMAGED as error:
+                warnings.warn(f"{path} is damaged ({error}): resuming from the checkpoint before it", stacklevel=5)
+                path.replace(path.with_suffix(".damaged"))
                 continue
-            self._check(path, content.pop("identity", {}))
+            self._check(path, content.get("identity", {}))
             return content
         return None
 
-    def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*.pt"), reverse=True) if self.folder else []
-
-    def _check(self, path: Path, theirs: dict[str, str]) -> None:
-        names = [*self.identity, *(name for name in theirs if name not in self.identity)]
-        changed = [name for name in names if theirs.get(name) != self.identity.get(name)]
+    def _check(self, path: Path, found: dict[str, str]) -> None:
+        changed = [name for name in self.identity | found if found.get(name) != self.identity.get(name)]
         if changed:
-            differences = "; ".join(f"{name} was {theirs.get(name)}, now {self.identity.get(name)}" for name in changed)
+            differences = "; ".join(f"{name} was {found.get(name)}, now {self.identity.get(name)}" for name in changed)
             raise ValueError(f"{path} belongs to another run ({differences}): use its recipe, or another folder")
-
-
-_TORN = (zipfile.BadZipFile, RuntimeError, EOFError, KeyError)
 
 
 def _read(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # torch.load checks no sums
+        damaged = archive.testzip()  # torch.load does not compare checksums
     if damaged:
         raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # it is whole, so somebody meant it so
+    except pickle.UnpicklingError as error:  # the file is complete, so this content is intended
         raise ValueError(
             f"{path} is a pickle of more than tensors and plain values, which can run any code when it is read, and "
             f"is refused; no run of this library wrote it: remove it, or give another folder"
@@ -128,7 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
 def identity(
     model: nn.Module, recipe: Recipe, seed: int, train: ImageSet, val: ImageSet, processes: int
 ) -> dict[str, str]:
-    """What must not change between a run and its resumption, each as text."""
+    """Name -> text of all that must not change between a run and its resumption."""
     shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
     key = {f.name: repr(getattr(recipe, f.name)) for f in fields(recipe)}
     key |= {"seed": repr(seed), "processes": str(processes), "precision": str(pick_precision())}

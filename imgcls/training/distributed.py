@@ -1,4 +1,4 @@
-"""Several processes that train one model together, through `accelerate`; a process alone needs none of it."""
+"""Data-parallel training in several processes, through `accelerate`; one process alone does not need it."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Distributed:
-    """The processes of one run. Every method is called by all of them, or waits for ever."""
+    """The processes of one run. All of them must call every method that communicates, or the others wait for ever."""
 
     device: torch.device
     rank: int = 0
@@ -30,15 +30,15 @@ class Distributed:
         return self.rank == 0
 
     def shard(self, n: int) -> slice:
-        """This process's share of n images, one after the other: all of them if it is alone."""
+        """This process's contiguous part of n images; one process takes all."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The model as it is to be called in training: its gradients become the average over the processes."""
+        """Wrap the model for training, so that its gradients are averaged over the processes."""
         return self.accelerator.prepare_model(model, device_placement=False) if self.accelerator else model
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager:
-        """Inside, gradients of a prepared model add up in each process without being exchanged."""
+        """Inside the block, each process accumulates gradients of a prepared model without exchanging them."""
         return self.accelerator.no_sync(model) if self.accelerator else nullcontext()
 
     def gather(self, value: Any) -> list[Any]:
@@ -49,39 +49,41 @@ class Distributed:
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def broadcast(self, answer: Callable[[], Any]) -> Any:
-        """What the first process answers, in all of them; what is wrong there is raised in all, so that none waits."""
-        box = [None, None]
+    def broadcast(self, function: Callable[[], Any]) -> Any:
+        """Call the function in the main process and return its result, or raise its error, in all processes."""
+        result, error = None, None
         if self.is_main:
             try:
-                box[0] = answer()
-            except (ValueError, ImportError, OSError) as error:
-                box[1] = error
+                result = function()
+            except (ValueError, ImportError, OSError) as raised:
+                error = raised
         if self.size > 1:
+            box = [result, error]
             torch.distributed.broadcast_object_list(box, src=0)
-        if box[1] is not None:
-            raise box[1]
-        return box[0]
+            result, error = box
+        if error is not None:
+            raise error
+        return result
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Give all processes the running statistics of the first, as each prepared forward pass does too."""
+        """Copy the main process's buffers to all processes, as every forward pass of a prepared model does."""
         if self.size > 1:
             for buffer in model.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
 
 def init_distributed() -> Distributed:
-    """The team that `torchrun` or `accelerate launch` started this process in; a team of one without them."""
+    """The processes that `torchrun` or `accelerate launch` started; without them, this process alone."""
     device = pick_device()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Distributed(device)
     from accelerate import Accelerator  # slow to import, needed only here
 
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")  # precision is `autocast`'s business
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")  # `autocast` sets the precision
     return Distributed(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
 
 
 def destroy_process_group() -> None:
-    """End the connection to the other processes, if there is one; left open, it may abort the interpreter's end."""
+    """Disconnect from the other processes, if there are any; an open connection may abort the interpreter's exit."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Optimizers by name, with a learning rate for each stage; and the average of the weights along the way."""
+"""Optimizers by name, with a learning rate per stage; and the exponential moving average of the weights."""
 
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,21 @@ from imgcls.training.recipe import Recipe
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
-FUSED = ("cpu", "cuda")  # devices on which one kernel takes the whole step
+
+FUSED = ("cpu", "cuda")  # devices with one kernel for the whole step (benchmark row `step_vs_unfused`)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Optimizer over the trainable parameters, with weight decay on weights only.
 
-    Each group's `lr_scale` is what `layer_decay` makes of the learning rate there. What `unfreeze` frees only
-    later is in the optimizer from the start, and stays as it is while it has no gradient. Muon (Jordan et al.
-    2024, "Muon: An optimizer for hidden layers in neural networks", timm's) orthogonalises the steps of hidden
-    layers, each convolution reshaped to (filters, the rest); head, biases and norms go by AdamW (NAdamW with
-    Nesterov), at the same learning rate. With fewer turns than five it takes the coefficients of airbench94_muon.
+    Each group's `lr_scale` is its factor of the learning rate under `layer_decay`. What `unfreeze_schedule` frees
+    later is in the optimizer from the start, and does not move while it has no gradient. Muon (Jordan et al. 2024,
+    "Muon: An optimizer for hidden layers in neural networks", timm's) orthogonalises the updates of hidden layers,
+    each convolution reshaped to (filters, the rest); head, biases and norms are trained by AdamW (NAdamW with
+    Nesterov) at the same learning rate. With fewer than five Newton–Schulz steps its coefficients are those of
+    airbench94_muon.
     """
+    # Not timm's parameter groups: they leave out what is frozen at first, and our networks are one layer to them.
     depths = _depths(model) if recipe.layer_decay < 1 else {}
     output = set(head(model).parameters()) if recipe.optimizer == "muon" else set()
     groups: dict[tuple, dict] = {}
@@ -43,9 +46,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
         return Muon(
             parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.ns_steps,
-            ns_coefficients="original" if recipe.ns_steps < 5 else "quintic",  # the same at every turn, or not
+            ns_coefficients="original" if recipe.ns_steps < 5 else "quintic",  # the same in each step, or one per step
         )  # fmt: skip
-    # SGD's kernel fails where some weights have no momentum yet, as those that are freed later.
+    # SGD's fused kernel fails where some weights have no momentum yet, such as those that are freed later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze_schedule
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
@@ -53,13 +56,13 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give each group its share of the learning rate."""
+    """Set each group's learning rate to its factor of `lr`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
 def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
-    """How many stages stand between each parameter and the head; the head and what follows the backbone have 0."""
+    """Number of stages between each parameter and the head; 0 for the head and what follows the backbone."""
     parts = stages(model)
     stage_of = {parameter: i for i, (_, stage) in enumerate(parts) for parameter in stage.parameters()}
     output = set(head(model).parameters())
@@ -71,10 +74,10 @@ def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
     return depths
 
 
-def make_average(model: nn.Module, recipe: Recipe) -> "ModelEmaV3 | None":
-    """Exponential moving average of weights and buffers (timm's), whose decay rises to `recipe.ema` in the first steps.
+def make_ema(model: nn.Module, recipe: Recipe) -> "ModelEmaV3 | None":
+    """Exponential moving average of weights and buffers (timm's), or None where `recipe.ema_decay` is 0.
 
-    Without that warm-up a short run would end with an average of its beginning.
+    The decay rises to `ema_decay` in the first steps; otherwise a short run would end with an average of its start.
     """
     if not recipe.ema_decay:
         return None

@@ -1,9 +1,9 @@
-"""Cheap looks at a model before and while it trains: sanity checks, a learning-rate range test, gradient norms."""
+"""Cheap checks of a model before and during training: sanity checks, a learning-rate range test, gradient norms."""
 
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,84 +11,78 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.data.batches import ImageSet, batches
-from imgcls.reproducibility import configure_threads, pick_device, seed_device
+from imgcls.data.batches import ImageSet
+from imgcls.models import initialize_from_data
+from imgcls.reproducibility import configure_threads, fork_rng, pick_device, seed_device
+from imgcls.training.batches import Batch, train_batches
 from imgcls.training.distributed import Distributed
-from imgcls.training.loop import (
-    Batch,
-    build_seeded,
-    make_loss,
-    measure_normalization,
-    steps_in_epoch,
-    train_batches,
-    train_step,
-)
-from imgcls.training.optimizers import make_optimizer
+from imgcls.training.loop import build_seeded, make_loss, train_step
+from imgcls.training.optimizers import make_optimizer, set_lr
 from imgcls.training.recipe import Recipe
 
-LEARNED = 0.05  # loss of two images that are known by heart
+MEMORIZED = 0.05  # loss of two images below which they count as memorised
 
 
 def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 0) -> pd.DataFrame:
-    """Two checks that cost seconds and find most broken set-ups before any long run.
+    """Two checks that take seconds and find most broken set-ups before any long run.
 
-    An untrained classifier should be as unsure as a guess, a loss near ln C; and any sound network can learn two
-    images by heart. Returns one row a check: check, expected, measured, passed.
+    The loss of an untrained classifier of C classes should be near ln C, that of a uniform prediction; and any sound
+    network can memorise two images. Returns one row per check: check, expected, measured, passed.
     """
     device, chance = pick_device(), math.log(len(train.classes))
-    own = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(own):
-        seed_device(device, seed, "sanity checks")  # what a model drops at random owes nothing to the past
+    with fork_rng(device):
+        seed_device(device, seed, "sanity checks")  # of dropout
         start, end = _first_and_last_loss(build_seeded(create, seed), train, seed, device)
     return pd.DataFrame(
         [
             ("loss before training is near ln C", f"{chance:.2f}", f"{start:.2f}", abs(start - chance) < 0.2 * chance),
-            ("two images are learned by heart", f"< {LEARNED}", f"{end:.3f}", end < LEARNED),
+            ("two images are memorised", f"< {MEMORIZED}", f"{end:.3f}", end < MEMORIZED),
         ],
         columns=["check", "expected", "measured", "passed"],
     )
 
 
 def _first_and_last_loss(model: nn.Module, train: ImageSet, seed: int, device: torch.device) -> tuple[float, float]:
-    """Of an untrained model on some images; and after at most a hundred steps on two of them, without dropout."""
-    measure_normalization(model, train.images)
+    """Loss of an untrained model on some images, and on two of them after at most 100 steps without dropout."""
+    initialize_from_data(model, train.images)
     model.to(device, memory_format=torch.channels_last)
-    some = next(batches(train, min(256, len(train.labels)), seed=seed, epoch=0, device=device))
+    some = Recipe(batch_size=min(256, len(train.labels)))
+    images, labels, *_ = next(train_batches(train, some, seed, epoch=0, world=Distributed(device)))
     with torch.inference_mode():
-        start = float(F.cross_entropy(model(some[0]).float(), some[1]))
+        start = float(F.cross_entropy(model(images).float(), labels))
 
     recipe = Recipe(lr=1e-3, optimizer="adam", weight_decay=0.0)
     optimizer, loss = make_optimizer(model, recipe), make_loss(recipe, train, device)
-    first = int((some[1] != some[1][0]).nonzero()[0])  # two images of different classes
-    x, y = some[0][[0, first]], some[1][[0, first]]
+    other = int((labels != labels[0]).nonzero()[0])  # two images of different classes
+    x, y = images[[0, other]], labels[[0, other]]
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     for _ in range(100):
-        end = float(train_step(model, optimizer, (x, y, y), loss, lr=1e-3).loss) / 2
-        if end < LEARNED / 5:
+        end = float(train_step(model, optimizer, Batch(x, y, y, 2), loss, recipe).loss) / 2
+        if end < MEMORIZED / 5:
             break
     return start, end
 
 
 @dataclass(frozen=True)
 class LearningRates:
-    """What a range test saw: the loss as the learning rate rose, and two rates read from it."""
+    """The loss of a range test as the learning rate rose, and two rates read from it."""
 
-    table: pd.DataFrame  # one row a step: lr, loss, smoothed
-    steepest: float  # where the smoothed loss fell fastest: a peak rate to start with
-    lowest: float  # where it was lowest: already too high for a whole run
+    table: pd.DataFrame  # one row per step: lr, loss, smoothed
+    steepest: float  # where the smoothed loss fell fastest: a good peak rate
+    lowest: float  # where the smoothed loss was lowest: too high for a whole run
 
 
 def lr_range_test(
     model: nn.Module, train: ImageSet, recipe: Recipe, seed: int = 0, low: float = 1e-5, high: float = 10.0,
     steps: int = 100,
 ) -> LearningRates:  # fmt: skip
-    """Raise the learning rate from step to step until the loss leaves its best value far behind (Smith 2017).
+    """Raise the learning rate from step to step until the loss is far above its lowest value (Smith 2017).
 
-    Works on a copy: the model stays as it is. The loss is smoothed over about ten steps, and the test ends where
-    that is four times its lowest, or at `high`. L. N. Smith, "Cyclical learning rates for training neural
-    networks", arXiv:1506.01186.
+    Works on a copy of the model. The loss is smoothed over about ten steps, and the test ends where the smoothed loss
+    is four times its lowest, or at `high`. L. N. Smith, "Cyclical learning rates for training neural networks",
+    arXiv:1506.01186.
 
     Args:
         model: As `fit` would take it.
@@ -106,16 +100,18 @@ def lr_range_test(
         raise ValueError(f"a range test needs 0 < low < high and at least 10 steps; got {low}, {high}, {steps}")
     configure_threads()
     device, probe = pick_device(), copy.deepcopy(model)
-    measure_normalization(probe, train.images)
+    initialize_from_data(probe, train.images)
     probe.to(device, memory_format=torch.channels_last).train()
     optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, train, device)
-    rows, smoothed = [], 0.0
-    with torch.random.fork_rng():
-        for step, batch in zip(range(steps), _endless(train, recipe, seed, device), strict=False):
+    recipe = replace(recipe, drop_last=True)
+    world, rows, smoothed = Distributed(device), [], 0.0
+    stream = (batch for epoch in itertools.count() for batch in train_batches(train, recipe, seed, epoch, 0, world))
+    with fork_rng(device):
+        for step, batch in enumerate(itertools.islice(stream, steps)):
             seed_device(device, seed, "model", "range test", step)
             lr = low * (high / low) ** (step / (steps - 1))
-            result = train_step(probe, optimizer, batch, loss, lr, recipe.max_grad_norm, recipe.micro_batch_size)
-            value = float(result.loss) / recipe.batch_size
+            set_lr(optimizer, lr)
+            value = float(train_step(probe, optimizer, batch, loss, recipe).loss) / recipe.batch_size
             smoothed = 0.9 * smoothed + 0.1 * value
             rows.append({"lr": lr, "loss": value, "smoothed": smoothed / (1 - 0.9 ** (step + 1))})
             if not math.isfinite(value) or rows[-1]["smoothed"] > 4 * min(row["smoothed"] for row in rows):
@@ -128,25 +124,18 @@ def lr_range_test(
     return LearningRates(table, float(table["lr"][steepest]), float(finite["lr"].iloc[lowest]))
 
 
-def _endless(train: ImageSet, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Batch]:
-    recipe = replace(recipe, drop_last=True)
-    steps_in_epoch(len(train.labels), recipe)
-    for epoch in itertools.count():
-        yield from train_batches(train, recipe, seed, epoch, 0, Distributed(device))
-
-
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """L2 norm of the loss gradient at the weights of each convolution and dense layer, first layer first.
 
-    Computed in float32 and training mode on a copy, so that the model and its running statistics stay as they are.
+    Computed in float32 and training mode on a copy, so that the model and its running statistics do not change.
     """
     probe = copy.deepcopy(model).train().float()
     device = next(probe.parameters()).device
     layers = [module for module in probe.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     kinds = ["conv" if isinstance(layer, nn.Conv2d) else "dense" for layer in layers]
     for layer in layers:
-        layer.weight.requires_grad_()  # frozen layers are looked at like the others
-    with torch.random.fork_rng():
+        layer.weight.requires_grad_()  # frozen layers too
+    with fork_rng(device):
         torch.manual_seed(0)
         loss = F.cross_entropy(probe(images.to(device)), labels.to(device))
     gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
@@ -162,5 +151,5 @@ class GradientProbe:
     labels: Tensor
 
     def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
-        """The norms as columns for the epoch's row."""
+        """Gradient norms as columns of the epoch's row."""
         return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}

@@ -12,10 +12,18 @@ import torch
 from scipy import stats
 
 from imgcls import transforms as T
-from imgcls.data.batches import balanced_weights, batches, order, steps_per_epoch, weighted_order
+from imgcls.data.batches import balanced_weights, batches, order, weighted_order
 from imgcls.models import Normalize
+from imgcls.reproducibility import generator
+from imgcls.training import Distributed, Recipe, steps_per_epoch, train_batches
 
 AUGMENT = (T.RandomCrop(2), T.RandomHorizontalFlip(), T.ColorJitter(0.3))
+
+
+def stream(split, seed=3, epoch=2, start=0, world=None, **recipe):
+    """(images, labels) of an epoch; every image, in batches of 16, unless the recipe has it otherwise."""
+    recipe = Recipe(**{"batch_size": 16, "drop_last": False} | recipe)
+    return ((x, y) for x, y, *_ in train_batches(split, recipe, seed, epoch, start, world))
 
 
 def numbered(n=50, size=8, dtype=torch.int64):
@@ -41,14 +49,13 @@ def same(first, second):
 
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_an_epoch_visits_every_image_once_with_its_own_label(drop_last):
-    split = numbered()
-    stream = list(batches(split, 16, seed=1, epoch=0, drop_last=drop_last))
-    assert [len(images) for images, _ in stream] == [16, 16, 16] + [2] * (not drop_last)
-    assert len(stream) == steps_per_epoch(50, 16, drop_last)
-    seen = list(chain.from_iterable(rows(stream)))
+    epoch = list(stream(numbered(), seed=1, epoch=0, drop_last=drop_last))
+    assert [len(images) for images, _ in epoch] == [16, 16, 16] + [2] * (not drop_last)
+    assert len(epoch) == steps_per_epoch(50, Recipe(batch_size=16, drop_last=drop_last))
+    seen = list(chain.from_iterable(rows(epoch)))
     assert len(set(seen)) == len(seen)
     assert seen == order(50, 1, 0)[: len(seen)].tolist()
-    for images, labels in stream:
+    for images, labels in epoch:
         assert torch.equal(labels, images[:, 0, 0, 0].long() * 3 % 7)
 
 
@@ -64,22 +71,21 @@ def test_order_is_a_permutation_that_changes_with_seed_and_epoch():
 
 def test_same_key_same_bytes_whatever_was_drawn_elsewhere():
     torch.manual_seed(1)
-    first = list(batches(noisy(), 16, seed=3, epoch=2, transforms=AUGMENT))
+    first = list(stream(noisy(), transforms=AUGMENT))
     torch.manual_seed(2)
     torch.rand(100)
-    second = list(batches(noisy(), 16, seed=3, epoch=2, transforms=AUGMENT))
+    second = list(stream(noisy(), transforms=AUGMENT))
     assert same(first, second)
     state = torch.get_rng_state()
-    list(batches(noisy(), 16, seed=3, epoch=2, transforms=AUGMENT))
+    list(stream(noisy(), transforms=AUGMENT))
     assert torch.equal(torch.get_rng_state(), state), "the global generator was used"
 
 
-@pytest.mark.parametrize("weights", [None, torch.arange(1.0, 51)])
+@pytest.mark.parametrize("options", [{}, {"balanced_sampling": True}, {"batch_mix": T.CutMix(1.0, num_classes=50)}])
 @pytest.mark.parametrize("start", [0, 1, 3, 4])
-def test_resuming_at_a_step_gives_exactly_the_remaining_batches(start, weights):
-    key = {"seed": 3, "epoch": 2, "transforms": AUGMENT, "weights": weights}
-    whole = list(batches(noisy(), 16, **key))
-    rest = list(batches(noisy(), 16, start_step=start, **key))
+def test_resuming_at_a_step_gives_exactly_the_remaining_batches(start, options):
+    whole = list(stream(noisy(), transforms=AUGMENT, **options))
+    rest = list(stream(noisy(), start=start, transforms=AUGMENT, **options))
     assert len(rest) == 4 - start
     assert same(rest, whole[start:])
 
@@ -89,8 +95,7 @@ def test_a_generator_shared_by_all_steps_would_be_caught():
 
     def faulty(start):
         g = torch.Generator().manual_seed(0)
-        plain = batches(noisy(), 16, seed=3, epoch=2, start_step=start)
-        return [(T.apply(AUGMENT, images, g), labels) for images, labels in plain]
+        return [(T.apply(AUGMENT, images, g), labels) for images, labels in stream(noisy(), start=start)]
 
     assert not same(faulty(1), faulty(0)[1:])
 
@@ -100,24 +105,32 @@ def test_steps_epochs_and_seeds_augment_differently():
     crops = [
         images
         for seed, epoch in ((0, 0), (0, 1), (1, 0))
-        for images, _ in batches(split, 32, seed=seed, epoch=epoch, transforms=(T.RandomCrop(4),))
+        for images, _ in stream(split, seed, epoch, batch_size=32, transforms=(T.RandomCrop(4),))
     ]
     assert not any(torch.equal(a, b) for i, a in enumerate(crops) for b in crops[i + 1 :])
 
 
-def test_without_shuffling_batches_are_views_in_order():
+def test_seeds_of_mixing_do_not_change_with_a_name():
+    """Renaming a field of the recipe once changed the key of these draws, and with it every result."""
+    split = noisy(16)
+    mixup = T.MixUp(1.0, num_classes=16)
+    images, labels, targets, _ = next(train_batches(split, Recipe(batch_size=16, batch_mix=mixup), seed=3, epoch=2))
+    plain = split.images[order(16, 3, 2)]
+    expected = mixup(plain, labels, generator(3, "mix", 2, 0))
+    assert torch.equal(images, expected[0])
+    assert torch.equal(targets, expected[1])
+
+
+def test_batches_are_views_in_order_with_labels_as_int64():
     split = numbered()
-    stream = list(batches(split, 16, shuffle=False))
-    assert list(chain.from_iterable(rows(stream))) == list(range(50))
-    for step, (images, labels) in enumerate(stream):
+    found = list(batches(split, 16))
+    assert list(chain.from_iterable(rows(found))) == list(range(50))
+    for step, (images, labels) in enumerate(found):
         assert images.data_ptr() == split.images[step * 16].data_ptr()
         assert labels.data_ptr() == split.labels[step * 16 :].data_ptr()
-
-
-def test_labels_come_as_int64():
-    for shuffle in (True, False):
-        stream = batches(numbered(dtype=torch.uint8), 16, seed=0, epoch=0, shuffle=shuffle)
-        assert all(labels.dtype == torch.int64 for _, labels in stream)
+    small = numbered(dtype=torch.uint8)
+    assert {labels.dtype for _, labels in (*batches(small, 16), *stream(small))} == {torch.int64}
+    assert {images.device.type for images, _ in batches(split, 16, "meta")} == {"meta"}
 
 
 class Watched:
@@ -140,13 +153,13 @@ def test_a_memory_map_is_read_one_batch_at_a_time(tmp_path):
     np.save(tmp_path / "images.npy", split.images.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
     key = {"seed": 0, "epoch": 0, "transforms": AUGMENT}
-    assert same(batches(SimpleNamespace(images=mapped, labels=split.labels), 16, **key), batches(split, 16, **key))
+    assert same(stream(SimpleNamespace(images=mapped, labels=split.labels), **key), stream(split, **key))
 
     watched = Watched(mapped)
-    stream = batches(SimpleNamespace(images=watched, labels=split.labels), 16, start_step=1, **key)
-    next(stream)
+    rest = stream(SimpleNamespace(images=watched, labels=split.labels), start=1, **key)
+    next(rest)
     assert watched.taken == [16]  # neither the skipped step nor the next one
-    next(stream)
+    next(rest)
     assert watched.taken == [16, 16]
 
 
@@ -167,13 +180,13 @@ def test_data_larger_than_the_room_for_it_stream_through_the_memory_map(tmp_path
     split = SimpleNamespace(images=mapped, labels=torch.zeros(n, dtype=torch.int64))
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)  # else what earlier tests have freed would be taken again unseen
-    stream = partial(batches, batch_size=512, seed=0, epoch=0, transforms=(T.RandomHorizontalFlip(),))
+    epoch = partial(stream, batch_size=512, transforms=(T.RandomHorizontalFlip(),))
     few = SimpleNamespace(images=mapped[:4096], labels=split.labels[:4096])
-    assert len(list(stream(few))) == 8  # what this kind of work takes and keeps at any size
+    assert len(list(epoch(few))) == 8  # what this kind of work takes and keeps at any size
     before = most = anonymous_memory()
     normalize = Normalize().fit(mapped)
     assert normalize.mean.tolist() == pytest.approx([1 / n] * 3)
-    for i, _ in enumerate(stream(split)):
+    for i, _ in enumerate(epoch(split)):
         most = max(most, anonymous_memory()) if i % 10 == 0 else most
     assert i == n // 512
     assert most - before < 100 << 20
@@ -188,8 +201,7 @@ def test_images_are_moved_before_they_are_augmented():
         seen.append((images.device.type, generator.device.type))
         return images
 
-    stream = batches(numbered(), 16, seed=0, epoch=0, device="meta", transforms=(spy,))
-    images, labels = next(stream)
+    images, labels = next(stream(numbered(), world=Distributed(torch.device("meta")), transforms=(spy,)))
     assert seen == [("meta", "cpu")]
     assert images.device.type == labels.device.type == "meta"
 
@@ -199,11 +211,11 @@ def test_balanced_weights_make_rare_classes_as_frequent_as_common_ones():
     weights = balanced_weights(labels)
     assert weights.sum().item() == pytest.approx(1)
     split = SimpleNamespace(images=torch.zeros(4000, 1, 1, 1, dtype=torch.uint8), labels=labels)
-    drawn = torch.cat([y for _, y in batches(split, 100, seed=0, epoch=0, weights=weights)])
+    drawn = torch.cat([y for _, y in stream(split, 0, 0, batch_size=100, balanced_sampling=True)])
     counts = drawn.bincount()
     assert counts[2] == 0
     assert stats.chisquare(counts[[0, 1, 3]].numpy()).pvalue > 1e-6
-    plain = torch.cat([y for _, y in batches(split, 100, seed=0, epoch=0)]).bincount()
+    plain = torch.cat([y for _, y in stream(split, 0, 0, batch_size=100)]).bincount()
     assert stats.chisquare(plain[[0, 1, 3]].numpy()).pvalue < 1e-6  # the test can tell
 
 
@@ -216,53 +228,35 @@ def test_weighted_order_follows_the_weights_and_never_draws_a_zero():
     assert not torch.equal(weighted_order(weights, 0, 0), weighted_order(weights, 0, 1))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"batch_size": 51, "drop_last": True}, "no batch of 51 can be made of 50 images"),
-        ({"start_step": 5}, "start_step must be between 0 and the epoch's 4 steps; got 5"),
-        ({"start_step": -1}, "got -1"),
-        ({"epoch": None}, "need seed and epoch; got seed=0, epoch=None"),
-        ({"shuffle": False, "seed": None, "transforms": AUGMENT}, "need seed and epoch"),
-        ({"weights": torch.ones(49)}, r"weights must have shape \(50,\), one per image; got \(49,\)"),
-        ({"weights": -torch.ones(50)}, "weights must be finite, not negative, and not all zero"),
-        ({"weights": torch.ones(50), "shuffle": False}, "cannot go with shuffle=False"),
-    ],
-)
-def test_wrong_arguments_are_refused_before_the_first_batch(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        batches(numbered(), **{"batch_size": 16, "seed": 0, "epoch": 0} | arguments)
-
-
-def test_images_and_labels_of_different_length_are_refused():
+def test_an_epoch_without_a_batch_or_with_missing_labels_is_refused():
+    with pytest.raises(ValueError, match="50 images make no full batch of 51: lower batch_size"):
+        steps_per_epoch(50, Recipe(batch_size=51))
     split = SimpleNamespace(images=numbered().images, labels=torch.zeros(49))
     with pytest.raises(ValueError, match="50 images but 49 labels"):
-        batches(split, 16, seed=0, epoch=0)
+        next(stream(split))
 
 
 def test_alternating_flips_show_every_image_both_ways_in_two_epochs():
     split = noisy(40)
 
-    def shown(epoch, **options):
-        stream = batches(split, 16, seed=3, epoch=epoch, alternating_flip=True, **options)
-        return {int(label): image for images, labels in stream for image, label in zip(images, labels, strict=True)}
+    def shown(epoch):
+        found = stream(split, epoch=epoch, alternating_flip=True)
+        return {int(label): image for images, labels in found for image, label in zip(images, labels, strict=True)}
 
     first, second, third = (shown(epoch) for epoch in range(3))
-    turned = [not torch.equal(first[i], split.images[i]) for i in range(40)]
-    assert 8 < sum(turned) < 32
+    flipped = [not torch.equal(first[i], split.images[i]) for i in range(40)]
+    assert 8 < sum(flipped) < 32
     for i in range(40):
         assert torch.equal(second[i], first[i].flip(2))
         assert torch.equal(third[i], first[i])
-    in_order = shown(0, shuffle=False)
-    assert all(torch.equal(in_order[i], first[i]) for i in range(40))
 
 
-def test_a_share_is_flipped_and_resized_as_the_whole_batch_is():
-    split, options = noisy(32), {"seed": 0, "epoch": 1, "alternating_flip": True, "image_size": 5}
-    whole = torch.cat([images for images, _ in batches(split, 16, **options)])
-    halves = [batches(split, 16, shard=lambda n, part=part: slice(part * n // 2, (part + 1) * n // 2), **options)
-              for part in range(2)]  # fmt: skip
-    shared = torch.cat([torch.cat([a[0], b[0]]) for a, b in zip(*halves, strict=True)])
-    assert whole.shape == (32, 3, 5, 5)
-    assert torch.equal(whole, shared)
+def test_a_shard_is_flipped_resized_and_mixed_as_the_whole_batch_is():
+    split, options = noisy(32), {"alternating_flip": True, "resolution_schedule": ((1, 5),)}
+    for batch_mix in (None, T.MixUp(0.4, num_classes=32)):
+        options["batch_mix"] = batch_mix
+        whole = torch.cat([images for images, _ in stream(split, **options)])
+        halves = [stream(split, world=Distributed(torch.device("cpu"), rank, 2), **options) for rank in range(2)]
+        shared = torch.cat([torch.cat([a[0], b[0]]) for a, b in zip(*halves, strict=True)])
+        assert whole.shape == (32, 3, 5, 5)
+        assert torch.equal(whole, shared)

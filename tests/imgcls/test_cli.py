@@ -166,7 +166,7 @@ def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
         (("nowhere.zip",), "no folder or archive at"),
         (("menagerie/cat_dogs",), "menagerie/cats_dogs"),
         (("PHOTOS", "--model", "resnt18"), "did you mean 'resnet18'"),
-        (("PHOTOS", "--optimizer", "sdg"), "optimizer 'sdg' is unknown; choose one of sgd"),
+        (("PHOTOS", "--optimizer", "sdg"), "optimizer 'sdg' is unknown; did you mean 'sgd'"),
         (("PHOTOS", "--processes", "0"), "processes must be at least 1, got 0"),
         (("PHOTOS", "--tracker", "tensorbord", "--size", "16", "--model", "simple_cnn"), "tensorboard"),
         (("PHOTOS", "--batch-size", "500", "--size", "16", "--model", "simple_cnn"), "make no full batch of 500"),

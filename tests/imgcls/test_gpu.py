@@ -1,8 +1,5 @@
 """What only a CUDA device can show; skipped where there is none."""
 
-import time
-import warnings
-
 import pytest
 import torch
 from conftest import colour_split
@@ -11,31 +8,29 @@ from test_training import RECIPE, same, small_net, weights
 
 from imgcls.evaluation import predict
 from imgcls.models import create_model
-from imgcls.reproducibility import pick_device, pick_precision
+from imgcls.reproducibility import pick_device
 from imgcls.training import Recipe, fit
-from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
-def test_the_device_and_bfloat16_are_chosen():
+def test_cuda_is_chosen():
     assert pick_device().type == "cuda"
-    assert pick_precision() == (torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
 
 
-def test_training_learns_and_agrees_with_the_cpu(tiny, monkeypatch):
+def test_training_learns_and_agrees_with_the_cpu(tiny):
     train, val = tiny
     on_gpu = small_net()
     history = fit(on_gpu, train, val, RECIPE, seed=5)
     assert next(on_gpu.parameters()).is_cuda
     assert history.best["val_accuracy"] > 0.8
-    answers = predict(on_gpu, val)
-    assert answers.logits.device.type == "cpu"
-    assert predict(on_gpu.cpu(), val).logits == pytest.approx(answers.logits, abs=0.1)
+    predictions = predict(on_gpu, val)
+    assert predictions.logits.device.type == "cpu"
+    assert predict(on_gpu.cpu(), val).logits == pytest.approx(predictions.logits, abs=0.1)
 
 
-def test_a_run_that_stops_goes_on_to_the_same_weights(tiny, tmp_path):
-    """cuDNN may choose kernels that add in another order, so deterministic ones are asked for."""
+def test_an_interrupted_run_resumes_to_the_same_weights(tiny, tmp_path):
+    """cuDNN may choose kernels that add in another order, so deterministic kernels are required."""
     train, val = tiny
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
@@ -58,7 +53,7 @@ def test_a_run_that_stops_goes_on_to_the_same_weights(tiny, tmp_path):
 
 
 def test_a_batch_larger_than_the_memory_is_trained_in_parts():
-    """The device is told to keep a small share of itself; the step must come out as with memory to spare."""
+    """The device may use little of its memory; the step must be the same as with enough memory."""
     split = colour_split(4096, seed=1, size=32)
     recipe = Recipe(epochs=1, batch_size=4096, lr=0.01, drop_last=True)
     models = [create_model("cifar_baseline", num_classes=3) for _ in range(2)]
@@ -74,19 +69,3 @@ def test_a_batch_larger_than_the_memory_is_trained_in_parts():
         torch.cuda.set_per_process_memory_fraction(1.0)
     for name, value in weights(models[0]).items():
         assert torch.allclose(value.float(), weights(models[1])[name].float(), atol=2e-3), name
-
-
-def test_throughput_of_the_ladder_network(record_property):
-    split = colour_split(50_000, seed=1, size=32)
-    val = colour_split(500, seed=2, size=32)
-    recipe = Recipe(epochs=3, batch_size=512, transforms=(RandomCrop(4), RandomHorizontalFlip()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        began = time.perf_counter()
-        history = fit(create_model("cifar_dropout", num_classes=3), split, val, recipe)
-    speed = history.rows[-1]["images_per_second"]
-    record_property("images_per_second", speed)
-    print(
-        f"cifar_dropout on {torch.cuda.get_device_name()}: {speed:,.0f} images/s, {time.perf_counter() - began:.1f} s"
-    )
-    assert speed > 20_000  # a GPU that is slower than this is waiting for its data

@@ -20,7 +20,7 @@ from torchvision.ops import SqueezeExcitation
 from imgcls import explain, models
 from imgcls.models import create_model
 from imgcls.models.layers import Dropout, Whitening
-from imgcls.training import measure_normalization
+from imgcls.models.normalize import initialize_from_data
 
 OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "cifar_fast", "simple_cnn", "configurable_cnn", "zfnet")
 TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
@@ -743,14 +743,14 @@ def test_whitened_patches_are_uncorrelated():
 def test_whitening_travels_with_the_model(tmp_path):
     model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=10)
     images = torch.randint(0, 256, (30, 3, 10, 10), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    measure_normalization(model, images)
+    initialize_from_data(model, images)
     first = model.network.features.first[0]
     expected = model.normalize(images)
     patches = F.unfold(expected, 2).transpose(1, 2).flatten(0, 1)
     largest = torch.linalg.eigh(patches.T @ patches / len(patches)).eigenvectors[:, -1]
     assert abs(F.cosine_similarity(first.weight[0].flatten(), largest, dim=0)) > 0.999
     kept = first.weight.clone()
-    measure_normalization(model, images.flip(1))  # what is measured stays
+    initialize_from_data(model, images.flip(1))  # what is measured stays
     assert torch.equal(first.weight, kept)
     models.save(model, tmp_path / "m", ("a", "b", "c"))
     again, _ = models.load(tmp_path / "m")

@@ -2,10 +2,11 @@ import itertools
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from imgcls import reproducibility
-from imgcls.reproducibility import autocast, derive_seed, generator, pick_precision, provenance, seed_device
+from imgcls.reproducibility import autocast, derive_seed, fork_rng, generator, pick_precision, provenance, seed_device
 
 
 def test_seeds_are_the_same_in_every_process():
@@ -40,7 +41,16 @@ def test_seeding_a_device_is_seeding_its_global_generator():
         assert torch.equal(drawn, torch.rand(4))
 
 
+def test_a_fork_restores_the_global_generator():
+    before = torch.get_rng_state()
+    with fork_rng():
+        torch.rand(3)
+        assert not torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_precision_follows_the_cpu(monkeypatch):
+    monkeypatch.delenv("IMGCLS_PRECISION", raising=False)
     cpu = torch.device("cpu")
     for flags, expected in (
         ({"amx_bf16"}, torch.bfloat16),
@@ -51,6 +61,40 @@ def test_precision_follows_the_cpu(monkeypatch):
         assert pick_precision(cpu) == expected
         with autocast(cpu):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((6, 1), torch.float32),  # GTX 1080
+        ((7, 0), torch.float32),  # V100
+        ((7, 5), torch.float32),  # T4, whose bfloat16 is emulated
+        ((8, 0), torch.bfloat16),  # A100
+        ((8, 9), torch.bfloat16),  # RTX 4090
+        ((9, 0), torch.bfloat16),  # H100
+        ((10, 0), torch.bfloat16),  # B200
+    ],
+)
+def test_precision_follows_the_compute_capability(monkeypatch, capability, expected):
+    monkeypatch.delenv("IMGCLS_PRECISION", raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)  # as PyTorch says on a T4
+    assert pick_precision(torch.device("cuda")) == expected
+
+
+def test_a_variable_forces_the_precision(monkeypatch):
+    cpu = torch.device("cpu")
+    for flags in ({"avx512_bf16"}, {"avx2"}):
+        monkeypatch.setattr(reproducibility, "_cpu_flags", lambda flags=flags: frozenset(flags))
+        for name in ("float32", "bfloat16"):
+            monkeypatch.setenv("IMGCLS_PRECISION", name)
+            assert pick_precision(cpu) == getattr(torch, name)
+            assert provenance()["precision"] == name
+            with autocast(cpu):
+                assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, name)
+    monkeypatch.setenv("IMGCLS_PRECISION", "float")
+    with pytest.raises(ValueError, match="IMGCLS_PRECISION=float is unknown; did you mean 'float32'"):
+        pick_precision(cpu)
 
 
 def test_provenance_says_what_ran():

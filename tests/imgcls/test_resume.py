@@ -1,4 +1,4 @@
-"""Stopped anywhere, killed at random, torn on disk: a run goes on to the same bits, or says why it cannot."""
+"""Stopped anywhere, killed at random, damaged on disk: a run resumes to the same bits, or the error names why not."""
 
 import multiprocessing
 import os
@@ -76,7 +76,7 @@ def test_resuming_under_another_recipe_is_refused_and_named(tiny, tmp_path):
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_the_newest_two_are_kept_and_a_torn_one_is_passed_over(tiny, tmp_path):
+def test_the_newest_two_are_kept_and_a_damaged_one_is_skipped(tiny, tmp_path):
     train, val = tiny
     undisturbed = small_net()
     fit(undisturbed, train, val, RECIPE, seed=5)
@@ -91,10 +91,10 @@ def test_the_newest_two_are_kept_and_a_torn_one_is_passed_over(tiny, tmp_path):
     for damaged in (whole[: len(whole) // 3], whole[:-1], bytes(flipped), b""):
         kept[1].write_bytes(damaged)
         resumed = small_net(seed=99)
-        with pytest.warns(UserWarning, match=r"step-000000018\.pt is torn .*going on from the checkpoint before"):
+        with pytest.warns(UserWarning, match=r"step-000000018\.pt is damaged .*resuming from the checkpoint before"):
             fit(resumed, train, val, RECIPE, seed=5, checkpoint=folder)
         assert same(weights(resumed), weights(undisturbed))
-        assert kept[1].with_suffix(".torn").read_bytes() == damaged
+        assert kept[1].with_suffix(".damaged").read_bytes() == damaged
         assert [path.name for path in sorted(folder.glob("*.pt"))] == [path.name for path in kept]
 
 
@@ -123,12 +123,12 @@ def test_what_a_killed_write_leaves_is_no_checkpoint(tiny, tmp_path):
     train, val = tiny
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "step-000000012.partial").write_bytes(b"half of a checkpoint")
+    (folder / ".step-000000012.pt.1a2b3c4d").write_bytes(b"half of a checkpoint")
     model, plain = small_net(), small_net()
     fit(model, train, val, RECIPE, seed=5, checkpoint=folder)
     fit(plain, train, val, RECIPE, seed=5)
     assert same(weights(model), weights(plain))
-    assert {path.suffix for path in folder.iterdir()} == {".pt"}  # and it was written over
+    assert [path.name for path in sorted(folder.iterdir())] == ["step-000000012.pt", "step-000000018.pt"]  # it is gone
 
 
 def test_a_finished_run_is_loaded_and_not_trained_again(tiny, tmp_path):
@@ -147,10 +147,10 @@ def test_a_run_killed_between_its_log_and_its_checkpoint_loses_no_row(tiny, tmp_
     train, val = tiny
     folder, save = tmp_path / "checkpoints", Checkpoints.save
 
-    def killed(self, step, content):
+    def killed(self, step, state):
         if step == 12:  # the end of epoch 2
             raise KeyboardInterrupt
-        save(self, step, content)
+        save(self, step, state)
 
     monkeypatch.setattr(Checkpoints, "save", killed)
     with pytest.raises(KeyboardInterrupt), start(tmp_path, to=()) as tracker:
@@ -212,8 +212,8 @@ def test_killed_five_times_and_resumed_gives_the_same_bits(tmp_path):
     killed_and_resumed("fit", calm, kills=0, seed=0)
     killed_and_resumed("fit", killed, kills=5, seed=1)
     one, two = (torch.load(folder / "step-000000120.pt") for folder in (calm, killed))
-    assert {"model", "optimizer", "average", "state"} <= one.keys()
-    assert len(one["state"]["rows"]) == 3
+    assert {"model", "optimizer", "ema", "state"} <= one.keys()
+    assert len(one["history"]["rows"]) == 3
     assert differences(one, two) == []
 
 

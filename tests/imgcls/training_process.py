@@ -18,8 +18,7 @@ from torch import nn
 
 from imgcls import reproducibility
 from imgcls.models import create_model
-from imgcls.training import Recipe, destroy_process_group, fit, init_distributed
-from imgcls.training.loop import train_batches
+from imgcls.training import Recipe, destroy_process_group, fit, init_distributed, train_batches
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, apply
 
 EVERY = 7  # steps between two checkpoints: no divisor of an epoch's steps
@@ -102,18 +101,12 @@ def run_share(file: Path) -> None:
     whole = Scaled()
     start = {name: value.clone() for name, value in whole.state_dict().items()}
     history = fit(whole, train, val, recipe, seed=5, checkpoint=file.with_suffix(".run"), checkpoint_every=3)
-    distributed = init_distributed()
-    seen = [distributed.gather((x, y)) for x, y, _ in train_batches(train, recipe, 5, 0, 0, distributed)]
-    order = [[torch.cat(parts) for parts in zip(*one, strict=True)] for one in seen]
-    if distributed.is_main:
-        kept = {
-            "weights": whole.state_dict(),
-            "start": start,
-            "order": order,
-            "rows": history.rows,
-            "size": distributed.size,
-        }
-        torch.save(kept, file)
+    world = init_distributed()
+    seen = [world.gather((x, y)) for x, y, *_ in train_batches(train, recipe, seed=5, epoch=0, world=world)]
+    order = [[torch.cat(parts) for parts in zip(*shards, strict=True)] for shards in seen]
+    if world.is_main:
+        found = {"weights": whole.state_dict(), "start": start, "order": order}
+        torch.save(found | {"rows": history.rows, "size": world.size}, file)
     destroy_process_group()
 
 
