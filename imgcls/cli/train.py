@@ -209,7 +209,7 @@ def _keep(folder: Path, network: nn.Module, splits: Splits, history: History, re
 def _known(answers: Predictions) -> dict[str, float | str]:
     """From which energy on a picture counts as like those of the training: 95 % of the validation images do."""
     scores = openset.energy(answers.logits)
-    return {"score": "energy", "threshold": openset.threshold_keeping(scores, KEEPS), "keeps": KEEPS}
+    return {"score": "energy", "threshold": openset.threshold_at_tpr(scores, KEEPS), "keeps": KEEPS}
 
 
 def _temperature(answers: Predictions) -> float:

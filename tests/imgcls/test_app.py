@@ -189,7 +189,7 @@ def test_unknown_is_what_scores_below_the_card_s_threshold(trained, save, score)
 
 def test_a_threshold_of_the_validation_images_keeps_its_share_and_flags_what_is_far_off(trained, save):
     model, val = trained
-    threshold = openset.threshold_keeping(openset.energy(predict(model, val).logits), 0.95)
+    threshold = openset.threshold_at_tpr(openset.energy(predict(model, val).logits), 0.95)
     card = models.load(save(known={"score": "energy", "threshold": float(threshold), "keeps": 0.95}))[1]
     kept = 0
     for image in val.images:
