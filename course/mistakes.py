@@ -61,3 +61,14 @@ def swapped_channels(images: Tensor) -> Tensor:
 def unscaled_bgr(images: Tensor) -> Tensor:
     """Both mistakes at once, as the original report's `predict` made them."""
     return without_scaling(swapped_channels(images))
+
+
+def micro_average_at_threshold(predictions: Predictions, threshold: float = 0.5) -> dict[str, float]:
+    """Micro-averaged precision and recall where a class counts as predicted above a probability, as in old Keras.
+
+    An image whose probabilities are all below the threshold has no prediction, so precision exceeds recall. With one
+    prediction for each image both are equal to the accuracy.
+    """
+    positive = predictions.probabilities > threshold
+    correct = int(positive.gather(1, predictions.labels[:, None]).sum())
+    return {"precision": correct / max(1, int(positive.sum())), "recall": correct / len(predictions)}

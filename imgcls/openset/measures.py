@@ -27,7 +27,7 @@ class AurocTest:
     p_value: float
     n: int
 
-    decided = PairedTest.decided
+    significant = PairedTest.significant
     __str__ = PairedTest.__str__
 
 

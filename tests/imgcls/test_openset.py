@@ -301,11 +301,11 @@ def test_the_paired_test_is_right_under_the_null_and_sharper_than_two_intervals(
     known, unknown = scored(0)
     worse = scored(1, gap=0.0)
     better = openset.compare_auroc(known + 2 * worse[0], unknown + 2 * worse[1], known, unknown)
-    assert better.decided
+    assert better.significant
     assert better.low > 0
     assert "points [+" in str(better)
     same = openset.compare_auroc(known, unknown, known, unknown)
-    assert (same.difference, same.p_value, same.decided) == (0.0, 1.0, False)
+    assert (same.difference, same.p_value, same.significant) == (0.0, 1.0, False)
     with pytest.raises(ValueError, match=r"same images twice, got \[150, 80\] and \[149, 80\]"):
         openset.compare_auroc(known, unknown, known[1:], unknown)
 
