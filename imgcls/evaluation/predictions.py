@@ -148,9 +148,7 @@ class Predictions:
             ValueError: there are more than two classes, or the threshold is not strictly between 0 and 1.
         """
         if len(self.classes) != 2 or not 0 < threshold < 1:
-            raise ValueError(
-                f"a threshold in (0, 1) separates two classes; got {threshold!r} for {len(self.classes)}"
-            )
+            raise ValueError(f"a threshold in (0, 1) separates two classes; got {threshold!r} for {len(self.classes)}")
         odds = float(np.log(threshold / (1 - threshold)))
         return replace(self, logits=self.logits - torch.tensor([0.0, odds]))
 

@@ -61,7 +61,9 @@ def test_the_worked_example_of_a_collapse():
 
 def test_a_threshold_moves_answers_and_the_best_one_is_found():
     score = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.35, 0.9])
-    predictions = Predictions(torch.stack([1 - score, score], 1).log(), torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"))
+    predictions = Predictions(
+        torch.stack([1 - score, score], 1).log(), torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog")
+    )
     assert predictions.predicted.tolist() == [0, 0, 0, 0, 0, 1]
     assert predictions.with_threshold(0.32).predicted.tolist() == [0, 0, 0, 0, 1, 1]
     best = fit_threshold(predictions)
