@@ -90,7 +90,7 @@ def details(run: Run) -> str:
         "SHA-256 of the weights": card["sha256"],
     }  # fmt: skip
     rows = (f"<dt>{key}</dt><dd>{words(value, 1500)}</dd>" for key, value in terms.items() if value is not None)
-    same = f"imgcls predict {words(run.folder)} picture.jpg --explain overlays"
+    same = f"imgcls predict {words(run.folder)} picture.jpg --cam-dir maps"
     return f'<div class="q"><dl>{"".join(rows)}<dt>the same from a terminal</dt><dd><code>{same}</code></dd></dl></div>'
 
 

@@ -74,7 +74,7 @@ def test_this_environment_gets_real_answers():
 
 
 def test_an_unknown_format_is_refused():
-    assert "choose one of table, json" in str(call("--format", "xml").exception)
+    assert "choose from table, json" in str(call("--format", "xml").exception)
 
 
 # ------------------------------------------------------------------ Python and packages
