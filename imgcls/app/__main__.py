@@ -1,5 +1,6 @@
 """Serve the page: python -m imgcls.app."""
 
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,7 @@ import typer
 from imgcls.app.predictions import MAX_BYTES
 
 PAGE = Path(__file__).with_name("page.py")
-SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
-MONO = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
+THEME = Path(__file__).with_name("theme.toml")
 SERVER_MAX_BYTES = 4 * MAX_BYTES  # above the page's limit, so that the page can name its reason
 OPTIONS = {
     "server.address": "localhost",  # no access from the network
@@ -20,22 +20,6 @@ OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",  # a traceback belongs in the terminal
     "client.toolbarMode": "viewer",
-    "theme.font": SANS,  # of the machine: no font is downloaded
-    "theme.codeFont": MONO,
-    "theme.baseRadius": "4px",
-    # The colours of the reports (course/reports/template/style.css).
-    "theme.light.backgroundColor": "#fdfcfa",
-    "theme.light.secondaryBackgroundColor": "#f5f3ee",
-    "theme.light.textColor": "#22262b",
-    "theme.light.primaryColor": "#0d5c6b",
-    "theme.light.linkColor": "#0d5c6b",
-    "theme.light.borderColor": "#e0dcd3",
-    "theme.dark.backgroundColor": "#15181b",
-    "theme.dark.secondaryBackgroundColor": "#1d2125",
-    "theme.dark.textColor": "#dcdfe2",
-    "theme.dark.primaryColor": "#76c3d2",
-    "theme.dark.linkColor": "#76c3d2",
-    "theme.dark.borderColor": "#32383e",
 }
 
 
@@ -47,7 +31,8 @@ def serve(
     from streamlit.web.cli import main as streamlit
 
     keep_uploads_in_memory()
-    options = OPTIONS | {"server.headless": str(headless).lower()} | ({"server.port": port} if port else {})
+    options = OPTIONS | tomllib.loads(THEME.read_text("utf-8")) | {"server.headless": str(headless).lower()}
+    options |= {"server.port": port} if port else {}
     streamlit(["run", str(PAGE), *(f"--{name}={value}" for name, value in options.items())], prog_name="streamlit")
 
 
