@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import imgcls.data
 import menagerie
 from course.datasets import concat_classes
+from course.zero_shot import fit_exemplars, fit_zero_shot, predictability
 from imgcls import evaluation, models, openset, reproducibility, transfer
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import FeatureSplit, flip_shift_tta, predict
@@ -51,7 +52,7 @@ def choices_of_traits(learnt: FeatureSplit, unknown: list[str]) -> dict[str, pd.
     """Tables of traits: all there are, and those that pictures tell well enough."""
     names = [*learnt.classes, *unknown]
     table = pd.DataFrame(menagerie.attributes(names).numpy(), names, menagerie.attribute_names())
-    told = openset.predictability(learnt, table)
+    told = predictability(learnt, table)
     enough = {least: told.nlargest(max(FEWEST, int((told >= least).sum()))).index for least in TOLD}
     return {"all": table} | {f"told by {least:.0%}": table[kept] for least, kept in enough.items()}
 
@@ -101,13 +102,13 @@ def judged(
     rows += [{"measure": "auroc", "what": m, "value": v} for m, v in zip(table["method"], table["auroc"], strict=True)]
     for name, traits in choices_of_traits(everything, unknown).items():
         ways = {
-            "ESZSL from known species": openset.fit_zero_shot(train, traits.loc[[*known, *unknown]], seed=SEED),
-            "ESZSL from all kinds": openset.fit_zero_shot(everything, traits, seed=SEED),
-            "exemplars from known species": openset.fit_exemplars(train, traits.loc[[*known, *unknown]], seed=SEED),
-            "exemplars from all kinds": openset.fit_exemplars(everything, traits, known, seed=SEED),
+            "ESZSL from known species": fit_zero_shot(train, traits.loc[[*known, *unknown]], seed=SEED),
+            "ESZSL from all kinds": fit_zero_shot(everything, traits, seed=SEED),
+            "exemplars from known species": fit_exemplars(train, traits.loc[[*known, *unknown]], seed=SEED),
+            "exemplars from all kinds": fit_exemplars(everything, traits, known, seed=SEED),
         }
         for way, guesser in ways.items():
-            value = guesser.answers(away, among="unseen").balanced_accuracy.value
+            value = guesser.predict(away, among="unseen").balanced_accuracy.value
             rows.append({"measure": "zero-shot", "what": f"{name}, {way}", "value": value})
     return rows
 

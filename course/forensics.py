@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from imgcls.evaluation import Predictions
+from imgcls.evaluation.statistics import Interval
 
 
 def predictions_from_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
@@ -53,3 +55,31 @@ def possible_sample_sizes(shares: Sequence[str], most: int = 1000) -> list[int]:
     nearest = np.round(printed * counts) / counts  # (most, S)
     fits = (np.abs(nearest - printed) <= half + 1e-9).all(axis=1)
     return (np.flatnonzero(fits) + 1).tolist()
+
+
+def selection_optimism(correct: ArrayLike, draws: int = 1000, seed: int = 0) -> Interval:
+    """Optimism of an accuracy that is reported on the images on which the best epoch was chosen.
+
+    The images are split in halves at random, many times: the epoch is chosen on one half, and its accuracy there is
+    compared with its accuracy on the other half.
+
+    Args:
+        correct: Whether each image is correct after each epoch, bool (epochs, N).
+        draws: Number of random halvings.
+        seed: Random seed of the halvings.
+
+    Returns:
+        Mean difference of the two accuracies, with the central 95 % of the halvings as its limits.
+    """
+    table = np.asarray(correct, dtype=bool)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(f"expected (epochs, images) with at least two images, got shape {table.shape}")
+    rng, half = np.random.default_rng(seed), table.shape[1] // 2
+    gaps = []
+    for _ in range(draws):
+        order = rng.permutation(table.shape[1])
+        chosen_on, other_half = table[:, order[:half]].mean(axis=1), table[:, order[half : 2 * half]].mean(axis=1)
+        best = chosen_on.argmax()
+        gaps.append(chosen_on[best] - other_half[best])
+    low, high = np.quantile(gaps, [0.025, 0.975])
+    return Interval(float(np.mean(gaps)), float(low), float(high), table.shape[1])

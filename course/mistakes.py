@@ -86,3 +86,14 @@ def imbalanced(split: Split, fractions: Mapping[str, float], seed: int = 0) -> S
         rows.sort(key=lambda i: shuffle_key(seed, split.names[i]))
         keep[rows[max(1, round(fraction * len(rows))) :]] = False
     return split.subset(keep)
+
+
+def micro_average_at_threshold(predictions: Predictions, threshold: float = 0.5) -> dict[str, float]:
+    """Micro-averaged precision and recall where a class counts as predicted above a probability, as in old Keras.
+
+    An image whose probabilities are all below the threshold has no prediction, so precision exceeds recall. With one
+    prediction for each image both are equal to the accuracy.
+    """
+    positive = predictions.probabilities > threshold
+    correct = int(positive.gather(1, predictions.labels[:, None]).sum())
+    return {"precision": correct / max(1, int(positive.sum())), "recall": correct / len(predictions)}

@@ -291,7 +291,7 @@ def test_case_02_takes_what_told_the_folds_best():
         assert better["mirrored too"] > better["one"]
     named = rows.query("measure == 'zero-shot' and views == 'mirrored too'").groupby("what")["value"].mean()
     assert named.idxmax() == "told by 40%, exemplars from all kinds"
-    assert "guesser = openset.fit_exemplars(teachers, traits, classes" in code
+    assert "guesser = fit_exemplars(teachers, traits, classes" in code
     assert "(seen_in_pictures >= 0.4)" in code
 
 

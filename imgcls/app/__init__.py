@@ -1,4 +1,4 @@
-"""The page of `make app`: ask a trained run about one picture.
+"""The page of `make app`: classify one image with a trained run.
 
-`python -m imgcls.app` serves it; `page` is what Streamlit runs, and the other modules know nothing of Streamlit.
+`python -m imgcls.app` serves it; Streamlit runs `page`; the other modules do not depend on Streamlit.
 """

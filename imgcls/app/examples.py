@@ -1,4 +1,4 @@
-"""Pictures to try without having any: generated ones of the run's classes, and strangers."""
+"""Example images: generated ones of the run's classes, and of classes that the run does not have."""
 
 import io
 from collections.abc import Sequence
@@ -8,50 +8,50 @@ from PIL import Image
 
 import menagerie
 
-OWN = 6  # pictures of the run's classes
-STRANGERS = ("hot-air balloon", "lobster", "cactus", "zebra", "giraffe", "fox")
-FOREIGN = 2  # of STRANGERS, those that are no class of the run
+KNOWN = 6  # images of the run's classes
+UNKNOWN_CLASSES = ("hot-air balloon", "lobster", "cactus", "zebra", "giraffe", "fox")
+UNKNOWN = 2  # images of UNKNOWN_CLASSES that are no class of the run
 
 
 def examples(data: str, classes: Sequence[str], size: int) -> list[tuple[str, bool, bytes]]:
-    """Generated test pictures that suit a run.
+    """Generated test images that suit a run.
 
     Args:
-        data: name of its training data; of a generated set its own test images are taken, and else those of the set
-            that shares most classes, if any does.
-        classes: of the run.
-        size: of its images in pixels.
+        data: Name of its training data. Test images come from that set if it is generated, else from the generated
+            set that shares most classes, if any does.
+        classes: Of the run.
+        size: Of its images in pixels.
 
     Returns:
-        What each shows, whether that is a class of the run, and the bytes of a PNG file.
+        The class of each, whether it is a class of the run, and the bytes of a PNG file.
     """
-    wanted = {_plain(name) for name in classes}
+    wanted = {_normalized(name) for name in classes}
     found = []
     subset = _subset(data.removeprefix("menagerie/"), wanted)
     if subset:
         labels = menagerie.subsets()[subset].classes
-        rounds = -(-OWN // sum(_plain(name) in wanted for name in labels))
+        rounds = -(-KNOWN // sum(_normalized(name) in wanted for name in labels))
         order = menagerie.labels(subset, "test", torch.arange(len(labels) * rounds)).tolist()
-        shown = [i for i, label in enumerate(order) if _plain(labels[label]) in wanted]
-        shown = shown[:: len(shown) // OWN]  # of many classes some at even distances, instead of the first
-        made = menagerie.render(subset, "test", torch.tensor(shown[:OWN]), image_size=size)
-        names = [labels[label] for label in made.labels.tolist()]
-        found += [(name, True, _png(image)) for name, image in zip(names, made.images, strict=True)]
-    strangers = [name for name in STRANGERS if _plain(name) not in wanted][:FOREIGN]
-    made = menagerie.portraits(strangers, image_size=size)
-    return found + [(name, False, _png(image)) for name, image in zip(strangers, made.images, strict=True)]
+        shown = [i for i, label in enumerate(order) if _normalized(labels[label]) in wanted]
+        shown = shown[:: len(shown) // KNOWN]  # of many classes evenly spaced ones instead of the first
+        rendered = menagerie.render(subset, "test", torch.tensor(shown[:KNOWN]), image_size=size)
+        names = [labels[label] for label in rendered.labels.tolist()]
+        found += [(name, True, _png(image)) for name, image in zip(names, rendered.images, strict=True)]
+    unknown = [name for name in UNKNOWN_CLASSES if _normalized(name) not in wanted][:UNKNOWN]
+    rendered = menagerie.portraits(unknown, image_size=size)
+    return found + [(name, False, _png(image)) for name, image in zip(unknown, rendered.images, strict=True)]
 
 
 def _subset(own: str, wanted: set[str]) -> str | None:
-    """The set itself, or the one whose classes have most names in common with the run's; None if none has any."""
+    """The set itself, or the one that shares most class names with the run; None if none shares any."""
     subsets = menagerie.subsets()
-    shared = {name: len(wanted & {_plain(one) for one in subset.classes}) for name, subset in subsets.items()}
+    shared = {name: len(wanted & {_normalized(one) for one in subset.classes}) for name, subset in subsets.items()}
     best = own if shared.get(own) else max(shared, key=lambda name: shared[name])
     return best if shared[best] else None
 
 
-def _plain(name: str) -> str:
-    """A class without case, separators and plural: `Cats` of one data set is the `cat` of another."""
+def _normalized(name: str) -> str:
+    """A class name without case, separators and plural: `Cats` of one data set is the `cat` of another."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split()).removesuffix("s")
 
 

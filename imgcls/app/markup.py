@@ -1,4 +1,4 @@
-"""The page's own HTML. Every word that comes from a file, a card or an error is escaped here."""
+"""The HTML of the page. All text from files, cards and errors is escaped here."""
 
 import base64
 import html
@@ -10,27 +10,27 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from imgcls.app.answers import Answer, Picture, per_cent
+from imgcls.app.predictions import ImagePrediction, UploadedImage, per_cent
 from imgcls.app.runs import Run, accuracy_of, data_of, threshold_of
 from imgcls.plots.explanations import cam_overlay
 
 BARS = 5  # classes with a bar
-SHOWN = 320  # pixels a side of the network's picture on the page
-TALLEST = 22  # rem, of the original
+SHOWN = 320  # side of the network's input on the page in pixels
+MAX_HEIGHT = 22  # rem, of the original
 NAMES = 8  # classes named before "and … more"
 
-HEAD = """<div class="q head"><h1>What is in this picture?</h1>
-<p>A network that was trained here answers with a class, how probable every class is, and the places in the picture that
-its answer comes from. Pictures stay in the memory of this computer: none is stored or sent anywhere.</p></div>"""
+HEAD = """<div class="q head"><h1>What is in this image?</h1>
+<p>A network that was trained here predicts a class, the probability of every class, and the regions of the image on
+which the prediction depends. Images stay in the memory of this computer: none is stored or sent anywhere.</p></div>"""
 
-NO_RUN = """<div class="q note"><b>No trained run yet.</b> One command makes one in a few minutes, from pictures that it
-draws itself:<br><code>.venv/bin/imgcls train menagerie/cats_dogs --model simple_cnn --epochs 5</code><br>
-In the place of <code>menagerie/cats_dogs</code> it takes a folder or a .zip with one folder of pictures for each class.
-Reload this page when it has finished.</div>"""
+NO_RUN = """<div class="q note"><b>No trained run yet.</b> One command trains one in a few minutes, on generated
+images:<br><code>.venv/bin/imgcls train menagerie/cats_dogs --model simple_cnn --epochs 5</code><br>
+Instead of <code>menagerie/cats_dogs</code> use a folder or a .zip with one folder of images for each class. Reload this
+page when the command has finished.</div>"""
 
 
 def words(text: Any, most: int = 300) -> str:
-    """Foreign text for HTML: escaped, without control characters, shortened in its middle."""
+    """Untrusted text for HTML: escaped, without control characters, shortened in its middle."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(text))
     if len(text) > most:
         head = (most - 1) // 2
@@ -39,25 +39,24 @@ def words(text: Any, most: int = 300) -> str:
 
 
 def note(title: str, text: str) -> str:
-    """Something that went wrong, in one line."""
+    """An error in one line."""
     return f'<div class="q note" role="alert"><b>{words(title, 80)}</b> {words(text)}</div>'
 
 
 def hint(text: str) -> str:
-    """A quiet remark."""
+    """A secondary note."""
     return f'<p class="q hint">{words(text)}</p>'
 
 
-# ------------------------------------------------------------------ a run
 def facts(run: Run) -> str:
-    """What a run is, in a line or two."""
+    """A run in one or two lines."""
     card, (data, kind) = run.card, data_of(run.card)
     count, size = len(card["classes"]), card["image_size"]
     accuracy = accuracy_of(card)
-    of = {"generated": "generated pictures", "real": "photographs"}.get(kind, "pictures")
+    of = {"generated": "generated images", "real": "photographs"}.get(kind, "images")
     parts = [
         f"{words(card['architecture'], 60)}, {count} classes: {_named(card['classes'])}",
-        f"{size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grey'}",
+        f"{size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grayscale'}",
         f"trained on {of}{f' ({words(data, 60)})' if data else ''}",
         f"validation accuracy {accuracy}".replace(" ", "\N{NO-BREAK SPACE}")
         if accuracy
@@ -72,7 +71,7 @@ def details(run: Run) -> str:
     accuracy, (data, kind), size = accuracy_of(card), data_of(card), card["image_size"]
     entry = card.get("data") if isinstance(card.get("data"), dict) else {}
     if isinstance(limit, str):
-        unknown = f"it cannot tell: {limit}"
+        unknown = f"not detected: {limit}"
     else:
         unknown = f"{limit[0]} below {limit[1]:.4g}, which {per_cent(limit[2])} of the validation images reach"
     terms = {
@@ -80,22 +79,22 @@ def details(run: Run) -> str:
         "architecture": card["architecture"],
         "options": ", ".join(f"{key} = {value}" for key, value in card["options"].items()) or None,
         "classes": ", ".join(card["classes"]),
-        "input": f"the centre square, {size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grey'}",
+        "input": f"the centre square, {size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grayscale'}",
         "normalisation": "; ".join(f"{key} {_numbers(value)}" for key, value in card["normalisation"].items()),
         "data": ", ".join(part for part in (data, kind, str(entry.get("fingerprint", ""))) if part) or None,
         "validation accuracy": f"{accuracy}, {accuracy.n:,} images" if accuracy else None,
         "temperature": f"{card['temperature']:.4g}" if "temperature" in card else "none, so not calibrated",
-        "unlike its training if": unknown,
+        "unknown input if": unknown,
         "seed": card.get("seed"),
         "SHA-256 of the weights": card["sha256"],
     }  # fmt: skip
     rows = (f"<dt>{key}</dt><dd>{words(value, 1500)}</dd>" for key, value in terms.items() if value is not None)
-    same = f"imgcls predict {words(run.folder)} picture.jpg --explain overlays"
-    return f'<div class="q"><dl>{"".join(rows)}<dt>the same from a terminal</dt><dd><code>{same}</code></dd></dl></div>'
+    command = f"imgcls predict {words(run.folder)} picture.jpg --cam-dir maps"
+    return f'<div class="q"><dl>{"".join(rows)}<dt>on the command line</dt><dd><code>{command}</code></dd></dl></div>'
 
 
 def broken(runs: Sequence[tuple[str, str]]) -> str:
-    """The runs that cannot be asked, each with its reason."""
+    """The runs that cannot be used, each with its reason."""
     rows = "".join(f"<li><b>{words(name, 120)}</b>: {words(reason, 500)}</li>" for name, reason in runs)
     return f'<div class="q"><ul class="plain">{rows}</ul></div>'
 
@@ -110,38 +109,38 @@ def _numbers(values: Any) -> str:
     return ", ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)
 
 
-# ------------------------------------------------------------------ an answer
-def card_of(answer: Answer, calibrated: bool) -> str:
-    """Class, confidence, doubts and bars."""
-    (first, share), *_ = answer.ranked
+def result(prediction: ImagePrediction, calibrated: bool) -> str:
+    """Class, confidence, warnings and bars."""
+    (first, share), *_ = prediction.ranked
     certainty = f"{per_cent(share)} probable{'' if calibrated else ', not calibrated'}"
-    if answer.known is False:
+    if prediction.known is False:
         head = (
-            '<p class="class">Unlike anything it was trained on</p>'
-            f'<p class="share">Had it to choose: <b>{words(first, 80)}</b>, {certainty}, which means little here.</p>'
+            '<p class="class">Unlike the training images</p>'
+            f'<p class="share">The most probable class is <b>{words(first, 80)}</b>, {certainty}, but unreliable.</p>'
         )
     else:
         head = f'<p class="class">{words(first, 80)}</p><p class="share">{certainty}</p>'
-    doubts = "".join(f"<li>{_whole(words(doubt))}</li>" for doubt in answer.doubts)
-    doubts += "".join(f'<li class="remark">{_whole(words(remark))}</li>' for remark in answer.remarks)
-    rows = "".join(_bar(name, share) for name, share in answer.ranked[:BARS])
-    rest = answer.ranked[BARS:]
+    reasons = "".join(f"<li>{_unbroken(words(text))}</li>" for text in prediction.warnings)
+    reasons += "".join(f'<li class="remark">{_unbroken(words(text))}</li>' for text in prediction.notes)
+    rows = "".join(_bar(name, share) for name, share in prediction.ranked[:BARS])
+    rest = prediction.ranked[BARS:]
     left = f"{len(rest)} other classes together {per_cent(sum(share for _, share in rest))}. " if rest else ""
     kind = "Probabilities, calibrated on validation images" if calibrated else "Probabilities, not calibrated"
-    told = {
-        True: "Like its training images: its score reaches the threshold that nearly all validation images reach.",
-        False: "Its score lies below the threshold that nearly all validation images reach.",
-        None: f"This run cannot tell pictures that are unlike its training images: {words(answer.untold)}.",
-    }[answer.known]
+    unknown = {
+        True: "Like the training images: the score reaches the threshold that nearly all validation images reach.",
+        False: "The score is below the threshold that nearly all validation images reach.",
+        None: f"This run cannot detect images unlike its training images: {words(prediction.no_threshold)}.",
+    }[prediction.known]
+    look = "q answer strange" if prediction.known is False else "q answer"
     return (
-        f'<div class="q answer{" strange" if answer.known is False else ""}"><div><p class="kicker">Answer</p>{head}'
-        f'<ul class="doubts">{doubts}</ul></div><div><p class="kicker">{kind}</p><ol class="bars">{rows}</ol></div>'
-        f'<p class="under">{left}{told}</p></div>'
+        f'<div class="{look}"><div><p class="kicker">Prediction</p>{head}'
+        f'<ul class="doubts">{reasons}</ul></div><div><p class="kicker">{kind}</p><ol class="bars">{rows}</ol></div>'
+        f'<p class="under">{left}{unknown}</p></div>'
     )
 
 
-def _whole(text: str) -> str:
-    """A number and its % stay on one line."""
+def _unbroken(text: str) -> str:
+    """Keep a number and its % on one line."""
     return text.replace(" %", "&nbsp;%")
 
 
@@ -153,34 +152,34 @@ def _bar(name: str, share: float) -> str:
     )
 
 
-def views(answer: Answer, name: str) -> str:
-    """The original with the square that counts, what the network sees of it, and where its answer comes from."""
-    picture, label = answer.picture, words(answer.ranked[0][0], 40)
-    (width, height), size = picture.size, picture.seen.shape[-1]
-    kind = "grey pixels" if picture.seen.shape[0] == 1 else "pixels"
+def images(prediction: ImagePrediction, name: str) -> str:
+    """The original with the centre square, the input of the network, and the Grad-CAM overlay."""
+    image, label = prediction.image, words(prediction.ranked[0][0], 40)
+    (width, height), size = image.size, image.pixels.shape[-1]
+    kind = "grayscale pixels" if image.pixels.shape[0] == 1 else "pixels"
     first = (
-        f'<figure><div class="original" style="width:min(100%, {TALLEST * width / height:.2f}rem)">'
-        f'<img alt="The original" src="{_uri(picture.preview)}">{_square(picture)}</div>'
-        f"<figcaption><b>The picture</b>{words(name, 60)}, {width:,} × {height:,} pixels</figcaption></figure>"
+        f'<figure><div class="original" style="width:min(100%, {MAX_HEIGHT * width / height:.2f}rem)">'
+        f'<img alt="The original" src="{_uri(image.preview)}">{_square(image)}</div>'
+        f"<figcaption><b>The image</b>{words(name, 60)}, {width:,} × {height:,} pixels</figcaption></figure>"
     )
     second = (
-        f'<figure><img alt="What the network sees" src="{_uri(_enlarged(picture.seen))}">'
+        f'<figure><img alt="What the network sees" src="{_uri(_enlarged(image.pixels))}">'
         f"<figcaption><b>What the network sees</b>{size} × {size} {kind}</figcaption></figure>"
     )
-    if answer.cam is None:
-        third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(answer.unmapped)}</figcaption></figure>"
+    if prediction.cam is None:
+        third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.no_cam)}</figcaption></figure>"
     else:
         third = (
-            f'<figure><img alt="Grad-CAM overlay for {label}" src="{_uri(overlay(picture.seen, answer.cam))}">'
-            f"<figcaption><b>Where “{label}” comes from</b>"
-            'Grad-CAM<span class="scale">none<i></i>most weight</span></figcaption></figure>'
+            f'<figure><img alt="Grad-CAM overlay for {label}" src="{_uri(overlay(image.pixels, prediction.cam))}">'
+            f"<figcaption><b>Regions for “{label}”</b>"
+            'Grad-CAM<span class="scale">no weight<i></i>most weight</span></figcaption></figure>'
         )
     return f'<div class="q views">{first}{second}{third}</div>'
 
 
-def _square(picture: Picture) -> str:
-    """A frame round the centre square; nothing where the picture is square."""
-    width, height = picture.size
+def _square(image: UploadedImage) -> str:
+    """A frame around the centre square; nothing where the image is square."""
+    width, height = image.size
     if width == height:
         return ""
     wide, high = 100 * min(1, height / width), 100 * min(1, width / height)
@@ -188,20 +187,20 @@ def _square(picture: Picture) -> str:
     return f'<i style="{place}"></i>'
 
 
-def _enlarged(seen: Tensor) -> Image.Image:
-    """At least SHOWN pixels a side, each pixel of the network a square."""
-    pixels = seen[0].numpy() if seen.shape[0] == 1 else seen.permute(1, 2, 0).numpy()
-    factor = max(1, round(SHOWN / pixels.shape[0]))
-    return Image.fromarray(pixels.repeat(factor, 0).repeat(factor, 1))
+def _enlarged(pixels: Tensor) -> Image.Image:
+    """About SHOWN pixels a side, each input pixel a square."""
+    array = pixels[0].numpy() if pixels.shape[0] == 1 else pixels.permute(1, 2, 0).numpy()
+    factor = max(1, round(SHOWN / array.shape[0]))
+    return Image.fromarray(array.repeat(factor, 0).repeat(factor, 1))
 
 
-def overlay(seen: Tensor, cam: Tensor) -> Image.Image:
-    """The image in grey under its class activation map, as `plots.cam_grid` draws it."""
-    return Image.fromarray(cam_overlay(np.asarray(_enlarged(seen)), cam.numpy()))
+def overlay(pixels: Tensor, cam: Tensor) -> Image.Image:
+    """The image in gray under its class activation map, as `plots.cam_grid` draws it."""
+    return Image.fromarray(cam_overlay(np.asarray(_enlarged(pixels)), cam.numpy()))
 
 
 def _uri(image: Image.Image) -> str:
-    """The picture as a data URI, encoded anew: the bytes of an upload are never given to a browser."""
+    """A data URI of the image, encoded again: the bytes of an upload are never sent to the browser."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""What Streamlit runs at every change on the page."""
+"""The page, which Streamlit runs at every change."""
 
 import threading
 from pathlib import Path
@@ -10,8 +10,8 @@ from torch import nn
 
 from imgcls import paths
 from imgcls.app import markup
-from imgcls.app.answers import MAX_BYTES, ask, read
 from imgcls.app.examples import examples
+from imgcls.app.predictions import MAX_BYTES, predict_image, read_image
 from imgcls.app.runs import Run, data_of, find_runs
 from imgcls.data.decoding import FORMATS, Undecodable
 from imgcls.models import open_run
@@ -19,21 +19,21 @@ from imgcls.reproducibility import configure_threads
 
 UPLOAD, CAMERA, EXAMPLE = SOURCES = ("Upload", "Camera", "Example")
 STYLE = Path(__file__).with_name("style.css")
-COLUMN = 96  # pixels an example is wide
-ICON = "#0d5c6b"  # a named icon would be fetched from the network
+COLUMN = 96  # width of an example in pixels
+ICON = "#0d5c6b"  # a named icon would be downloaded
 
 
 def main() -> None:
-    """Pick a run, give it a picture, read the answer."""
+    """Choose a run and an image, show the prediction."""
     configure_threads()
     st.set_page_config(
-        page_title="What is in this picture?", page_icon=Image.new("RGB", (32, 32), ICON), layout="centered"
+        page_title="What is in this image?", page_icon=Image.new("RGB", (32, 32), ICON), layout="centered"
     )
     st.html(STYLE)
     st.html(markup.HEAD)
     runs, broken = find_runs(paths.BUILD)
     if runs:
-        _ask_about(_pick(runs))
+        _classify(_choose_run(runs))
     else:
         st.html(markup.NO_RUN)
     if broken:
@@ -42,7 +42,7 @@ def main() -> None:
             st.html(markup.broken(broken))
 
 
-def _pick(runs: list[Run]) -> Run:
+def _choose_run(runs: list[Run]) -> Run:
     by_name = {run.name: run for run in runs}
     name = st.selectbox(f"Trained run ({len(runs)} under build/, newest first)", list(by_name), key="run")
     run = by_name.get(name, runs[0])
@@ -50,8 +50,8 @@ def _pick(runs: list[Run]) -> Run:
     return run
 
 
-def _ask_about(run: Run) -> None:
-    source = st.segmented_control("Picture", SOURCES, default=UPLOAD, key="source") or UPLOAD
+def _classify(run: Run) -> None:
+    source = st.segmented_control("Image", SOURCES, default=UPLOAD, key="source") or UPLOAD
     given = {UPLOAD: _uploaded, CAMERA: _taken, EXAMPLE: _example}[source](run)
     if given:
         _show(run, *given, photograph=source != EXAMPLE)
@@ -59,23 +59,22 @@ def _ask_about(run: Run) -> None:
         st.html(markup.details(run))
 
 
-# ------------------------------------------------------------------ where a picture comes from
 def _uploaded(run: Run) -> tuple[str, bytes] | None:
-    # No list of extensions: what a file is called says nothing about what it is.
-    file = st.file_uploader(f"One picture ({', '.join(FORMATS)}), at most {MAX_BYTES // 2**20} MB", key="upload")
+    # No list of extensions: the content decides, not the name.
+    file = st.file_uploader(f"One image ({', '.join(FORMATS)}), at most {MAX_BYTES // 2**20} MB", key="upload")
     return (file.name, file.getvalue()) if file else None
 
 
 def _taken(run: Run) -> tuple[str, bytes] | None:
-    file = st.camera_input("Take a picture; the browser asks for your permission", key="camera")
+    file = st.camera_input("Take a photograph; the browser asks for permission", key="camera")
     return ("camera shot", file.getvalue()) if file else None
 
 
 def _example(run: Run) -> tuple[str, bytes] | None:
     made = _examples(data_of(run.card)[0], tuple(run.card["classes"]), run.card["image_size"])
     own = any(of_the_run for _, of_the_run, _ in made)
-    rest = "the last ones show what this run was never shown" if own else "none of them shows a class of this run"
-    st.html(markup.hint(f"Generated pictures; {rest}."))
+    rest = "the last ones show classes that this run does not have" if own else "none shows a class of this run"
+    st.html(markup.hint(f"Generated images; {rest}."))
     chosen = st.session_state.get("example")
     with st.container(horizontal=True, gap="small"):
         for i, (name, _, data) in enumerate(made):
@@ -97,26 +96,25 @@ def _examples(data: str, classes: tuple[str, ...], size: int) -> list[tuple[str,
     return examples(data, classes, size)
 
 
-# ------------------------------------------------------------------ the answer
 def _show(run: Run, name: str, data: bytes, photograph: bool) -> None:
     try:
-        picture = read(data, run.card)
+        image = read_image(data, run.card)
         model, card, lock = _opened(str(run.folder), run.changed)
-        with lock:  # sessions share the model, and Grad-CAM hangs hooks into it
-            answer = ask(model, card, picture, photograph)
+        with lock:  # sessions share the model, and Grad-CAM registers hooks in it
+            prediction = predict_image(model, card, image, photograph)
     except Undecodable as error:
         st.html(markup.note(f"{name} cannot be used:", f"{error.reason}."))
         return
     except Exception as error:  # a foreign model may raise anything; the page stays
-        st.html(markup.note(f"{run.name} cannot answer:", str(error) or type(error).__name__))
+        st.html(markup.note(f"{run.name} fails:", str(error) or type(error).__name__))
         return
-    st.html(markup.card_of(answer, calibrated="temperature" in card))
-    st.html(markup.views(answer, name))
+    st.html(markup.result(prediction, calibrated="temperature" in card))
+    st.html(markup.images(prediction, name))
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the model")
 def _opened(folder: str, changed: int) -> tuple[nn.Module, dict[str, Any], threading.Lock]:
-    """Model and card of a run; `changed` makes a run that was trained anew another one."""
+    """Model, card and lock of a run; `changed` is part of the cache key: a run that is trained again is read again."""
     return *open_run(Path(folder)), threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""Which trained runs there are, and what their cards say in words."""
+"""Trained runs in a folder, and what their cards say."""
 
 import math
 import os
@@ -13,30 +13,30 @@ from imgcls import models
 from imgcls.evaluation.statistics import Interval
 from imgcls.models.serialization import CARD, WEIGHTS
 
-SKIPPED = ("cache", "checkpoints", "executed")  # folders with many files, none of them a run
+SKIPPED_FOLDERS = ("cache", "checkpoints", "executed")  # folders with many files, none of them a run
 SCORES = ("energy", "max_logit")  # functions of imgcls.openset, of the logits before any temperature
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with a model that can be asked."""
+    """A folder with a model that can be used."""
 
     folder: Path
-    name: str  # below the folder that was searched
+    name: str  # relative to the searched folder
     card: dict[str, Any]
-    changed: int  # nanoseconds, of the younger of card and weights
+    changed: int  # nanoseconds, the later of card and weights
 
 
 def find_runs(build: Path) -> tuple[list[Run], list[tuple[str, str]]]:
     """Every run below a folder, newest first, and the name and reason of each that cannot be used.
 
-    The weights are measured against their own header, which tells a torn file without reading all of it; that they
-    are those the card was written for shows when they are loaded.
+    The weights are checked against their own header, which finds a truncated file without reading all of it; whether
+    they match the card is checked when they are loaded.
     """
     found: list[Run] = []
     broken: list[tuple[str, str]] = []
     for place, folders, files in os.walk(build):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS and not name.startswith("."))
         if CARD not in files and WEIGHTS not in files:
             continue
         folder = Path(place)
@@ -45,7 +45,7 @@ def find_runs(build: Path) -> tuple[list[Run], list[tuple[str, str]]]:
             card = _check(folder)
             changed = max((folder / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
             found.append(Run(folder, name, card, changed))
-        except Exception as error:  # whatever a foreign file does, the other runs stay
+        except Exception as error:  # a foreign file may raise anything; the other runs stay
             broken.append((name, " ".join(str(error).split()) or type(error).__name__))
     return sorted(found, key=lambda run: (-run.changed, run.name)), sorted(broken)
 
@@ -54,16 +54,16 @@ def _check(folder: Path) -> dict[str, Any]:
     """The card of a run.
 
     Raises:
-        Exception: it cannot be asked; the message says why.
+        Exception: the run cannot be used; the message says why.
     """
     card = models.read_card(folder)
     if not all(isinstance(name, str) for name in card["classes"]):
-        raise ValueError(f"the classes on the card must be words, not {card['classes']!r}; save the model anew")
+        raise ValueError(f"the classes on the card must be strings, not {card['classes']!r}; save the model anew")
     if len(card["classes"]) < 2:
-        raise ValueError(f"it knows {card['classes']} alone, so there is nothing to decide")
+        raise ValueError(f"it has only the class {card['classes']}, so every prediction is the same")
     models.temperature_of(card)
     if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"there is no {WEIGHTS}; copy the folder again, or train it anew")
+        raise ValueError(f"there is no {WEIGHTS}; copy the folder again, or train it again")
     try:
         with safe_open(folder / WEIGHTS, framework="pt"):
             return card
@@ -73,27 +73,27 @@ def _check(folder: Path) -> dict[str, Any]:
 
 # ------------------------------------------------------------------ what a card says
 def accuracy_of(card: Mapping[str, Any]) -> Interval | None:
-    """Validation accuracy with its interval; None where the card has none that can be read."""
+    """Validation accuracy with its interval; None where the card has no valid one."""
     entry = card.get("validation")
     values = [entry.get(key) for key in ("accuracy", "low", "high", "n")] if isinstance(entry, dict) else [None]
     return Interval(*values) if all(map(_is_number, values)) else None
 
 
 def threshold_of(card: Mapping[str, Any]) -> tuple[str, float, float] | str:
-    """Score, threshold and share kept of the card's entry `known`, or why this run cannot tell the unknown.
+    """Score, threshold and true positive rate of the card's entry `known`, or why there is no valid threshold.
 
-    The entry is {"score": one of SCORES, "threshold": number, "keeps": share of the validation images that reach it}.
+    The entry is {"score": one of SCORES, "threshold": number, "keeps": fraction of validation images that reach it}.
     """
     entry = card.get("known")
     if entry is None:
-        return "its card holds no threshold for that"
+        return "its card has no threshold for unknown inputs"
     if not isinstance(entry, dict):
         return f"the entry 'known' on its card is {entry!r} instead of a score and a threshold"
     score, threshold, keeps = (entry.get(key) for key in ("score", "threshold", "keeps"))
     if score not in SCORES:
-        return f"its card names the score {score!r}, and {' and '.join(SCORES)} are known here"
+        return f"its card names the score {score!r}, but only {' and '.join(SCORES)} are supported"
     if not _is_number(threshold) or not _is_number(keeps) or not 0 < keeps <= 1:
-        return f"the entry 'known' on its card has threshold {threshold!r} and keeps {keeps!r}, which are no numbers"
+        return f"the entry 'known' on its card has threshold {threshold!r} and keeps {keeps!r}, not valid numbers"
     return score, float(threshold), float(keeps)
 
 

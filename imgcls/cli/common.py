@@ -1,29 +1,53 @@
-"""What several commands need: the augmentation, what answers are worth, and the way to say things."""
+"""What several commands share: options and their old names, the augmentation, metrics as JSON, messages."""
 
-import difflib
 import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 
 from imgcls.evaluation import Predictions
+from imgcls.messages import did_you_mean
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
+
+Data = Annotated[str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or menagerie/SUBSET.")]
+ImageSize = Annotated[int, typer.Option(help="Resize images to squares of this side, in pixels.")]
+Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
+
+RENAMED_OPTIONS = {
+    "--balanced": "--balanced-sampling",
+    "--classes": "--num-classes",
+    "--ema": "--ema-decay",
+    "--explain": "--cam-dir",
+    "--grey": "--grayscale",
+    "--sheet": "--contact-sheet",
+    "--size": "--image-size",
+    "--train-count": "--max-train-images",
+}
+
+
+def refuse_renamed_options(arguments: Iterable[str]) -> None:
+    """Raise ValueError for an option of an earlier version; the message has its new name."""
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option == "--":
+            return
+        if option in RENAMED_OPTIONS:
+            raise ValueError(f"the option {option} is now {RENAMED_OPTIONS[option]}")
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ValueError with the closest choice, and all of them, unless the value is one."""
+    """Raise ValueError with the closest choices, or all of them, unless the value is one."""
     choices = list(choices)
     if value not in choices:
-        close = difflib.get_close_matches(value, choices, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"{what} {value!r} is unknown; {hint}choose one of {', '.join(choices)}")
+        raise ValueError(f"{what} {value!r} is unknown; {did_you_mean(value, choices)}")
 
 
 def note(text: str, kind: str = "note") -> None:
-    """A line on stderr, such as `note: …`; stdout is for results."""
+    """Print a line such as `note: …` on stderr; stdout is for results."""
     print(f"{kind}: {text}", file=sys.stderr)
 
 
@@ -33,34 +57,34 @@ def some(names: Sequence[str], shown: int = 8) -> str:
     return ", ".join(map(str, names[:shown])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def augmentation(size: int) -> tuple[Transform, ...]:
-    """What `train` does to its images unless told otherwise, and `search` too, so that its settings hold there."""
-    return RandomCrop(padding=size // 8), RandomHorizontalFlip()
+def augmentation(image_size: int) -> tuple[Transform, ...]:
+    """The default augmentation of `train`, and of `search`, so that its settings are valid for `train`."""
+    return RandomCrop(padding=image_size // 8), RandomHorizontalFlip()
 
 
-def worth(answers: Predictions, temperature: float) -> dict[str, Any]:
-    """How good answers are, as plain JSON: what `train` says of validation and `evaluate` of any split.
+def classification_metrics(predictions: Predictions, temperature: float) -> dict[str, Any]:
+    """Metrics of predictions as plain JSON, as `train` reports them for validation and `evaluate` for any split.
 
     Returns:
         n; accuracy and balanced_accuracy, each {value, low, high, n}; temperature; loss and ece without it, and
         loss_at_temperature and ece_at_temperature; per_class, rows {class, precision, recall, f1, support} in which
-        a ratio of nothing to nothing is None.
+        a ratio of 0 to 0 is None.
     """
-    cooled = answers.with_temperature(temperature)
-    table = answers.per_class()
-    said = answers.predicted.bincount(minlength=len(answers.classes)).numpy()
-    table.loc[said == 0, "precision"] = math.nan
+    calibrated = predictions.with_temperature(temperature)
+    table = predictions.per_class()
+    predicted = predictions.predicted.bincount(minlength=len(predictions.classes)).numpy()
+    table.loc[predicted == 0, "precision"] = math.nan
     table.loc[table["support"] == 0, "recall"] = math.nan
-    table.loc[said + table["support"] == 0, "f1"] = math.nan
+    table.loc[predicted + table["support"] == 0, "f1"] = math.nan
     return {
-        "n": len(answers),
-        "accuracy": asdict(answers.accuracy_interval),
-        "balanced_accuracy": asdict(answers.balanced_accuracy),
+        "n": len(predictions),
+        "accuracy": asdict(predictions.accuracy_interval),
+        "balanced_accuracy": asdict(predictions.balanced_accuracy),
         "temperature": temperature,
-        "loss": answers.loss,
-        "loss_at_temperature": cooled.loss,
-        "ece": answers.ece,
-        "ece_at_temperature": cooled.ece,
+        "loss": predictions.loss,
+        "loss_at_temperature": calibrated.loss,
+        "ece": predictions.ece,
+        "ece_at_temperature": calibrated.ece,
         "per_class": [
             {key: None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
         ],

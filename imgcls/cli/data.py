@@ -1,4 +1,4 @@
-"""`imgcls data check`: what training would get from a folder, an archive or a generated set."""
+"""`imgcls data list`, `get` and `check`: the data sets of the course, and the contents of any data set."""
 
 import json
 from pathlib import Path
@@ -7,63 +7,133 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from typer.core import TyperGroup
 
 import imgcls.data
+import menagerie
 from imgcls import files
-from imgcls.cli.common import check_choice, note, some
-from imgcls.data import Splits
-from imgcls.data.sources import SPLITS
+from imgcls.cli.common import Grayscale, ImageSize, check_choice, note, some
+from imgcls.data import Splits, catalogue
+from imgcls.data.sources import LAYOUT, SPLITS
 
 FORMATS = ("table", "json")
-SHOWN = 20  # files left out and pairs of duplicates that a table names
-UNEVEN = 1.5  # largest class over smallest from which on something is said about it
+SHOWN = 20  # skipped files and pairs of duplicates that a table names
+IMBALANCED = 1.5  # ratio of the largest to the smallest class from which on a note is given
+
+Format = Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")]
 
 
-def data(
-    data: Annotated[
-        str, typer.Argument(help="Folder, .zip or .tar of class/image files, menagerie/<subset>, or a name of `list`.")
-    ],
-    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
-    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the split where none is given, and of generated images.")] = 0,
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "table",
-    out: Annotated[Path | None, typer.Option(help="Also write all of it to this .json file.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Also draw the first training images of each class, .png.")] = None,
-) -> None:
-    """Show what training would get: splits, classes, sizes, kinds of files, what is left out, duplicates, imbalance.
+class _ChecksByDefault(TyperGroup):
+    """`imgcls data photos.zip` means `imgcls data check photos.zip`, and `imgcls data` alone lists."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["list" if not args or (args[0] == "--format" and len(args) == 2) else "check", *args]
+        return super().parse_args(ctx, args)
+
+
+def application() -> typer.Typer:
+    """The three commands."""
+    app = typer.Typer(cls=_ChecksByDefault, add_completion=False, rich_markup_mode=None)
+    app.callback()(_help)
+    app.command("list")(list_sets)
+    app.command("get")(get)
+    app.command("check")(check)
+    return app
+
+
+def _help() -> None:
+    """List the data sets of the course, download one, or check any.
 
     \b
-      imgcls data check photos.zip --size 96 --sheet sheet.png --out photos.json
+      imgcls data list                     list generated data sets, and real ones with their source
+      imgcls data get cifar10              download a real data set to data/
+      imgcls data check photos.zip         check a data set; `imgcls data photos.zip` does the same
+    """  # noqa: D301 - \b keeps the lines of the examples
+
+
+def list_sets(format: Format = "table") -> None:
+    """List the generated data sets, and the real ones with their path or how to download them."""
+    check_choice("format", format, FORMATS)
+    generated = [
+        {"name": f"menagerie/{name}", "classes": len(subset.classes), **menagerie.sizes(name),
+         "image_size": subset.image_size}
+        for name, subset in menagerie.subsets().items()
+    ]  # fmt: skip
+    real = []
+    for name, entry in catalogue.CATALOGUE.items():
+        found = catalogue.find(name)
+        real.append({"name": name, "case": entry.case, "title": entry.title, "path": found and str(found),
+                     "steps": entry.steps})  # fmt: skip
+    if format == "json":
+        typer.echo(json.dumps(generated + real, indent=2))
+        return
+    typer.echo(
+        f"generated data sets, rendered on first use (image_size: pixels at which the classes are easy to distinguish)"
+        f"\n\n{pd.DataFrame(generated).to_string(index=False)}\n\nreal data sets\n"
+    )
+    for one in real:
+        where = f"path: {one['path']}" if one["path"] else f"to download: {one['steps']}"
+        typer.echo(f"  {one['name']} (case {one['case']}): {one['title']}\n      {where}")
+    typer.echo(f"\nyour own images: a folder, .zip or .tar with {LAYOUT}; archives are read in place")
+
+
+def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, such as cifar10.")]) -> None:
+    """Download a real data set to data/; an interrupted download continues, a complete one is kept."""
+    known = catalogue.key(name)
+    existed = known and catalogue.find(known)
+    path = imgcls.data.download(name)
+    note(f"{known} is {'already' if existed else 'now'} in {path}; check it with: imgcls data check {known}")
+    typer.echo(path)
+
+
+def check(
+    data: Annotated[
+        str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, menagerie/SUBSET, or a name from `list`.")
+    ],
+    image_size: ImageSize = 64,
+    grayscale: Grayscale = False,
+    seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
+    format: Format = "table",
+    out: Annotated[Path | None, typer.Option(help="Also write everything to this .json file.")] = None,
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Also draw the first training images of each class to this .png file.")
+    ] = None,
+) -> None:
+    """Show splits, classes, image sizes, file formats, skipped files, duplicates and class imbalance.
+
+    \b
+      imgcls data check photos.zip --image-size 96 --contact-sheet sheet.png --out photos.json
       imgcls data check menagerie/cats_dogs --format json
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("format", format, FORMATS)
-    for option, path, ending in (("--sheet", sheet, ".png"), ("--out", out, ".json")):
+    for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
-    splits = imgcls.data.load(data, image_size=size, channels=1 if grey else 3, seed=seed)
+    splits = imgcls.data.load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
     facts = describe(splits)
-    facts["kinds"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
+    facts["formats"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
     typer.echo(json.dumps(facts, indent=2) if format == "json" else _text(facts))
     if out is not None:
         files.write(out, json.dumps(facts, indent=2) + "\n")
-        note(f"all of it in {out}")
-    if sheet is not None:
-        from imgcls import plots  # matplotlib takes longer to load than a small set
+        note(f"everything is in {out}")
+    if contact_sheet is not None:
+        from imgcls import plots  # matplotlib takes longer to load than a small data set
 
-        path = plots.save(plots.sample_grid(splits.train.images, splits.train.labels, splits.classes), sheet)
-        note(f"sample sheet in {path}")
+        grid = plots.sample_grid(splits.train.images, splits.train.labels, splits.classes)
+        note(f"contact sheet in {plots.save(grid, contact_sheet)}")
 
 
 def describe(splits: Splits) -> dict:
-    """All that the command tells about a data set, as plain values that JSON can hold.
+    """The facts that `check` reports, as plain JSON values.
 
     Returns:
         name, kind, fingerprint, image_size, channels, classes; splits {name: {images, given, per_class, sizes}},
         sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name, reason}];
         duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest, ratio} of
-        train; notes, one sentence for each thing to mend.
+        train; notes, one sentence for each problem.
     """
-    measured = imgcls.data.statistics(splits.train)
+    statistics = imgcls.data.statistics(splits.train)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
     if sum(map(len, (splits.train, splits.val, splits.test))) > 50_000:
         note("looking for duplicates: every image is compared with every other")
@@ -86,8 +156,8 @@ def describe(splits: Splits) -> dict:
             }
             for name, split in splits.items()
         },
-        "mean": measured["mean"].tolist(),
-        "std": measured["std"].tolist(),
+        "mean": statistics["mean"].tolist(),
+        "std": statistics["std"].tolist(),
         "skipped": [{"name": entry.name, "reason": entry.reason} for entry in splits.skipped],
         "duplicates": audit.frame().to_dict("records"),
         "pairs": [
@@ -100,89 +170,87 @@ def describe(splits: Splits) -> dict:
             "ratio": round(float(train.max() / train.min()), 3),
         },
     }
-    return facts | {"notes": [*_leaks(facts), *_labels(facts), *_balance(facts), *_gaps(facts), *_small(splits)]}
+    checks = (_duplicate_notes, _label_notes, _imbalance_notes, _missing_class_notes)
+    return facts | {"notes": [text for find in checks for text in find(facts)] + _enlargement_notes(splits)}
 
 
 def _is_given(split: str, names: tuple[str, ...]) -> bool:
-    """Whether the files of a split stand in a folder of that name; if not, they were drawn."""
+    """Whether the files of a split are in a folder of that name; otherwise the split was drawn at random."""
     parts = names[0].split("/") if names else ()
     return len(parts) == 3 and SPLITS[parts[0].lower()] == split
 
 
-# ------------------------------------------------------------------ what to mend
+# ------------------------------------------------------------------ notes
 
 
-def _leaks(facts: dict) -> list[str]:
-    said = []
+def _duplicate_notes(facts: dict) -> list[str]:
+    notes = []
     for row in facts["duplicates"]:
         split, earlier, count = row["split"], row["also_in"], row["exact"] + row["near"]
         if split == earlier or not count:
             continue
         pair = next(pair for pair in facts["pairs"] if tuple(pair["splits"]) == (earlier, split))
-        first = f"{row['exact']} exactly, {row['near']} nearly; the first: {pair['second']} and {pair['first']}"
+        first = f"{row['exact']} exact, {row['near']} near; the first: {pair['second']} and {pair['first']}"
         if facts["kind"] == "generated":
-            said.append(
-                f"{count} of {row['images']} {split} pictures look{'s' * (count == 1)} like one of {earlier} at "
-                f"{facts['image_size']} px ({first}): each was drawn on its own, and a larger --size tells them apart"
+            notes.append(
+                f"{count} of {row['images']} {split} images look{'s' * (count == 1)} like one of {earlier} at "
+                f"{facts['image_size']} px ({first}): each was drawn independently; use a larger --image-size"
             )
             continue
         consequence = {
-            ("test", "train"): "the test accuracy then also counts what was learnt by heart",
-            ("val", "train"): "the best epoch is then chosen by what was learnt by heart",
-            ("test", "val"): "the best epoch is then chosen by pictures of the test",
+            ("test", "train"): "the test accuracy then includes memorised images",
+            ("val", "train"): "the best epoch is then chosen on memorised images",
+            ("test", "val"): "the best epoch is then chosen on test images",
         }[split, earlier]
-        said.append(
-            f"{count} of {row['images']} {split} pictures {'is' if count == 1 else 'are'} also in {earlier} "
-            f"({first}): {consequence}; keep each picture on one side only"
+        notes.append(
+            f"{count} of {row['images']} {split} images {'is' if count == 1 else 'are'} also in {earlier} "
+            f"({first}): {consequence}; keep each image in one split only"
         )
-    return said
+    return notes
 
 
-def _labels(facts: dict) -> list[str]:
-    clashes = [pair for pair in facts["pairs"] if not pair["same_label"]]
-    if not clashes:
+def _label_notes(facts: dict) -> list[str]:
+    conflicts = [pair for pair in facts["pairs"] if not pair["same_label"]]
+    if not conflicts:
         return []
-    pair, count = clashes[0], len({pair["second"] for pair in clashes})
+    pair, count = conflicts[0], len({pair["second"] for pair in conflicts})
     return [
-        f"{count} picture{' has' if count == 1 else 's have'} another label than {'its' if count == 1 else 'their'} "
-        f"duplicate (the first: {pair['second']} and {pair['first']}): one of the two is wrong"
+        f"{count} image{' has' if count == 1 else 's have'} another label than {'its' if count == 1 else 'their'} "
+        f"duplicate (the first: {pair['second']} and {pair['first']}): correct one of the two labels"
     ]
 
 
-def _balance(facts: dict) -> list[str]:
-    uneven, per_class = facts["imbalance"], facts["splits"]["train"]["per_class"]
-    if uneven["ratio"] < UNEVEN:
+def _imbalance_notes(facts: dict) -> list[str]:
+    imbalance, per_class = facts["imbalance"], facts["splits"]["train"]["per_class"]
+    if imbalance["ratio"] < IMBALANCED:
         return []
-    largest, smallest = uneven["largest"], uneven["smallest"]
+    largest, smallest = imbalance["largest"], imbalance["smallest"]
     return [
-        f"class {largest!r} has {uneven['ratio']:.1f} times as many training images as {smallest!r} "
-        f"({per_class[largest]} and {per_class[smallest]}): `imgcls train … --balanced` shows every class equally "
-        f"often; read the recall of each class beside the accuracy"
+        f"class {largest!r} has {imbalance['ratio']:.1f} times as many training images as {smallest!r} "
+        f"({per_class[largest]} and {per_class[smallest]}): `imgcls train … --balanced-sampling` samples every class "
+        f"equally often; read the recall of each class beside the accuracy"
     ]
 
 
-def _gaps(facts: dict) -> list[str]:
-    empty = {
-        name: [one for one, count in split["per_class"].items() if not count] for name, split in facts["splits"].items()
-    }
-    return [
-        f"{name} has no image of {some(gone)}: nothing will be known about "
-        f"{'that class' if len(gone) == 1 else 'those classes'} there; add some"
-        for name, gone in empty.items()
-        if gone
-    ]
+def _missing_class_notes(facts: dict) -> list[str]:
+    notes = []
+    for name, split in facts["splits"].items():
+        missing = [one for one, count in split["per_class"].items() if not count]
+        if missing:
+            notes.append(f"{name} has no image of {some(missing)}, so it gives no metric for them; add images")
+    return notes
 
 
-def _small(splits: Splits) -> list[str]:
+def _enlargement_notes(splits: Splits) -> list[str]:
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
     side = splits.train.images.shape[-1]
-    short = torch.cat(sizes).amin(dim=1) if sizes else torch.empty(0)
-    below = int((short < side).sum())
+    shorter = torch.cat(sizes).amin(dim=1) if sizes else torch.empty(0)
+    below = int((shorter < side).sum())
     if not below:
         return []
     return [
-        f"{below} of {len(short)} pictures {'is' if below == 1 else 'are'} smaller than {side} px and get enlarged, "
-        f"which adds no detail; the median of the shorter sides is {int(short.median())} px (--size)"
+        f"{below} of {len(shorter)} images {'is' if below == 1 else 'are'} smaller than {side} px and enlarged, which "
+        f"adds no detail; the median of the shorter sides is {int(shorter.median())} px (--image-size)"
     ]
 
 
@@ -190,66 +258,36 @@ def _small(splits: Splits) -> list[str]:
 
 
 def _text(facts: dict) -> str:
-    splits = facts["splits"]
-    colour = "RGB" if facts["channels"] == 3 else "grey"
+    splits, skipped, channels = facts["splits"], facts["skipped"], {1: "grayscale", 3: "RGB"}[facts["channels"]]
     columns = {
         name: [*split["per_class"].values(), split["images"], "given" if split["given"] else "drawn"]
         for name, split in splits.items()
     }
-    counts = pd.DataFrame({"class": [*facts["classes"], "(all)", "(split)"], **columns})
-    numbers = {what: ", ".join(f"{value:.4f}" for value in facts[what]) for what in ("mean", "std")}
     blocks = [
-        f"{facts['name']}: {facts['kind']} images of {len(facts['classes'])} classes, "
-        f"fingerprint {facts['fingerprint']}, here at {facts['image_size']} px in {colour}",
-        counts.to_string(index=False),
-        *_sizes_text(splits),
-        *_kinds_text(facts.get("kinds")),
-        f"train in units of [0, 1]: mean {numbers['mean']}; std {numbers['std']}",
-        *_skipped_text(facts["skipped"]),
-        *_duplicates_text(facts),
+        f"{facts['name']}: {facts['kind']} images of {len(facts['classes'])} classes, fingerprint "
+        f"{facts['fingerprint']}, read at {facts['image_size']} px in {channels}",
+        pd.DataFrame({"class": [*facts["classes"], "(all)", "(split)"], **columns}).to_string(index=False),
     ]
-    return "\n\n".join([*blocks, *(f"note: {note}" for note in facts["notes"])])
-
-
-def _sizes_text(splits: dict) -> list[str]:
-    rows = {
-        name: [
-            " / ".join(str(split["sizes"][f"{side}_{what}"]) for what in ("min", "median", "max"))
-            for side in ("width", "height")
-        ]
-        for name, split in splits.items()
-        if split["sizes"]
-    }
-    if not rows:
-        return []
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["width", "height"])
-    return [f"original sizes in px, smallest / median / largest\n{frame.to_string()}"]
-
-
-def _kinds_text(kinds: dict[str, int] | None) -> list[str]:
-    if not kinds:
-        return []
-    return ["formats and modes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())]
-
-
-def _skipped_text(skipped: list[dict]) -> list[str]:
-    if not skipped:
-        return ["no file left out"]
-    lines = [f"  {entry['name']}: {entry['reason']}" for entry in skipped[:SHOWN]]
-    if len(skipped) > SHOWN:
-        lines.append(f"  … and {len(skipped) - SHOWN} more (--format json has all)")
-    return ["\n".join([f"{len(skipped)} file{'s' * (len(skipped) > 1)} left out", *lines])]
-
-
-def _duplicates_text(facts: dict) -> list[str]:
-    rows = [row for row in facts["duplicates"] if row["exact"] or row["near"]]
-    if not rows:
-        return ["no picture occurs twice"]
-    lines = [
-        f"  {pair['second']} = {pair['first']} ({pair['kind']}{'' if pair['same_label'] else ', another label'})"
-        for pair in facts["pairs"][:SHOWN]
+    sizes = pd.DataFrame({name: split["sizes"] for name, split in splits.items() if split["sizes"]}).T
+    if len(sizes):
+        blocks.append(f"original sizes in px\n{sizes.to_string()}")
+    if facts.get("formats"):
+        formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
+        blocks.append(f"formats and modes: {formats}")
+    mean, std = (", ".join(f"{value:.4f}" for value in facts[what]) for what in ("mean", "std"))
+    blocks.append(f"train in units of [0, 1]: mean {mean}; std {std}")
+    rows = [f"{entry['name']}: {entry['reason']}" for entry in skipped]
+    blocks.append(_limited(f"{len(rows)} file{'s' * (len(rows) != 1)} skipped", rows))
+    rows = [
+        f"{pair['second']} = {pair['first']} ({pair['kind']}{'' if pair['same_label'] else ', another label'})"
+        for pair in facts["pairs"]
     ]
-    if len(facts["pairs"]) > SHOWN:
-        lines.append(f"  … and {len(facts['pairs']) - SHOWN} more (--format json has all)")
-    table = pd.DataFrame(rows).to_string(index=False)
-    return ["\n".join(["pictures that occur more than once", table, *lines])]
+    table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
+    blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", rows) if rows else "no duplicates")
+    return "\n\n".join([*blocks, *(f"note: {text}" for text in facts["notes"])])
+
+
+def _limited(title: str, rows: list[str]) -> str:
+    """A title and at most SHOWN rows below it."""
+    more = [f"… and {len(rows) - SHOWN} more (--format json has all)"] if len(rows) > SHOWN else []
+    return "\n  ".join([title, *rows[:SHOWN], *more])

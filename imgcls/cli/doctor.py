@@ -1,4 +1,4 @@
-"""`imgcls doctor`: what would stop the course on this machine, and what to do about it."""
+"""`imgcls doctor`: problems that prevent the course from running on this machine, and how to solve them."""
 
 import json
 import os
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from imgcls import paths
+from imgcls.messages import did_you_mean
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-# Nothing heavier is imported up here: a broken torch must become a row of the answer, not the end of it. Where torch
-# does not load, neither does the rest of the command line; this file then runs alone: python -P imgcls/cli/doctor.py
+# Nothing heavy is imported at the top: a broken torch must become a row of the table. Where torch does not load,
+# neither does the rest of the command line; this file then runs alone: python -P imgcls/cli/doctor.py
 
 FORMATS = ("table", "json")
 PYTHON = (3, 11)
-MEMORY = 4 * 2**30  # bytes that the notebooks need at once
+MEMORY = 4 * 2**30  # bytes, peak of the notebooks
 DISK = 5 * 2**30  # bytes of environment, caches and reports
 NAMED = 5  # packages that a row names
 BROWSERS = (
@@ -34,7 +35,7 @@ BROWSERS = (
 
 
 class Finding(NamedTuple):
-    """What one check found: status "ok", "note" (goes on, but worth knowing) or "problem" (stops the course)."""
+    """Result of a check: status "ok", "note" (the course runs) or "problem" (the course does not run)."""
 
     status: str
     found: str
@@ -42,11 +43,11 @@ class Finding(NamedTuple):
 
 
 def doctor(
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "table",
+    format: Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")] = "table",
 ) -> None:
-    """Check whether the course can run on this machine; the exit status is 1 if something stops it."""
+    """Check whether the course runs on this machine; the exit status is 1 if there is a problem."""
     if format not in FORMATS:
-        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
+        raise ValueError(f"format {format!r} is unknown; {did_you_mean(format, FORMATS)}")
     rows = diagnose()
     problems = [row["check"] for row in rows if row["status"] == "problem"]
     if format == "json":
@@ -57,7 +58,7 @@ def doctor(
             typer.echo(f"{row['status']:7}  {row['check']:{width}}  {row['found']}")
             if row["advice"]:
                 typer.echo(f"{'':7}  {'':{width}}  → {row['advice']}")
-        typer.echo(f"\nin the way: {', '.join(problems)}" if problems else "\nnothing stops the course on this machine")
+        typer.echo(f"\nproblems: {', '.join(problems)}" if problems else "\nthe course runs on this machine")
     if problems:
         raise typer.Exit(1)
 
@@ -72,79 +73,57 @@ def diagnose() -> list[dict[str, str]]:
     for name, check in CHECKS.items():
         try:
             finding = check()
-        except Exception as error:  # whatever a broken installation throws
-            finding = Finding("problem", f"{type(error).__name__}: {error}", "mend this first, then run doctor again")
+        except Exception as error:  # whatever a broken installation raises
+            finding = Finding("problem", f"{type(error).__name__}: {error}", "solve this first, then run doctor again")
         rows.append({"check": name, **finding._asdict()})
     return rows
 
 
-# ------------------------------------------------------------------ Python and packages
-
-
 def check_python() -> Finding:
-    """The interpreter against the oldest that the library runs on."""
+    """The interpreter against the oldest supported one."""
     version = platform.python_version()
-    wanted = ".".join(map(str, PYTHON))
     if tuple(map(int, version.split(".")[:2])) < PYTHON:
-        return Finding("problem", version, f"install Python {wanted} or newer and set the environment up again")
+        return Finding("problem", version, f"install Python {PYTHON[0]}.{PYTHON[1]} or newer and run make env")
     return Finding("ok", version)
 
 
 def check_packages() -> Finding:
-    """Installed packages: those that pyproject.toml asks for must be there and fit, others should be as pinned.
+    """Installed packages against pyproject.toml, then against the pins of requirements.txt.
 
-    What the library needs, directly or through another package, is a problem if it is missing or out of range;
-    any other difference from the pins of requirements.txt is a note, since the numbers may then differ.
+    A package that the library needs, directly or through another package, is a problem if it is missing or out of
+    range; any other difference from the pins is a note, since numbers may then differ.
     """
     try:
         from packaging.requirements import Requirement
+        from packaging.utils import canonicalize_name
     except ImportError:
         return Finding("note", "not compared, as the package `packaging` is missing", "pip install packaging")
 
     file, project = paths.ROOT / "requirements.txt", paths.ROOT / "pyproject.toml"
     if not file.is_file():
         return Finding("note", f"not compared: there is no {file}", "set IMGCLS_ROOT to the checkout")
-    pins = [Requirement(line) for line in _pin_lines(file.read_text(encoding="utf-8"))]
+    lines = [line.split(" --hash")[0].split(" #")[0].rstrip(" \\") for line in file.read_text("utf-8").splitlines()]
+    pins = [Requirement(line) for line in lines if line and not line.startswith((" ", "#", "-", "\t"))]
     pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
-    asked = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"] if project.is_file() else []
-    asked = [Requirement(line) for line in asked]
-    needed = _closure([one.name for one in asked])
-    stops = [said for said in map(_difference, asked) if said]
-    stops += [f"{pin.name} is missing" for pin in pins if _plain(pin.name) in needed and not _version(pin.name)]
-    differs = [said for said in map(_difference, pins) if said]
-    if stops:
-        return Finding("problem", _some(list(dict.fromkeys(stops))), "make env, or pip install -r requirements.txt")
-    if differs:
-        advice = "works, but numbers may differ from those of the pins; make env sets them up"
-        return Finding("note", f"{len(differs)} of {len(pins)} differ from the pins: {_some(differs)}", advice)
-    return Finding("ok", f"all {len(pins)} as pinned")
+    wanted = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"] if project.is_file() else []
+    wanted = [Requirement(line) for line in wanted]
 
-
-def _pin_lines(text: str) -> list[str]:
-    """The requirements of a pip file, without hashes, options and comments."""
-    lines = (line.split(" --hash")[0].split(" #")[0].rstrip(" \\") for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith((" ", "#", "-", "\t"))]
-
-
-def _closure(names: list[str]) -> set[str]:
-    """Packages and all that they need in turn, without extras; those that are not installed need nothing."""
-    from packaging.requirements import Requirement
-
-    found, waiting = set(), [_plain(name) for name in names]
+    needed, waiting = set(), [one.name for one in wanted]
     while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        needs = map(Requirement, metadata.requires(name) or ()) if _version(name) else ()
-        waiting += [_plain(one.name) for one in needs if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return found
-
-
-def _plain(name: str) -> str:
-    from packaging.utils import canonicalize_name
-
-    return canonicalize_name(name)
+        name = canonicalize_name(waiting.pop())
+        if name not in needed and _version(name):
+            found = map(Requirement, metadata.requires(name) or ())
+            waiting += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
+        needed.add(name)
+    missing = [pin.name for pin in pins if canonicalize_name(pin.name) in needed and not _version(pin.name)]
+    problems = [*filter(None, map(_difference, wanted)), *(f"{name} is missing" for name in missing)]
+    differences = [*filter(None, map(_difference, pins))]
+    if problems:
+        return Finding("problem", _some(list(dict.fromkeys(problems))), "make env, or pip install -r requirements.txt")
+    if differences:
+        advice = "works, but numbers may differ from those of the pins; make env sets them up"
+        return Finding("note", f"{len(differences)} of {len(pins)} differ from the pins: {_some(differences)}", advice)
+    return Finding("ok", f"all {len(pins)} as pinned")
 
 
 def _version(name: str) -> str | None:
@@ -154,22 +133,22 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _difference(wanted: "Requirement") -> str:
-    """How an installed package differs from a requirement, empty if it fits."""
-    version = _version(wanted.name)
+def _difference(requirement: "Requirement") -> str:
+    """How an installed package differs from a requirement, empty if it does not."""
+    version = _version(requirement.name)
     if version is None:
-        return f"{wanted.name} is missing"
-    fits = wanted.specifier.contains(version, prereleases=True)
-    return "" if fits else f"{wanted.name} is {version}, not {wanted.specifier}"
+        return f"{requirement.name} is missing"
+    fits = requirement.specifier.contains(version, prereleases=True)
+    return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
 
 
-def _some(said: list[str]) -> str:
-    more = len(said) - NAMED
-    return ", ".join(said[:NAMED]) + (f" and {more} more" if more > 0 else "")
+def _some(texts: list[str]) -> str:
+    more = len(texts) - NAMED
+    return ", ".join(texts[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_torch() -> Finding:
-    """Whether torch and torchvision load and fit together: one compiled operator of torchvision has to run."""
+    """Whether torch and torchvision load and match: one compiled operator of torchvision has to run."""
     import torch
     import torchvision
 
@@ -181,11 +160,8 @@ def check_torch() -> Finding:
     return Finding("ok", found)
 
 
-# ------------------------------------------------------------------ the machine
-
-
 def check_cores() -> Finding:
-    """Cores that this process may use, and the threads that will."""
+    """Cores that this process may use, and the number of threads."""
     from imgcls.reproducibility import configure_threads
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -199,7 +175,7 @@ def check_cores() -> Finding:
 
 
 def check_memory() -> Finding:
-    """Memory that is free to be taken against what the notebooks need at once."""
+    """Available memory against the peak of the notebooks."""
     free = available_memory()
     found = f"{free / 2**30:.1f} GB available"
     if free < MEMORY:
@@ -208,7 +184,7 @@ def check_memory() -> Finding:
 
 
 def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take: what the machine has left, or its container where that is less."""
+    """Available bytes of the machine, or of its container where that is less."""
     import psutil
 
     free = psutil.virtual_memory().available
@@ -227,29 +203,31 @@ def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def check_disk() -> Finding:
-    """Free space where caches and runs are written."""
+    """Free space for caches and runs."""
     folder = _nearest(paths.BUILD)
     free = shutil.disk_usage(folder).free
     found = f"{free / 2**30:.1f} GB free for {paths.BUILD}"
     if free < DISK:
-        advice = f"free {DISK / 2**30:.0f} GB: `make clean`, or remove {paths.CACHE}, which is made again when needed"
+        advice = f"free {DISK / 2**30:.0f} GB: `make clean`, or remove {paths.CACHE}, which is rebuilt when needed"
         return Finding("problem", found, advice)
     return Finding("ok", found)
 
 
 def check_precision() -> Finding:
-    """What training computes in."""
+    """The precision of training."""
     from imgcls.reproducibility import pick_device, pick_precision
 
     device, precision = pick_device().type, str(pick_precision()).removeprefix("torch.")
     if precision == "bfloat16":
-        return Finding("ok", f"bfloat16 on {device}: the quick way to train here")
+        return Finding("ok", f"bfloat16 on {device}, the fastest precision here")
     why = "it has neither AMX nor AVX512-bf16" if device == "cpu" else "it has no fast bfloat16"
-    return Finding("note", f"float32 on {device}, as {why}", "training takes longer than in bfloat16; nothing to mend")
+    return Finding(
+        "note", f"float32 on {device}, as {why}", "training takes longer than in bfloat16; no action is needed"
+    )
 
 
 def check_gpu() -> Finding:
-    """The accelerator that would train, none being fine."""
+    """The accelerator that training uses; none is fine."""
     import torch
 
     if torch.cuda.is_available():
@@ -259,10 +237,7 @@ def check_gpu() -> Finding:
     if shutil.which("nvidia-smi"):
         advice = "this torch may be built for the CPU only: install one for CUDA, see pytorch.org"
         return Finding("note", "an NVIDIA driver, but no GPU that torch can use", advice)
-    return Finding("ok", "none; the course is made to run without")
-
-
-# ------------------------------------------------------------------ folders and programs
+    return Finding("ok", "none; the course runs without")
 
 
 def check_folders() -> Finding:
@@ -280,12 +255,12 @@ def check_folders() -> Finding:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the part of its path that exists: what is missing is made there."""
+    """The folder, or the closest existing parent."""
     return next(part for part in (folder, *folder.parents) if part.exists())
 
 
 def check_browser() -> Finding:
-    """A browser to look at reports with."""
+    """A browser that shows reports."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         return Finding("note", "no Chromium, Chrome or Firefox", "any browser opens the reports; copy them if need be")
@@ -293,7 +268,7 @@ def check_browser() -> Finding:
 
 
 def check_git() -> Finding:
-    """Whether reports can name the commit that made them."""
+    """Whether reports can name their commit."""
     from imgcls.reproducibility import provenance
 
     if shutil.which("git") is None:

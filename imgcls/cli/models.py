@@ -1,4 +1,4 @@
-"""`imgcls models`: the networks by name, and what each one costs."""
+"""`imgcls models`: the networks by name, with parameters, multiply-adds and pretrained weights."""
 
 import inspect
 import json
@@ -16,8 +16,8 @@ from imgcls.models import create_model, default_size, list_models, minimum_size,
 from imgcls.models.networks import NETWORKS
 
 FORMATS = ("table", "csv", "json")
-SIZE = 64
-USUAL = (
+IMAGE_SIZE = 64
+SHOWN = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "inception_v3", "googlenet"),
     *("efficientnet_v2_s", "convnext_tiny", "mobilenet_v3_large", "vit_b_16"),
 )
@@ -29,110 +29,117 @@ GIVEN_BY_CREATE_MODEL = {
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="One network, for its layers; a table if left out.")] = None,
-    size: Annotated[
+    name: Annotated[str | None, typer.Argument(help="Show the layers of this network; omit for a table.")] = None,
+    image_size: Annotated[
         int | None,
-        typer.Option(help="Side of the images in pixels; 64, or for NAME its own if it is timm's or cannot take 64."),
+        typer.Option(
+            help="Count for images of this side, in pixels; default 64, or the network's own if it does not accept 64."
+        ),
     ] = None,
-    classes: Annotated[int, typer.Option(help="Outputs of the network.")] = 10,
-    every: Annotated[bool, typer.Option("--all", help="Only the names, of every network there is.")] = False,
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "table",
+    num_classes: Annotated[int, typer.Option(help="Count for this number of outputs.")] = 10,
+    every: Annotated[bool, typer.Option("--all", help="Print only the names, but of all networks.")] = False,
+    format: Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")] = "table",
 ) -> None:
-    """Show the networks with parameters, multiply-adds and smallest images, or the layers of one of them.
+    """Show the networks with parameters, multiply-adds and smallest image size, or the layers of one network.
 
-    Nothing is downloaded: whether ImageNet weights are here is looked up in the folder that would hold them.
+    Nothing is downloaded; the table shows whether ImageNet weights are already on this machine.
 
     \b
-      imgcls models --size 96
-      imgcls models resnet18 --size 224 --classes 1000
-      imgcls models timm:vit_tiny_patch16_224 --size 224
+      imgcls models --image-size 96
+      imgcls models resnet18 --image-size 224 --num-classes 1000
+      imgcls models timm:vit_tiny_patch16_224 --image-size 224
       imgcls models --all
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("format", format, FORMATS)
-    if size is not None and size < 1:
-        raise ValueError(f"--size must be at least 1 px, got {size}")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"--image-size must be at least 1 px, got {image_size}")
     if every:
         if name is not None:
             raise ValueError(f"--all lists every name; leave it out to see {name!r}, or leave out the name")
         names = list_models(timm_too=True)
         typer.echo(json.dumps(names) if format == "json" else "\n".join(names))
     elif name is None:
-        size = size or SIZE
-        _echo(pd.DataFrame([_row(one, size, classes) for one in (*NETWORKS, *USUAL)]), format)
+        size = image_size or IMAGE_SIZE
+        _echo(pd.DataFrame([_row(one, size, num_classes) for one in (*NETWORKS, *SHOWN)]), format)
         if format == "table":
-            typer.echo(f"\nfor {classes} classes and one image of {size} px; - where a network cannot take that size")
+            typer.echo(
+                f"\nfor {num_classes} classes and one image of {size} px; - where a network cannot take that size"
+            )
             note("layers and options of one network: imgcls models NAME; all names: --all")
     else:
-        too_small = minimum_size(name) > SIZE or name.startswith("timm:")  # of which no minimum is known
-        _show(name, size or (default_size(name) if too_small else SIZE), classes, format)
+        too_small = minimum_size(name) > IMAGE_SIZE or name.startswith("timm:")  # timm has no known minimum
+        size = image_size or (default_size(name) if too_small else IMAGE_SIZE)
+        _show(name, size, num_classes, format)
 
 
 def _row(name: str, size: int, classes: int) -> dict[str, Any]:
-    """A network's line of the table; one that cannot take the size is counted at its own."""
+    """A network's row of the table; without multiply-adds if it does not accept the size."""
     try:
-        network, adds = _built(name, size, classes)
+        network, layers = _summary(name, size, classes)
+        multiply_adds = int(layers["multiply_adds"].sum())
     except ValueError:
-        network, adds = build(name, classes), None  # too small, or no multiple of the patches
+        network, multiply_adds = build(name, classes), None  # too small, or no multiple of the patches
     return {
         "name": name,
         "parameters": parameter_count(network),
-        "multiply_adds": None if adds is None else int(adds["multiply_adds"].sum()),
-        "smallest_side": smallest_side(name, network),
+        "multiply_adds": multiply_adds,
+        "min_image_size": min_image_size(name, network),
         "imagenet_weights": imagenet_weights(name)[0],
     }
 
 
 def _show(name: str, size: int, classes: int, format: str) -> None:
-    network, layers = _built(name, size, classes)
+    network, layers = _summary(name, size, classes)
+    if format == "csv":
+        _echo(layers, format)
+        return
     weights, file = imagenet_weights(name)
     facts = {
         "name": name,
-        "size": size,
-        "classes": classes,
+        "image_size": size,
+        "num_classes": classes,
         "parameters": parameter_count(network),
         "multiply_adds": int(layers["multiply_adds"].sum()),
-        "smallest_side": smallest_side(name, network),
-        "made_for": default_size(name),
+        "min_image_size": min_image_size(name, network),
+        "default_image_size": default_size(name),
         "imagenet_weights": weights,
         "weights_file": file,
-        "options": {option: _plain(value) for option, value in options(name, network).items()},
+        "options": {option: _as_json(value) for option, value in options(name, network).items()},
     }
     if format == "json":
-        rows = json.loads(layers.to_json(orient="records"))
-        typer.echo(json.dumps(facts | {"layers": rows}, indent=2))
+        typer.echo(json.dumps(facts | {"layers": json.loads(layers.to_json(orient="records"))}, indent=2))
         return
     _echo(layers, format)
-    if format == "table":
-        taken = ", ".join(f"{option} ({value})" for option, value in facts["options"].items())
-        least = facts["smallest_side"]
-        typer.echo(
-            f"\n{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds "
-            f"for one image of {size} px and {classes} classes\n"
-            f"made for {facts['made_for']} px{f', takes {least} px and more' if least else ''}\n"
-            f"ImageNet weights: {weights}{f', {file}' if file else ''}\n"
-            f"options of models.create_model({name!r}, …), with defaults: {taken or 'none'}"
-        )
+    defaults = ", ".join(f"{option} ({value})" for option, value in facts["options"].items())
+    least = facts["min_image_size"]
+    typer.echo(
+        f"\n{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds "
+        f"for one image of {size} px and {classes} classes\n"
+        f"default image size {facts['default_image_size']} px{f', at least {least} px' if least else ''}\n"
+        f"ImageNet weights: {weights}{f', {file}' if file else ''}\n"
+        f"options of models.create_model({name!r}, …), with defaults: {defaults or 'none'}"
+    )
 
 
 def build(name: str, classes: int, size: int | None = None) -> nn.Sequential:
-    """A network without memory for its weights (on the meta device), enough to count and to trace shapes."""
+    """A network on the meta device: without memory for its weights, enough to count and to trace shapes."""
     with torch.device("meta"):
         return create_model(name, classes, image_size=size)
 
 
-def _built(name: str, size: int, classes: int) -> tuple[nn.Sequential, pd.DataFrame]:
+def _summary(name: str, size: int, classes: int) -> tuple[nn.Sequential, pd.DataFrame]:
     network = build(name, classes, size)
     try:
         return network, summary(network, size)
-    except (RuntimeError, AssertionError) as error:  # timm's limits are known to its layers alone
+    except (RuntimeError, AssertionError) as error:  # raised by timm's layers
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{name!r} did not run on an image of {size} px ({reason}); it is made for {default_size(name)} px (--size)"
+            f"{name!r} fails on an image of {size} px ({reason}); its default is {default_size(name)} px (--image-size)"
         ) from error
 
 
 def options(name: str, network: nn.Module) -> dict[str, Any]:
-    """The keyword arguments that `create_model` passes on to a network, with their defaults."""
+    """The keyword arguments of `create_model` for a network, with their defaults."""
     if name in NETWORKS:
         parameters = inspect.signature(NETWORKS[name]).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -141,8 +148,8 @@ def options(name: str, network: nn.Module) -> dict[str, Any]:
     return own | ({"small_stem": False} if isinstance(network.network, torchvision.models.ResNet) else {})
 
 
-def smallest_side(name: str, network: nn.Module) -> int | None:
-    """Smallest image side in pixels; one patch of a vision transformer, None where it is not known (timm's)."""
+def min_image_size(name: str, network: nn.Module) -> int | None:
+    """Smallest image side in pixels: one patch for a vision transformer; None where it is unknown (timm)."""
     if name.startswith("timm:"):
         return None
     body = network.network
@@ -150,7 +157,7 @@ def smallest_side(name: str, network: nn.Module) -> int | None:
 
 
 def imagenet_weights(name: str) -> tuple[str, str | None]:
-    """Pretrained weights as "here", "not here" or "none exist", and the file that is or would be theirs."""
+    """Whether pretrained weights are "here", "not here" or "none exist", and the path of their file."""
     if name in NETWORKS:
         return NO_WEIGHTS
     if name.startswith("timm:"):
@@ -176,10 +183,10 @@ def _timm_weights(name: str) -> tuple[str, str | None]:
     return ("here", found) if isinstance(found, str) else ("not here", f"model.safetensors of {config.hf_hub_id}")
 
 
-def _plain(value: Any) -> Any:
-    """A default as JSON holds it; classes and functions by their names."""
+def _as_json(value: Any) -> Any:
+    """A default as a JSON value; classes and functions become their names."""
     if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
+        return [_as_json(one) for one in value]
     return value if isinstance(value, str | int | float | None) else getattr(value, "__name__", str(value))
 
 

@@ -1,7 +1,6 @@
-"""`imgcls predict`: what a trained model says about pictures that nobody has labelled."""
+"""`imgcls predict`: classify image files with a trained model."""
 
 import csv
-import difflib
 import glob
 import io
 import json
@@ -24,81 +23,85 @@ from imgcls.cli.common import check_choice, note
 from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import Predictions, predict_checked
+from imgcls.messages import did_you_mean
 from imgcls.models import open_run, temperature_of
 from imgcls.progress import Progress
 
 FORMATS = ("table", "csv", "json")
 STDIN = "-"
 COLUMNS = ("image", "class", "confidence", "runner_up", "runner_up_confidence")
-BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths begins like that
-PROGRESS_FROM = 300  # pictures; fewer are answered before anybody wonders
+BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
+PROGRESS_FROM = 300  # images from which on the progress is shown
 READERS = 4  # threads that decode; each may take decoding.MAX_MEMORY
 
-Item = tuple[str, str | bytes | Undecodable]  # how a picture is called, and where it is, or why nowhere
+Item = tuple[str, str | bytes | Undecodable]  # the name of an image, and its path or bytes, or why there are none
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a run, with weights.safetensors and card.json.")],
     images: Annotated[
-        list[str], typer.Argument(help="Picture files, folders of them, patterns, or - for standard input.")
+        list[str],
+        typer.Argument(help="Image files, folders, patterns such as '*.jpg', or - for standard input."),
     ],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "table",
-    explain: Annotated[Path | None, typer.Option(help="Folder that gets a Grad-CAM overlay of every picture.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Pictures that the model is asked about at a time.")] = 64,
+    format: Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")] = "table",
+    cam_dir: Annotated[
+        Path | None, typer.Option(help="Write a Grad-CAM overlay of every image to this folder, such as maps.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Number of images in a batch.")] = 64,
 ) -> None:
-    """Say for every picture which class it is, how sure the model is, and which class comes next.
+    """Print the class of every image, its confidence, and the second most probable class.
 
-    Folders are searched at any depth, hidden files aside; - reads paths, one a line, or one picture. Confidences are
-    calibrated by the temperature on the run's card. No file is ever written over: an overlay whose name is taken gets
-    another. The exit status is 0 if every picture was answered, 1 if some were not, 2 if none was.
+    Folders are searched recursively, without hidden files; - reads paths, one a line, or one image. Confidences are
+    calibrated by the temperature on the run's card. No file is overwritten: an overlay whose name exists gets another.
+    The exit status is 0 if every image was classified, 1 if some were not, 2 if none was.
 
     \b
       imgcls predict build/runs/photos-resnet18 holiday.jpg albums/
-      imgcls predict build/runs/photos-resnet18 "albums/**/*.jpg" --format csv > answers.csv
-      find albums -newer answers.csv | imgcls predict build/runs/photos-resnet18 - --explain overlays
+      imgcls predict build/runs/photos-resnet18 "albums/**/*.jpg" --format csv > predictions.csv
+      find albums -newer predictions.csv | imgcls predict build/runs/photos-resnet18 - --cam-dir maps
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("format", format, FORMATS)
     if batch_size < 1:
         raise ValueError(f"batch-size must be at least 1, got {batch_size}")
-    if explain is not None and explain.exists() and not explain.is_dir():
-        raise ValueError(f"--explain {explain} is a file; name a folder, which is made if need be")
+    if cam_dir is not None and cam_dir.exists() and not cam_dir.is_dir():
+        raise ValueError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
     model, card = open_run(run)
     temperature = temperature_of(card)
     if len(card["classes"]) < 2:
-        raise ValueError(f"the model in {run} knows {card['classes']} alone, so there is nothing to decide")
+        raise ValueError(f"the model in {run} has only the class {card['classes']}, so every prediction is the same")
     items = _find(images)
 
-    layout = _layout(format, [name for name, _ in items], card["classes"])
-    unanswered: list[dict[str, Any]] = []
+    as_text = _formatter(format, [name for name, _ in items], card["classes"])
+    failed: list[dict[str, Any]] = []
     done = 0
-    # Rows on a terminal are progress enough, and the two would write over one another.
+    # On a terminal the printed rows show the progress, and both would overwrite each other.
     shown = len(items) > PROGRESS_FROM and not sys.stdout.isatty()
     with Progress(len(items), show=shown) as progress, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # remarks about odd metadata
+        warnings.filterwarnings("ignore", module="PIL")  # about unusual metadata
         for batch in _decoded(items, batch_size, card["image_size"], card["channels"]):
-            records = _answers(model, batch, card["classes"], temperature, explain)
-            typer.echo(layout(records, done == 0), nl=False)
-            unanswered += [record for record in records if "error" in record]
+            records = predict_batch(model, batch, card["classes"], temperature, cam_dir)
+            typer.echo(as_text(records, done == 0), nl=False)
+            failed += [record for record in records if "error" in record]
             done += len(batch)
-            progress.update(done, f"{done:,} of {len(items):,} pictures")
+            progress.update(done, f"{done:,} of {len(items):,} images")
         if format == "json":
             typer.echo("\n]")
-        progress.finish(f"{done - len(unanswered):,} of {done:,} pictures answered")
-    for record in unanswered:
-        note(f"{_printable(record['image'])}: {record['error']}", "not answered")
-    if len(unanswered) == done:
-        raise ValueError(f"none of the {done:,} pictures could be answered, for the reasons above")
-    if unanswered:
-        note(f"{len(unanswered):,} of {done:,} pictures were not answered")
+        progress.finish(f"{done - len(failed):,} of {done:,} images classified")
+    for record in failed:
+        note(f"{_printable(record['image'])}: {record['error']}", "not classified")
+    if len(failed) == done:
+        raise ValueError(f"none of the {done:,} images could be classified, for the reasons above")
+    if failed:
+        note(f"{len(failed):,} of {done:,} images were not classified")
         raise typer.Exit(1)
 
 
-# ------------------------------------------------------------------ which pictures
+# ------------------------------------------------------------------ which images
 def _find(arguments: Iterable[str]) -> list[Item]:
-    """The pictures that are meant, each once, in the order in which they were named.
+    """The images that the arguments name, each once, in the order of the arguments.
 
     Raises:
-        ValueError: there is none; the message says what was looked for.
+        ValueError: there is none; the message says what was tried.
     """
     found: dict[str, Item] = {}
     for argument in arguments:
@@ -107,10 +110,10 @@ def _find(arguments: Iterable[str]) -> list[Item]:
             found.setdefault(key, (name, source))
     items = list(found.values())
     if all(isinstance(source, Undecodable) for _, source in items):
-        tried = [f"{_printable(name)!r}: {source.reason}{_closest(name)}" for name, source in items[:3]]
+        tried = [f"{_printable(name)!r}: {source.reason}{_suggestion(name)}" for name, source in items[:3]]
         tried += [f"and {len(items) - 3:,} more"] if len(items) > 3 else []
         raise ValueError(
-            f"no picture found ({'; '.join(tried)}); name files, folders, patterns such as 'albums/*.jpg', "
+            f"no image found ({'; '.join(tried)}); name files, folders, patterns such as 'albums/*.jpg', "
             "or - for standard input"
         )
     return items
@@ -126,38 +129,40 @@ def _standard_input() -> list[Item]:
 
 
 def _expand(argument: str) -> list[Item]:
-    """What one argument stands for: a file, a folder, or a pattern where the shell has not done it."""
+    """The files of one argument: a file, a folder, or a pattern that the shell has not expanded."""
     path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib raises where there is no home
-    if os.path.isdir(path):  # noqa: PTH112 - False for a name that is too long, where pathlib raises
-        nothing = Undecodable(f"no picture in this folder ({', '.join(EXTENSIONS)})")
-        return _files(path) or [(argument, nothing)]
     if os.path.lexists(path):
-        return [(argument, path)]
-    if not glob.has_magic(path):
+        missing = f"no image in this folder ({', '.join(EXTENSIONS)})"
+    elif glob.has_magic(path):
+        missing = "no file matches"
+    else:
         return [(argument, Undecodable("no such file or folder"))]
-    matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - pathlib takes no absolute patterns
-    return [item for match in matches for item in _files(match)] or [(argument, Undecodable("no file fits"))]
+    matches = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute
+    items = [item for match in matches for item in _files(match)]
+    return items or [(argument, Undecodable(missing))]
 
 
 def _files(path: str) -> list[Item]:
+    # os.path.isdir is False for a name that is too long, where pathlib raises.
     files = pictures(Path(path)) if os.path.isdir(path) else [path]  # noqa: PTH112
     return [(str(file), str(file)) for file in files]
 
 
-def _closest(name: str) -> str:
+def _suggestion(name: str) -> str:
+    """A similar name in the folder of a missing file, if there is one."""
     folder, last = os.path.split(name)
     folder = folder or "."
     if os.path.lexists(name) or not os.path.isdir(folder):  # noqa: PTH112
         return ""
-    close = difflib.get_close_matches(last, os.listdir(folder), n=1)  # noqa: PTH208
-    return f", did you mean {_printable(close[0])!r}?" if close else ""
+    close = did_you_mean(last, map(_printable, os.listdir(folder)))  # noqa: PTH208
+    return f", {close}" if close.startswith("did you mean") else ""
 
 
-# ------------------------------------------------------------------ answers
+# ------------------------------------------------------------------ predictions
 def _decoded(
     items: Sequence[Item], batch_size: int, image_size: int, channels: int
 ) -> Iterator[list[tuple[str, Tensor | str]]]:
-    """Names with uint8 (C, H, W) or the reason for none; a batch is decoded while the one before it is answered."""
+    """Batches of names with uint8 (C, H, W) or the reason for none; decodes one batch ahead."""
 
     def read(source: str | bytes | Undecodable) -> Tensor | str:
         try:
@@ -177,75 +182,80 @@ def _decoded(
         yield [(name, job.result()) for name, job in ahead]
 
 
-def _answers(
+def predict_batch(
     model: nn.Module,
     batch: Sequence[tuple[str, Tensor | str]],
     classes: Sequence[str],
     temperature: float,
-    overlays: Path | None,
+    cam_dir: Path | None,
 ) -> list[dict[str, Any]]:
-    """One record a picture, in their order: COLUMNS and all probabilities, or the error."""
+    """One record an image, in their order: COLUMNS and all probabilities, or the error."""
     named = {name: pixels for name, pixels in batch if isinstance(pixels, Tensor)}
-    answered: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, Any]] = {}
     if named:
         images = torch.stack(list(named.values()))  # (N, C, H, W)
         split = Split(images, torch.zeros(len(images), dtype=torch.int64), None, tuple(named), tuple(classes))
-        answers = predict_checked(model, split).with_temperature(temperature)
+        predictions = predict_checked(model, split).with_temperature(temperature)
         # Stable, so that the first of equal classes wins as in Predictions.predicted.
-        best = answers.logits.argsort(dim=1, descending=True, stable=True)[:, :2].tolist()
-        for name, (first, second), shares in zip(named, best, answers.probabilities.tolist(), strict=True):
+        best = predictions.logits.argsort(dim=1, descending=True, stable=True)[:, :2].tolist()
+        for name, (first, second), shares in zip(named, best, predictions.probabilities.tolist(), strict=True):
             values = (name, classes[first], shares[first], classes[second], shares[second])
-            answered[name] = dict(zip(COLUMNS, values, strict=True))
-            answered[name]["probabilities"] = dict(zip(classes, shares, strict=True))
-        if overlays:
-            _explain(model, images, answers, overlays, answered)
-    return [answered.get(name) or {"image": name, "error": pixels} for name, pixels in batch]
+            records[name] = dict(zip(COLUMNS, values, strict=True))
+            records[name]["probabilities"] = dict(zip(classes, shares, strict=True))
+        if cam_dir:
+            _save_overlays(model, images, predictions, cam_dir, records)
+    return [records.get(name) or {"image": name, "error": pixels} for name, pixels in batch]
 
 
-def _explain(
-    model: nn.Module, images: Tensor, answers: Predictions, folder: Path, records: dict[str, dict[str, Any]]
+def _save_overlays(
+    model: nn.Module, images: Tensor, predictions: Predictions, folder: Path, records: dict[str, dict[str, Any]]
 ) -> None:
-    """Draw what decided about each picture, and note the file in its record."""
-    from imgcls import explain, plots  # seconds to import, and seldom wanted
+    """Save the Grad-CAM overlay of each image and add its path to the record."""
+    from imgcls import explain, plots  # slow to import, and seldom used
 
-    maps = explain.grad_cam(model, images, answers.predicted, batch_size=len(images))
+    maps = explain.grad_cam(model, images, predictions.predicted, batch_size=len(images))
     for image, cam, (name, record) in zip(images, maps, records.items(), strict=True):
         title = f"{record['class']}, {100 * record['confidence']:.0f} %"
-        record["overlay"] = str(
-            plots.save(plots.cam_grid(image[None], cam[None], [title], columns=1), _free(folder, name))
-        )
+        figure = plots.cam_grid(image[None], cam[None], [title], columns=1)
+        record["overlay"] = str(plots.save(figure, _new_file(folder, name)))
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A file in the folder that does not exist yet, called as the picture is, and where need be as its folder too."""
+def _new_file(folder: Path, name: str) -> Path:
+    """A file in the folder that does not exist yet, named like the image, if necessary with its folder and a number."""
     path = Path("stdin" if name == STDIN else name)
-    stem, above = path.stem, path.absolute().parent.name
-    candidates = chain([stem, f"{above}-{stem}"], (f"{above}-{stem}-{i}" for i in count(2)))
+    stem, parent = path.stem, path.absolute().parent.name
+    candidates = chain([stem, f"{parent}-{stem}"], (f"{parent}-{stem}-{i}" for i in count(2)))
     return next(file for one in candidates if not os.path.lexists(file := folder / f"{one}.png"))
 
 
-# ------------------------------------------------------------------ what is printed
-def _layout(format: str, names: Sequence[str], classes: Sequence[str]) -> Callable[[list[dict], bool], str | bytes]:
-    """How records become text; the second argument says that they are the first."""
+# ------------------------------------------------------------------ output
+def _formatter(format: str, names: Sequence[str], classes: Sequence[str]) -> Callable[[list[dict], bool], str | bytes]:
+    """The function that formats records; its second argument is whether they are the first."""
     if format == "csv":
-        return _csv
+        return as_csv
     if format == "json":
-        return _json
-    wide = max(len("runner-up"), *map(len, classes))
-    room = shutil.get_terminal_size().columns - 2 * (wide + len("confidence")) - 8
-    return partial(_table, image=min(max(len("image"), *map(len, names)), max(room, 16)), wide=wide)
+        return _as_json
+    class_width = max(len("runner-up"), *map(len, classes))
+    room = shutil.get_terminal_size().columns - 2 * (class_width + len("confidence")) - 8
+    image_width = min(max(len("image"), *map(len, names)), max(room, 16))
+    return partial(_as_table, image_width=image_width, class_width=class_width)
 
 
-def _table(records: list[dict[str, Any]], first: bool, image: int, wide: int) -> str:
+def _as_table(records: list[dict[str, Any]], first: bool, image_width: int, class_width: int) -> str:
     rows = [("image", "class", "confidence", "runner-up", "confidence")] if first else []
     for record in records:
         if "error" not in record:
-            name, top, share, second, rest = (record[key] for key in COLUMNS)
-            rows.append((_shortened(_printable(name), image), top, _per_cent(share), second, _per_cent(rest)))
-    return "".join(f"{a:<{image}}  {b:<{wide}}  {c:>10}  {d:<{wide}}  {e:>10}\n" for a, b, c, d, e in rows)
+            name, top, p, second, q = (record[key] for key in COLUMNS)
+            name = shorten(_printable(name), image_width)
+            rows.append((name, top, f"{100 * p:.1f} %", second, f"{100 * q:.1f} %"))
+    return "".join(
+        f"{name:<{image_width}}  {top:<{class_width}}  {p:>10}  {second:<{class_width}}  {q:>10}\n"
+        for name, top, p, second, q in rows
+    )
 
 
-def _csv(records: list[dict[str, Any]], first: bool) -> bytes:
+def as_csv(records: list[dict[str, Any]], first: bool) -> bytes:
+    """Records as CSV, with the header if they are the first; bytes, since a file name may be no valid text."""
     text = io.StringIO()
     rows = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     if first:
@@ -254,23 +264,19 @@ def _csv(records: list[dict[str, Any]], first: bool) -> bytes:
         if "error" not in record:
             shares = {key: f"{record[key]:.6f}" for key in COLUMNS if key.endswith("confidence")}
             rows.writerow(record | shares)
-    return text.getvalue().encode("utf-8", "surrogateescape")  # names that are no text stay what they are
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _json(records: list[dict[str, Any]], first: bool) -> str:
+def _as_json(records: list[dict[str, Any]], first: bool) -> str:
     return ("[\n" if first else ",\n") + ",\n".join(map(json.dumps, records))
 
 
-def _per_cent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _shortened(text: str, width: int) -> str:
-    """At most so many characters, "…" in the place of the middle; the end, which tells files apart, keeps more."""
+def shorten(text: str, width: int) -> str:
+    """At most `width` characters, with "…" for the middle; more is kept of the end, where file names differ."""
     head = (width - 1) // 3
     return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def _printable(text: str) -> str:
-    """Without the line breaks, escape sequences and broken characters that a file name may hold."""
+    """Text without line breaks, escape sequences and invalid characters, which a file name may have."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from imgcls import paths
 from imgcls import search as studies
-from imgcls.cli.common import augmentation, check_choice, note, some
+from imgcls.cli.common import Grayscale, ImageSize, augmentation, check_choice, note, some
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
 from imgcls.data import Splits, load
@@ -41,7 +41,6 @@ NETWORK_SPACES: dict[str, dict[str, Between | tuple[Value, ...]]] = {
     "zfnet": {"dropout": Between(0.0, 0.5)},
 }  # fmt: skip
 """What is searched besides the recipe, by the start of a network's name."""
-TRAIN_NAMES = {"balanced_sampling": "balanced"}  # options of `imgcls train` that are not called as in the recipe
 
 
 def search(
@@ -65,8 +64,8 @@ def search(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the study in the storage; the sampler's if left out.")] = None,
-    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 64,
-    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    image_size: ImageSize = 64,
+    grayscale: Grayscale = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
     batch_size: Annotated[int, typer.Option(help="Images of one step.")] = 64,
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
@@ -91,16 +90,16 @@ def search(
     minimum_size(model)  # refuses an unknown name before any image is decoded
     recipe = Recipe(
         epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
-        transforms=augmentation(size) if augment else (),
+        transforms=augmentation(image_size) if augment else (),
     )  # fmt: skip
-    chosen = parse_space(space, model, size, recipe) if space else default_space(model, size, recipe)
+    chosen = parse_space(space, model, image_size, recipe) if space else default_space(model, image_size, recipe)
     where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.journal")
     check_storage(where)
     name = name or sampler
-    splits = load(data, image_size=size, channels=1 if grey else 3, seed=seed)
+    splits = load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
     trials = TRIALS if trials is None and max_epochs is None else trials
     _print_plan(splits, model, chosen, recipe, trials, max_epochs, f"{name!r} in {shown(where)}")
-    create = partial(create_model, model, len(splits.classes), splits.train.images.shape[1], image_size=size)
+    create = partial(create_model, model, len(splits.classes), splits.train.images.shape[1], image_size=image_size)
     study = studies.search(
         create, splits.train, splits.val, recipe, chosen, trials, sampler, prune, seed, where, name, max_epochs
     )
@@ -111,7 +110,7 @@ def search(
     typer.echo(_importances(study, seed))
     typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
     settings = {
-        "model": model, "size": size, "grey": grey, "epochs": epochs, "batch_size": batch_size,
+        "model": model, "image_size": image_size, "grayscale": grayscale, "epochs": epochs, "batch_size": batch_size,
         "optimizer": optimizer, "schedule": schedule, "augment": augment, "seed": seed,
     }  # fmt: skip
     _print_next(data, settings, study.best_params)
@@ -277,8 +276,7 @@ def _cell(value: object) -> str:
 def _print_next(data: str, settings: Mapping[str, Any], drawn: Mapping[str, Value]) -> None:
     """The line that trains the best trial again, and what `imgcls train` cannot be told."""
     parameters = inspect.signature(train).parameters
-    named = {TRAIN_NAMES.get(name, name): value for name, value in drawn.items()}
-    known = {name: value for name, value in {**settings, **named}.items() if name in parameters}
+    known = {name: value for name, value in {**settings, **drawn}.items() if name in parameters}
     words = ["imgcls", "train", data]
     for name, value in known.items():
         option = name.replace("_", "-")
@@ -287,7 +285,7 @@ def _print_next(data: str, settings: Mapping[str, Any], drawn: Mapping[str, Valu
         elif value != parameters[name].default:
             words.append(f"--{option}" if value else f"--no-{option}")
     typer.echo(f"train: {shlex.join(words)}")
-    rest = {name: value for name, value in drawn.items() if TRAIN_NAMES.get(name, name) not in parameters}
+    rest = {name: value for name, value in drawn.items() if name not in parameters}
     if rest:
         given = ", ".join(f"{name}={value!r}" for name, value in rest.items())
         note(f"imgcls train has no option for {given} and uses its defaults; search.recipe_of(trial, recipe) gives all")

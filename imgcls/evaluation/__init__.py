@@ -1,4 +1,4 @@
-"""Evaluation: predict once, then ask many questions of the predictions."""
+"""Evaluation: predictions on a split, metrics with intervals, comparisons and test-time augmentation."""
 
 from imgcls.evaluation.compare import compare, comparison_table
 from imgcls.evaluation.predictions import (

@@ -9,34 +9,29 @@ from imgcls.evaluation.predictions import Predictions
 from imgcls.evaluation.statistics import Interval, mcnemar, over_seeds
 
 
-def compare(answers: Mapping[str, Sequence[Predictions]], reference: str | None = None) -> pd.DataFrame:
+def compare(predictions: Mapping[str, Sequence[Predictions]], reference: str | None = None) -> pd.DataFrame:
     """Each model beside the one before it, or beside one `reference`, on the same images.
 
     Args:
-        answers: For each model its predictions on one test split, one entry a seed, in the order to compare.
-        reference: Name of the model that all others are compared with; None for the row before.
+        predictions: For each model its predictions on one test split, one entry a seed, in the order of comparison.
+        reference: Name of the model with which all others are compared; None for the row before.
 
     Returns:
         One row a model: `name`; `value`, `low`, `high`, `n` (first seed, Wilson); `mean` and `spread` (standard
-        deviation) over `seeds` runs; `gain` over what it is compared with, with `gain_low`, `gain_high` and `p_value`
-        of the exact McNemar test (first seed), and `seeds_agree`, in how many of the seeds that both have the gain has
-        the sign of its mean.
+        deviation) over `seeds` runs; `gain` over the compared model, with `gain_low`, `gain_high` and `p_value` of the
+        exact McNemar test (first seed), and `seeds_agree`, the number of common seeds in which the gain has the sign of
+        its mean.
 
     Raises:
-        ValueError: there is no model of the reference's name.
+        ValueError: no model has the name `reference`.
     """
-    if reference is not None and reference not in answers:
-        raise ValueError(f"there is no {reference!r} to compare with; choose one of: {', '.join(answers)}")
-    rows, before = [], answers.get(reference)
-    for name, runs in answers.items():
+    if reference is not None and reference not in predictions:
+        raise ValueError(f"there is no {reference!r} to compare with; choose one of: {', '.join(predictions)}")
+    rows, before = [], predictions.get(reference)
+    for name, runs in predictions.items():
         accuracies = np.array([run.accuracy for run in runs])
-        row = {
-            "name": name,
-            **vars(runs[0].accuracy_interval),
-            "mean": over_seeds(accuracies).value,
-            "seeds": len(runs),
-        }
-        row["spread"] = accuracies.std(ddof=1) if len(runs) > 1 else np.nan
+        row = {"name": name, **vars(runs[0].accuracy_interval), "mean": over_seeds(accuracies).value}
+        row |= {"seeds": len(runs), "spread": accuracies.std(ddof=1) if len(runs) > 1 else np.nan}
         if before is not None and name != reference:
             test = mcnemar(before[0].correct, runs[0].correct)
             both = min(len(runs), len(before))
@@ -50,7 +45,7 @@ def compare(answers: Mapping[str, Sequence[Predictions]], reference: str | None 
 
 
 def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
-    """What `compare` found, as text to read: accuracy with interval, mean over seeds, step from what it was beside."""
+    """The result of `compare` as text: accuracy with interval, mean over seeds, gain and p-value."""
     repeats = int(table["seeds"].max())
     mean = f"mean of {repeats} seeds" if repeats > 1 else "one seed"
     rows = []
@@ -63,8 +58,8 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             text[mean] = several + fewer if row["seeds"] > 1 else "one seed"
         text |= {"gain (points)": "–", "p": "–"}
         if pd.notna(row.get("gain", np.nan)):
-            step, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
-            text["gain (points)"] = f"{step:+.1f} [{low:+.1f}, {high:+.1f}]"
+            gain, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
+            text["gain (points)"] = f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]"
             text["p"] = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.4f}"
         rows.append(text)
     return pd.DataFrame(rows)

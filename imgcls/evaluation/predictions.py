@@ -1,4 +1,4 @@
-"""Predict once, then ask: a model's answers on a split, and every question the reports put to them."""
+"""A model's predictions on a split, computed once, and the metrics computed from them."""
 
 import math
 import types
@@ -20,7 +20,7 @@ from imgcls.reproducibility import autocast, configure_threads
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said about N images: logits float32 (N, K), the true labels int64 (N,), names of both."""
+    """Predictions for N images: logits float32 (N, K), true labels int64 (N,), names of classes and images."""
 
     logits: Tensor
     labels: Tensor
@@ -62,7 +62,7 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """Share of images that are right."""
+        """Fraction of images whose predicted class is the true one."""
         return int(self.correct.sum()) / len(self)
 
     @property
@@ -74,9 +74,9 @@ class Predictions:
     def balanced_accuracy(self) -> Interval:
         """Mean recall of the classes that have images, with a 95 % interval; `n` counts the images.
 
-        The Wilson intervals of the recalls are put together by the method of variance estimates recovery: each limit
-        lies as far from the mean as the root of the sum of the squared distances of theirs, divided by their number
-        (Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine 27).
+        The Wilson intervals of the recalls are combined by the method of variance estimates recovery: the distance of
+        each limit from the mean is the root of the sum of their squared distances, divided by their number (Zou and
+        Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine 27).
         """
         support = self.labels.bincount(minlength=len(self.classes)).tolist()
         correct = self.labels[self.correct].bincount(minlength=len(self.classes)).tolist()
@@ -88,41 +88,23 @@ class Predictions:
 
     def confusion(self, normalize: bool = False) -> np.ndarray:
         """Confusion matrix (K, K): row = true class, column = predicted; `normalize` divides each row by its sum."""
-        return _metrics().confusion_matrix(
-            self.labels,
-            self.predicted,
-            labels=range(len(self.classes)),
-            normalize="true" if normalize else None,
-        )
+        how = "true" if normalize else None
+        return _metrics().confusion_matrix(self.labels, self.predicted, labels=range(len(self.classes)), normalize=how)
 
     def per_class(self) -> pd.DataFrame:
         """Precision, recall, F1 and support of each class, one row a class; an undefined ratio counts as 0."""
         columns = _metrics().precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )
-        return pd.DataFrame(
-            {
-                "class": self.classes,
-                **dict(zip(("precision", "recall", "f1", "support"), columns, strict=True)),
-            }
-        )
+        measures = dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
+        return pd.DataFrame({"class": self.classes, **measures})
 
     def macro(self) -> dict[str, float]:
-        """Precision, recall and F1 averaged over the classes, each class counting the same."""
+        """Precision, recall and F1 averaged over the classes with equal weight."""
         return self.per_class()[["precision", "recall", "f1"]].mean().to_dict()
 
-    def micro_at_threshold(self, threshold: float = 0.5) -> dict[str, float]:
-        """Precision and recall as some frameworks count them: a class is 'said' where its probability is above 0.5.
-
-        An unsure image then says nothing at all, so precision rises above recall although each image has
-        exactly one answer; without the threshold both equal the accuracy.
-        """
-        said = self.probabilities > threshold
-        correct = int(said.gather(1, self.labels[:, None]).sum())
-        return {"precision": correct / max(1, int(said.sum())), "recall": correct / len(self)}
-
     def most_confused(self, k: int = 5) -> pd.DataFrame:
-        """The k commonest mistakes as rows (true, predicted, count), most frequent first."""
+        """The k most frequent errors as rows (true, predicted, count), most frequent first."""
         wrong = self.confusion()
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:k]
@@ -137,26 +119,21 @@ class Predictions:
         return self.losses.argsort(descending=True, stable=True)[:k]
 
     def examples(self, correct: bool, k: int = 6) -> Tensor:
-        """Indices of at most k right (or wrong) answers at even distances through the split; int64 (k,)."""
+        """Indices of at most k correct (or wrong) predictions, evenly spaced through the split; int64 (k,)."""
         found = (self.correct == correct).nonzero().flatten()
         return found[torch.linspace(0, len(found) - 1, min(k, len(found))).round().long()]
 
     def predicted_share(self) -> pd.Series:
-        """Share of the images that the model assigns to each class; one bar near 1 is a collapsed model."""
+        """Fraction of the images predicted as each class; a value near 1 is a collapsed model."""
         counts = torch.bincount(self.predicted, minlength=len(self.classes))
         return pd.Series((counts / len(self)).tolist(), index=list(self.classes), name="share")
 
     def reliability(self, bins: int = 15) -> pd.DataFrame:
         """Mean confidence, accuracy and count in equal-width bins of confidence; empty bins are left out."""
         index = (self.confidence * bins).long().clamp(max=bins - 1)
-        frame = pd.DataFrame(
-            {"bin": index.numpy(), "confidence": self.confidence.numpy(), "accuracy": self.correct.numpy()}
-        )
-        return (
-            frame.groupby("bin")
-            .agg(confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), count=("accuracy", "size"))
-            .reset_index(drop=True)
-        )
+        frame = pd.DataFrame({"confidence": self.confidence.numpy(), "accuracy": self.correct.numpy()})
+        groups = frame.groupby(index.numpy())
+        return groups.mean().assign(count=groups.size()).reset_index(drop=True)
 
     @property
     def ece(self) -> float:
@@ -165,26 +142,26 @@ class Predictions:
         return float(((table.confidence - table.accuracy).abs() * table["count"]).sum() / len(self))
 
     def with_threshold(self, threshold: float) -> "Predictions":
-        """The answers of two classes where the second is said from this probability on, instead of from a half.
+        """The predictions of two classes where the second is predicted from this probability on, instead of 0.5.
 
         Raises:
             ValueError: there are more than two classes, or the threshold is not strictly between 0 and 1.
         """
         if len(self.classes) != 2 or not 0 < threshold < 1:
-            raise ValueError(f"a threshold in (0, 1) parts two classes; got {threshold!r} for {len(self.classes)}")
+            raise ValueError(f"a threshold in (0, 1) separates two classes; got {threshold!r} for {len(self.classes)}")
         odds = float(np.log(threshold / (1 - threshold)))
         return replace(self, logits=self.logits - torch.tensor([0.0, odds]))
 
     def with_temperature(self, temperature: float) -> "Predictions":
-        """The same answers with logits divided by a temperature; classes stay, confidences move."""
+        """The predictions with logits divided by a temperature: same classes, other confidences."""
         return replace(self, logits=self.logits / temperature)
 
 
 def fit_threshold(predictions: Predictions) -> float:
     """Threshold with the best balanced accuracy on these predictions of two classes.
 
-    Fit it on validation and apply it to test with `Predictions.with_threshold`. It lies in the middle between the two
-    probabilities that it parts.
+    Fit it on validation and apply it to test with `Predictions.with_threshold`. It is the midpoint between the two
+    nearest probabilities.
     """
     score = predictions.probabilities[:, 1].double().numpy()
     false, true, cuts = _metrics().roc_curve(predictions.labels.numpy(), score, drop_intermediate=False)
@@ -212,79 +189,82 @@ def predict(
     transform: Callable[[Tensor], Tensor] | None = None,
     tta: Sequence[Callable[[Tensor], Tensor]] | None = None,
 ) -> Predictions:
-    """Run a model over a split once and keep its answers.
+    """Run a model in evaluation mode over a split, without gradients.
 
     Args:
-        model: Takes uint8 (N, C, H, W) and gives logits (N, K); its mode and device are left as found.
+        model: Maps uint8 (N, C, H, W) to logits (N, K). The mode of each of its modules is restored afterwards, also
+            after an exception; its device stays.
         images: A split: anything with `.images`, `.labels` and `.classes`.
         batch_size: Images at a time; changes speed only.
-        transform: Applied to each uint8 batch before the model; the place for mistakes made on purpose.
-        tta: Several such changes of a batch instead; the logits are the mean over what is said about each of them
-            (test-time augmentation), such as `flip_shift_tta()`.
+        transform: Applied to each uint8 batch before the model.
+        tta: Several such transforms, such as `flip_shift_tta()`; the logits are the mean over them (test-time
+            augmentation).
 
     Returns:
         Predictions on the CPU, in the order of the split.
 
     Raises:
-        ValueError: the model has another number of outputs than the split has classes, or both a transform and views
-            are given.
+        ValueError: the number of outputs is not the number of classes, or both `transform` and `tta` are given.
     """
     if transform and tta:
-        raise ValueError("predict takes a transform or views, not both: put the transform into each view")
-    answers = _answers(model, images, batch_size, tta or [transform or _unchanged])  # (N, K)
-    if answers.shape[1] != len(images.classes):
+        raise ValueError("predict takes transform or tta, not both: apply the transform inside each function of tta")
+    logits = _outputs(model, images, batch_size, tta or [transform or _identity])  # (N, K)
+    if logits.shape[1] != len(images.classes):
         raise ValueError(
-            f"the model has {answers.shape[1]} outputs and the data {len(images.classes)} classes "
+            f"the model has {logits.shape[1]} outputs and the data {len(images.classes)} classes "
             f"({', '.join(images.classes[:5])}, …): create the model with num_classes={len(images.classes)}"
         )
-    return Predictions(answers, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
+    return Predictions(logits, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
 
 
 def predict_checked(model: nn.Module, *splits: ImageSet) -> Predictions:
-    """`predict` on one split, or on several one after the other, for models that come from outside.
+    """`predict` on one or several splits, concatenated, with a check for models of unknown origin.
 
     Raises:
-        ValueError: an answer is no number, or the model has another number of outputs than a split has classes.
+        ValueError: a logit is not finite, or the number of outputs is not the number of classes.
     """
     parts = [predict(model, split) for split in splits]
     logits = torch.cat([part.logits for part in parts])
     broken = int((~logits.isfinite().all(dim=1)).sum())
     if broken:
         raise ValueError(
-            f"the model's answers to {broken} of {len(logits)} images are not finite numbers: its training diverged; "
-            "train it anew with a learning rate ten times smaller"
+            f"the logits of {broken} of {len(logits)} images are not finite: the training of the model diverged; "
+            "train again with a learning rate ten times smaller"
         )
     labels, names = torch.cat([part.labels for part in parts]), sum((part.names for part in parts), ())
     return Predictions(logits, labels, parts[0].classes, names)
 
 
 def _metrics() -> types.ModuleType:
-    from sklearn import metrics  # slow to import, and answering needs none of it
+    from sklearn import metrics  # slow to import, and predicting does not need it
 
     return metrics
 
 
-def _answers(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-    """What a model says in evaluation mode, mean over the views, float32 (N, …) on the CPU; its mode is put back."""
+def _outputs(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    """Outputs in evaluation mode, averaged over `tta`, float32 (N, …) on the CPU; restores the mode of each module."""
     configure_threads()
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    said = []
-    with autocast(device):
-        for x, _ in batches(images, batch_size, device):
-            said.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
-    model.train(was_training)
-    return torch.cat(said)
+    modes = {module: module.training for module in model.modules()}
+    outputs = []
+    try:
+        model.eval()
+        with autocast(device):
+            for x, _ in batches(images, batch_size, device):
+                outputs.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return torch.cat(outputs)
 
 
-def _unchanged(images: Tensor) -> Tensor:
+def _identity(images: Tensor) -> Tensor:
     return images
 
 
 @dataclass(frozen=True)
 class FeatureSplit:
-    """What a backbone says about the images of a split: a split again, of vectors, which `fit` and `predict` take."""
+    """Features of the images of a split: a split of vectors, which `fit` and `predict` accept."""
 
     images: Tensor  # float32 (N, D)
     labels: Tensor  # int64 (N,)
@@ -299,17 +279,15 @@ def extract_features(
     batch_size: int = 500,
     tta: Sequence[Callable[[Tensor], Tensor]] | None = None,
 ) -> FeatureSplit:
-    """Run a backbone over a split once and keep its features: a head that learns from them never pays for it again.
+    """Features of a split from a backbone, computed once, for instance to train many heads on them.
 
     Exact only while the backbone is frozen and the images are not augmented.
 
     Args:
-        backbone: Takes uint8 (N, C, H, W) and gives (N, D), such as `models.backbone(model)`; left as found.
+        backbone: Maps uint8 (N, C, H, W) to (N, D), such as `models.backbone(model)`.
         images: A split: anything with `.images`, `.labels` and `.classes`.
         batch_size: Images at a time; changes speed only.
-        tta: As in `predict`; the features are the mean over what is said about each of them.
+        tta: As in `predict`; the features are the mean over the transforms.
     """
-    return FeatureSplit(
-        _answers(backbone, images, batch_size, tta or [_unchanged]), images.labels.clone(), tuple(images.classes),
-        tuple(getattr(images, "names", ())),
-    )  # fmt: skip
+    features = _outputs(backbone, images, batch_size, tta or [_identity])  # (N, D)
+    return FeatureSplit(features, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))

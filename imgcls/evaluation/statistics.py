@@ -1,4 +1,4 @@
-"""How sure a number is: intervals for one accuracy, paired tests for two, spread over seeds."""
+"""Uncertainty: intervals for one accuracy, paired tests for two, intervals over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Accuracy of b minus accuracy of a on the same images, and how likely so large a gap is by chance."""
+    """Accuracy of b minus accuracy of a on the same images, with its interval and the p-value of no difference."""
 
     difference: float
     low: float
     high: float
     p_value: float
     n: int
-    only_a: int  # images that a alone gets right
+    only_a: int  # images that only a classifies correctly
     only_b: int
 
     @property
-    def decided(self) -> bool:
-        """Whether the 5 % test tells the two apart."""
+    def significant(self) -> bool:
+        """Whether the difference is significant at the 5 % level."""
         return self.p_value < 0.05
 
     def __str__(self) -> str:
@@ -46,30 +46,30 @@ class PairedTest:
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion (Wilson 1927); 200 of 200 still leaves a lower bound of 98.1 %.
+    """Wilson score interval of a proportion (Wilson 1927); the lower limit for 200 of 200 is 98.1 %.
 
     Raises:
-        ValueError: `n` is not positive, or `correct` lies outside [0, n].
+        ValueError: `n` is not positive, or `correct` is outside [0, n].
     """
     if n <= 0 or not 0 <= correct <= n:
-        raise ValueError(f"{correct} of {n} is no proportion: n must be positive and 0 <= correct <= n")
+        raise ValueError(f"{correct} of {n} is not a proportion: n must be positive and 0 <= correct <= n")
     interval = stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
     return Interval(correct / n, float(interval.low), float(interval.high), int(n))
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95) -> PairedTest:
-    """Exact McNemar test of two models on the same images (McNemar 1947), with an interval for the gap.
+    """Exact McNemar test of two models on the same images (McNemar 1947), with an interval for the difference.
 
     Only images on which the models disagree carry information: under the null hypothesis each such image
     is a fair coin. The interval is Wald's for paired proportions with Agresti and Min's (2005) half counts.
 
     Args:
-        correct_a: Whether model a is right, bool (N,).
-        correct_b: The same for model b, in the same order.
+        correct_a: Whether model a is correct on each image, bool (N,).
+        correct_b: Whether model b is, in the same order.
         confidence: Level of the interval.
 
     Raises:
-        ValueError: the two do not cover the same number of images, or none.
+        ValueError: the numbers of images differ, or there is no image.
     """
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
@@ -79,15 +79,8 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95
     n, x, y = a.size + 2, only_a + 0.5, only_b + 0.5
     centre, spread = (y - x) / n, np.sqrt(x + y - (y - x) ** 2 / n) / n
     z = stats.norm.ppf(0.5 + confidence / 2)
-    return PairedTest(
-        (only_b - only_a) / a.size,
-        float(centre - z * spread),
-        float(centre + z * spread),
-        p_value,
-        a.size,
-        only_a,
-        only_b,
-    )
+    low, high = float(centre - z * spread), float(centre + z * spread)
+    return PairedTest((only_b - only_a) / a.size, low, high, p_value, a.size, only_a, only_b)
 
 
 def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -102,22 +95,22 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Mean accuracy of b minus that of a, both trained from the same seeds and asked about the same images.
+    """Mean accuracy of b minus that of a, both trained from the same seeds and tested on the same images.
 
-    Another seed would have moved the difference, and so would other images: the interval holds both, each as the
-    variance of a mean (over seeds, and over images), added up. What a single image does in a single run counts in both,
-    so the interval is rather too wide. Student's t has the degrees of freedom of the sum (Satterthwaite 1946).
+    The variance is that of the mean over seeds plus that of the mean over images. The interaction of seed and image
+    counts in both, so the interval is slightly too wide. Student's t has the degrees of freedom of the sum
+    (Satterthwaite 1946).
 
     Args:
-        correct_a: Whether each run of a was right on each image, bool (seeds, N).
-        correct_b: The same for b, seeds and images in the same order.
+        correct_a: Whether each run of a is correct on each image, bool (seeds, N).
+        correct_b: Whether each run of b is, seeds and images in the same order.
         confidence: Level of the interval.
 
     Returns:
         The difference with its limits; `n` counts the seeds.
 
     Raises:
-        ValueError: the two do not have the same seeds and images, or there are fewer than two of either.
+        ValueError: the seeds or images differ, or there are fewer than two of either.
     """
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
@@ -133,31 +126,3 @@ def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: fl
     freedom = total**2 / (variances**2 / [values.size - 1 for values in means]).sum()
     half = stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(total)
     return Interval(value, float(value - half), float(value + half), len(a))
-
-
-def selection_optimism(correct: ArrayLike, draws: int = 1000, seed: int = 0) -> Interval:
-    """How much choosing the best epoch on the very images one reports flatters the accuracy.
-
-    The images are split in halves at random, many times: the epoch is chosen on one half, and its accuracy
-    there is compared with its accuracy on the other half, which took no part in the choice.
-
-    Args:
-        correct: Whether each image was right after each epoch, bool (epochs, N).
-        draws: Number of random halvings.
-        seed: Key of the halvings.
-
-    Returns:
-        Mean difference of the two accuracies, with the central 95 % of the halvings as limits.
-    """
-    table = np.asarray(correct, dtype=bool)
-    if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError(f"expected (epochs, images) with at least two images, got shape {table.shape}")
-    rng, half = np.random.default_rng(seed), table.shape[1] // 2
-    gaps = []
-    for _ in range(draws):
-        order = rng.permutation(table.shape[1])
-        chosen_on, kept_apart = table[:, order[:half]].mean(axis=1), table[:, order[half : 2 * half]].mean(axis=1)
-        best = chosen_on.argmax()
-        gaps.append(chosen_on[best] - kept_apart[best])
-    low, high = np.quantile(gaps, [0.025, 0.975])
-    return Interval(float(np.mean(gaps)), float(low), float(high), table.shape[1])

@@ -1,4 +1,4 @@
-"""Test-time augmentation: views of a batch over which `predict` averages the logits."""
+"""Test-time augmentation: transforms of a batch over which `predict` averages the logits."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,23 +10,18 @@ from imgcls.transforms import RandomCrop
 
 
 def flip_shift_tta(pixels: int = 1) -> list[Callable[[Tensor], Tensor]]:
-    """Six views for `predict`: where it is, and moved towards two corners; each as it is and mirrored.
+    """Six transforms for `predict`: the image unmoved and shifted along the diagonal both ways, each also mirrored.
 
     Args:
-        pixels: How far to move, down and right, or up and left; what moves in is reflected.
+        pixels: Shift down and right, and up and left, with reflected borders; 0 leaves the image and its mirror image.
     """
-    moves = [partial(_moved, pixels=distance) for distance in (pixels, -pixels)] if pixels else []
-    return [view for move in (_unchanged, *moves) for view in (move, partial(_mirrored, then=move))]
+    shifts = (0, pixels, -pixels) if pixels else (0,)
+    return [partial(_flip_shift, pixels=shift, flip=flip) for shift in shifts for flip in (False, True)]
 
 
-def _unchanged(images: Tensor) -> Tensor:
-    return images
-
-
-def _moved(images: Tensor, pixels: int) -> Tensor:
-    distance = torch.full((len(images),), pixels)
-    return RandomCrop(abs(pixels), mode="reflect").apply(images, {"top": -distance, "left": -distance})
-
-
-def _mirrored(images: Tensor, then: Callable[[Tensor], Tensor]) -> Tensor:
-    return then(images.flip(3))
+def _flip_shift(images: Tensor, pixels: int, flip: bool) -> Tensor:
+    images = images.flip(3) if flip else images
+    if not pixels:
+        return images
+    shift = torch.full((len(images),), pixels)
+    return RandomCrop(abs(pixels), mode="reflect").apply(images, {"top": -shift, "left": -shift})

@@ -1,4 +1,4 @@
-"""How well a score parts known images from unknown ones, and the thresholds that known images alone set."""
+"""Measures of how well a score separates known from unknown images, and thresholds from known images alone."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from imgcls.openset.scores import BASELINE
 
 @dataclass(frozen=True)
 class AurocTest:
-    """AUROC of b minus AUROC of a on the same images, and how likely so large a gap is by chance."""
+    """AUROC of b minus AUROC of a on the same images, with its interval and the p-value of no difference."""
 
     difference: float
     low: float
@@ -27,17 +27,17 @@ class AurocTest:
     p_value: float
     n: int
 
-    decided = PairedTest.decided
+    significant = PairedTest.significant
     __str__ = PairedTest.__str__
 
 
 def auroc(known: ArrayLike, unknown: ArrayLike, confidence: float = 0.95) -> Interval:
-    """How often a known image scores above an unknown one, ties counting half, with DeLong's interval.
+    """Probability that a known image scores above an unknown one, ties counting half, with DeLong's interval.
 
     The interval is symmetric on the logit scale (DeLong et al. 1988; Pepe 2003), so it stays inside [0, 1]. Where the
-    two are parted without a single error DeLong's variance is 0; the limit is then Wilson's for as many trials as
-    there are images of the rarer kind, which is how many disjoint pairs there are. Classes count as given, images as
-    drawn from them; `n` counts the images of both kinds.
+    separation is perfect, DeLong's variance is 0; the limit is then Wilson's for as many trials as there are disjoint
+    pairs, which is the smaller number of images. The interval covers the sampling of images, not of classes; `n` counts
+    all images.
     """
     known, unknown = _scores(known, "known"), _scores(unknown, "unknown")
     value, above, below = _placements(known, unknown)
@@ -70,28 +70,28 @@ def compare_auroc(
 
 
 def fpr_at_tpr(known: ArrayLike, unknown: ArrayLike, tpr: float = 0.95, confidence: float = 0.95) -> Interval:
-    """Share of the unknown images that pass for known at the threshold that keeps `tpr` of the known ones.
+    """False positive rate: share of unknown images accepted at the threshold that accepts `tpr` of the known ones.
 
-    The interval joins the doubt about the share with that about the threshold by the method of variance estimates
-    recovery (Zou and Donner 2008): Wilson's for either, the threshold's read off at its limits.
-    With fewer than a few hundred known images it covers a little less than it says. `n` counts unknowns.
+    The interval combines the uncertainty of the share with that of the threshold by the method of variance estimates
+    recovery (Zou and Donner 2008), from Wilson's interval of each. With fewer than a few hundred known images its
+    coverage is slightly below `confidence`. `n` counts unknown images.
     """
     known, unknown = _scores(known, "known"), _scores(unknown, "unknown")
-    passed = int((unknown >= threshold_keeping(known, tpr)).sum())
+    passed = int((unknown >= threshold_at_tpr(known, tpr)).sum())
     share = wilson(passed, unknown.size, confidence)
     kept = wilson(round(tpr * known.size), known.size, confidence)
-    strict, lax = ((unknown >= threshold_keeping(known, keep)).mean() for keep in (kept.low, kept.high))
+    strict, lax = ((unknown >= threshold_at_tpr(known, limit)).mean() for limit in (kept.low, kept.high))
     low = share.value - math.hypot(share.value - share.low, max(share.value - strict, 0))
     high = share.value + math.hypot(share.high - share.value, max(lax - share.value, 0))
     return Interval(share.value, max(low, 0.0), min(high, 1.0), unknown.size)
 
 
-def threshold_keeping(known: ArrayLike, keep: float = 0.95) -> float:
-    """The highest threshold that at least `keep` of these scores reach; give it known validation images only."""
+def threshold_at_tpr(known: ArrayLike, tpr: float = 0.95) -> float:
+    """The highest threshold that at least the fraction `tpr` of these scores reach; use known validation images."""
     known = np.sort(_scores(known, "known", 1))
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep = {keep!r} is no share of the known images; choose above 0 and at most 1, such as 0.95")
-    return float(known[known.size - math.ceil(keep * known.size - 1e-9)])
+    if not 0 < tpr <= 1:
+        raise ValueError(f"tpr = {tpr!r} is not a true positive rate; choose above 0 and at most 1, such as 0.95")
+    return float(known[known.size - math.ceil(tpr * known.size - 1e-9)])
 
 
 def detection_curve(known: ArrayLike, unknown: ArrayLike) -> pd.DataFrame:
@@ -103,12 +103,12 @@ def detection_curve(known: ArrayLike, unknown: ArrayLike) -> pd.DataFrame:
 
 
 def detection_table(scores: Mapping[str, Tensor], is_unknown: Tensor, baseline: str = BASELINE) -> pd.DataFrame:
-    """Every score on the same images, the baseline first and the others beside it.
+    """AUROC and FPR of every score on the same images, the baseline first and the others compared with it.
 
     Args:
         scores: name -> (N,), from `unknown_scores`.
         is_unknown: whether each image is of an unknown class, bool (N,).
-        baseline: the score that the others are compared with.
+        baseline: the score with which the others are compared.
 
     Returns:
         One row a score: method; auroc, low, high; fpr95, fpr95_low, fpr95_high; gain over the baseline's AUROC with
@@ -133,18 +133,18 @@ def detection_table(scores: Mapping[str, Tensor], is_unknown: Tensor, baseline: 
 
 
 def open_set_accuracy(logits: Tensor, labels: Tensor, scores: Tensor, threshold: float) -> pd.DataFrame:
-    """What it is worth to say "unknown" below a threshold, on a test that mixes known and unknown classes.
+    """Accuracy with and without rejecting images below a threshold as "unknown", on known and unknown classes.
 
     Args:
         logits: (N, K) over the known classes.
         labels: int64 (N,); every label outside 0 to K - 1 is an unknown class.
-        scores: (N,), higher for what looks known.
-        threshold: chosen on known validation images by `threshold_keeping`.
+        scores: (N,), higher for known images.
+        threshold: chosen on known validation images by `threshold_at_tpr`.
 
     Returns:
         One row a number, with columns what, value, low, high (Wilson), n, p_value: accuracy over all images without
-        and with "unknown" (exact McNemar test of the two), the ceiling of any model that never says it (a fact about
-        this test, without interval), known images still right, and unknown images caught.
+        and with "unknown" (exact McNemar test of the two), the ceiling of any model without it (the share of known
+        images, without interval), accuracy on known images, and share of unknown images that are detected.
     """
     unknown = (labels < 0) | (labels >= logits.shape[1])
     closed, kept = logits.argmax(dim=1) == labels, scores >= threshold
@@ -176,7 +176,7 @@ def _scores(values: ArrayLike, what: str, least: int = 2) -> np.ndarray:
 
 
 def _placements(known: np.ndarray, unknown: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """AUROC, and for each image the share of the other kind on the right side of it: (N,) and (M,)."""
+    """AUROC, and for each image the share of the other group that is on the correct side of it: (N,) and (M,)."""
     ranks = stats.rankdata(np.concatenate([known, unknown]))
     above = (ranks[: known.size] - stats.rankdata(known)) / unknown.size
     below = 1 - (ranks[known.size :] - stats.rankdata(unknown)) / known.size

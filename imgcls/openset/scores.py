@@ -1,4 +1,4 @@
-"""Scores that tell unknown classes, higher for what looks more like something known, fitted on training features."""
+"""Scores for detecting unknown classes, higher for known images, fitted on training features."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from imgcls.evaluation import FeatureSplit
 
 Detector = Callable[[Tensor], Tensor]  # features (N, D) -> scores float64 (N,)
 
-BASELINE = "max softmax"  # what every other score is measured against (Hendrycks and Gimpel 2017)
+BASELINE = "max softmax"  # every other score is compared with it (Hendrycks and Gimpel 2017)
 NEIGHBOUR = 50  # Sun et al. 2022 on small images
 CHUNK = 1024  # images whose distances to all of training are in memory at once
 
@@ -23,7 +23,7 @@ def max_softmax(logits: Tensor) -> Tensor:
 
 
 def max_logit(logits: Tensor) -> Tensor:
-    """The largest logit (Hendrycks et al. 2022), which the other classes do not normalise away: (N, K) to (N,)."""
+    """The largest logit (Hendrycks et al. 2022), not normalised by the other classes: (N, K) to (N,)."""
     return as_matrix(logits, "logits").amax(dim=1)
 
 
@@ -35,18 +35,18 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def outlier_log_odds(logits: Tensor, known: int) -> Tensor:
-    """Log odds that an image is of one of the known classes and not of the others that the network was shown.
+    """Log odds of the known classes against the outlier classes, (N, K) to float64 (N,).
 
-    Outlier exposure (Hendrycks et al. 2019) with the outliers as classes of their own: the probabilities of the first
-    `known` classes against all the rest, (N, K) to float64 (N,).
+    Outlier exposure (Hendrycks et al. 2019) with the outliers as classes of their own; the first `known` outputs are
+    the known classes.
 
     Raises:
-        ValueError: no class would be left on one of the sides.
+        ValueError: no class is known, or no class is an outlier.
     """
     z = as_matrix(logits, "logits")
     if not 0 < known < z.shape[1]:
         raise ValueError(
-            f"known = {known} of {z.shape[1]} classes; choose 1 to {z.shape[1] - 1}, so that others remain"
+            f"known = {known} of {z.shape[1]} classes; choose 1 to {z.shape[1] - 1}, so that outlier classes remain"
         )
     return z[:, :known].logsumexp(dim=1) - z[:, known:].logsumexp(dim=1)
 
@@ -72,7 +72,7 @@ def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
 
 def nearness(x: Tensor, points: Tensor) -> Tensor:
     """Minus the squared distance of each row (N, D) to each point (K, D): (N, K)."""
-    exact = "donot_use_mm_for_euclid_dist"  # the other way loses half of the digits
+    exact = "donot_use_mm_for_euclid_dist"  # the matrix product loses half of the digits
     return -torch.cdist(x, points, compute_mode=exact).square()
 
 
@@ -82,11 +82,11 @@ def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -
     Args:
         train: training features (N, D).
         labels: their classes, int64 (N,).
-        shrinkage: share of a multiple of the identity in the covariance; None lets Ledoit and Wolf (2004) choose,
-            who choose next to none where images outnumber dimensions. 0 is the paper's.
+        shrinkage: weight of a multiple of the identity in the covariance; None estimates it (Ledoit and Wolf 2004),
+            which gives almost 0 where images outnumber dimensions. 0 is the paper's.
 
     Raises:
-        ValueError: the covariance cannot be inverted, as without shrinkage on few images or constant features.
+        ValueError: the covariance is singular, as without shrinkage on few images or constant features.
     """
     x = as_matrix(train, "training features")
     classes, y = labels.cpu().unique(return_inverse=True)
@@ -113,26 +113,26 @@ def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -
 
 
 def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | None = None) -> Detector:
-    """Virtual-logit matching (Wang et al. 2022): energy minus what of a feature lies off the principal space.
+    """Virtual-logit matching (Wang et al. 2022): energy minus the scaled residual outside the principal subspace.
 
-    The paper's probability of the virtual logit falls where this score rises. The origin is where all logits are 0,
-    and alpha makes the virtual logit of the training images as large on average as their largest logit.
+    The score decreases as the paper's probability of the virtual logit increases. The origin is where all logits are
+    0, and alpha makes the mean virtual logit of the training images equal to their mean largest logit.
 
     Args:
         train: training features (N, D).
         weight: of the classifier (K, D).
         bias: of the classifier (K,); None is 0.
-        dim: of the principal space; half of D without it, about the paper's share, or half of N where that is less.
+        dim: of the principal subspace; None is half of D, about the paper's share, or half of N where that is less.
 
     Raises:
-        ValueError: the dimension is not between 0 and D, or training leaves no residual or no positive alpha.
+        ValueError: `dim` is not between 0 and D, or the training features have no residual or no positive alpha.
     """
     x, w = as_matrix(train, "training features"), as_matrix(weight, "weight")
     b = torch.zeros(len(w), dtype=torch.float64) if bias is None else bias.detach().cpu().double()
     dim = min(x.shape) // 2 if dim is None else dim
     if not 0 < dim < x.shape[1]:
         raise ValueError(f"dim = {dim} leaves no residual of {x.shape[1]} features; choose 1 to {x.shape[1] - 1}")
-    # Trained rows nearly add up to 0: rounding of float32 weights must not count as a direction of its own.
+    # Trained rows nearly sum to 0: float32 rounding errors must not count as a direction of their own.
     origin = -torch.linalg.pinv(w, rtol=max(w.shape) * torch.finfo(torch.float32).eps) @ b
     centred = x - origin
     off = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, : x.shape[1] - dim]  # ascending: the least first
@@ -140,8 +140,8 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
     if residual <= 1e-7 * centred.norm(dim=1).mean() or largest <= 0:
         raise ValueError(
             f"the training features have a mean residual of {residual:.3g} and a mean largest logit of {largest:.3g}, "
-            "but both must be positive: lower dim for the first; for the second take the mean over the classes off "
-            "weight and bias, which no softmax notices"
+            "but both must be positive: lower dim for the first; for the second subtract their mean over the classes "
+            "from weight and bias, which leaves the softmax unchanged"
         )
     alpha = largest / residual
 
@@ -159,15 +159,15 @@ def fit_detectors(
 
     Args:
         train: training features of the known classes, from `evaluation.extract_features`.
-        classifier: the linear layer that gives their logits, such as `models.head(model)`.
+        classifier: the linear layer that computes their logits, such as `models.head(model)`.
         k: neighbour of KNN; None is 50, or the size of the smallest class where that is less.
-        known: how many outputs are of known classes, which come first, where the network learnt other classes
-            beside them: there is "known odds" then, and all other scores look at the known ones alone.
+        known: number of outputs of known classes, which come first, where the network was also trained on outlier
+            classes. It adds "outlier-exposure log odds"; all other scores then use the known classes only.
     """
     if not isinstance(classifier, nn.Linear) or classifier.in_features != train.images.shape[1]:
         raise ValueError(
-            f"classifier is {classifier}, but must be linear on {train.images.shape[1]} features: give models.head of "
-            "the model whose models.backbone gave the features, or call the scores one by one"
+            f"classifier is {classifier}, but must be linear on {train.images.shape[1]} features: pass models.head of "
+            "the model whose models.backbone computed the features, or call the scores one by one"
         )
     weights = classifier.weight.detach().cpu().double()
     biases = None if classifier.bias is None else classifier.bias.detach().cpu().double()
@@ -191,29 +191,29 @@ def fit_detectors(
 
 
 def sum_standardized(detectors: Mapping[str, Detector], names: Sequence[str], known: Tensor) -> Detector:
-    """The sum of several scores, each in deviations from its mean over known images, so that all weigh the same.
+    """The sum of several scores, each standardised over known images, so that all have the same weight.
 
     Args:
         detectors: from `fit_detectors`.
         names: which of them.
-        known: features (N, D) of known images that the scores were not fitted on, such as the validation images.
+        known: features (N, D) of known images on which the scores were not fitted, such as the validation images.
 
     Raises:
         ValueError: a name that no detector has, or a score that is the same for all known images.
     """
     if missing := [name for name in names if name not in detectors]:
         raise ValueError(f"no score {missing[0]!r}; choose among {', '.join(detectors)}")
-    measured = {}
+    moments = {}
     for name in names:
         found = detectors[name](known)
         if not found.std(correction=0) > 0:
-            raise ValueError(f"{name!r} is the same for all {len(found)} known images, so it cannot be weighed")
-        measured[name] = found.mean(), found.std(correction=0)
-    return lambda features: sum((detectors[name](features) - mean) / std for name, (mean, std) in measured.items())
+            raise ValueError(f"{name!r} is the same for all {len(found)} known images, so it cannot be standardised")
+        moments[name] = found.mean(), found.std(correction=0)
+    return lambda features: sum((detectors[name](features) - mean) / std for name, (mean, std) in moments.items())
 
 
 def unknown_scores(detectors: Mapping[str, Detector], features: Tensor) -> dict[str, Tensor]:
-    """What every detector says about the same features (N, D): name -> float64 (N,)."""
+    """Score of every detector on the same features (N, D): name -> float64 (N,)."""
     return {name: score(features) for name, score in detectors.items()}
 
 

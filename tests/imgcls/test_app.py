@@ -25,8 +25,8 @@ from test_data import odd_pictures
 import menagerie
 from imgcls import cli, explain, models, openset, paths, training
 from imgcls.app import __main__ as server
-from imgcls.app import answers, markup, page
-from imgcls.app.examples import STRANGERS, examples
+from imgcls.app import markup, page, predictions
+from imgcls.app.examples import UNKNOWN_CLASSES, examples
 from imgcls.app.runs import accuracy_of, find_runs, threshold_of
 from imgcls.data import available, load_image
 from imgcls.evaluation import predict
@@ -115,10 +115,10 @@ def test_the_page_says_what_predict_says(save, tmp_path, monkeypatch, capfd):
 
 def test_answer_is_the_library_s_in_every_part(trained, save):
     model, card = models.load(save(temperature=2.0))
-    picture = answers.read(png((30, 30, 220)), card)
-    answer = answers.ask(model, card, picture)
-    assert torch.equal(picture.seen, load_image(png((30, 30, 220)), SIZE, 3))
-    split = replace(trained[1], images=picture.seen[None], labels=torch.zeros(1, dtype=torch.int64))
+    image = predictions.read_image(png((30, 30, 220)), card)
+    answer = predictions.predict_image(model, card, image)
+    assert torch.equal(image.pixels, load_image(png((30, 30, 220)), SIZE, 3))
+    split = replace(trained[1], images=image.pixels[None], labels=torch.zeros(1, dtype=torch.int64))
     said = predict(model, split).with_temperature(2.0)
     assert answer.ranked[0][0] == "blue" == split.classes[said.predicted]
     assert dict(answer.ranked) == pytest.approx(dict(zip(split.classes, said.probabilities[0].tolist(), strict=True)))
@@ -178,46 +178,46 @@ def test_a_network_without_places_answers_without_an_overlay(save, monkeypatch):
 @pytest.mark.parametrize("score", ["energy", "max_logit"])
 def test_unknown_is_what_scores_below_the_card_s_threshold(trained, save, score):
     model, card = models.load(save(temperature=3.0))
-    picture = answers.read(png(), card)
-    split = replace(trained[1], images=picture.seen[None], labels=torch.zeros(1, dtype=torch.int64))
+    image = predictions.read_image(png(), card)
+    split = replace(trained[1], images=image.pixels[None], labels=torch.zeros(1, dtype=torch.int64))
     logits = predict(model, split).logits[0].double()
     truth = float(logits.exp().sum().log() if score == "energy" else logits.max())  # raw: no temperature
     for threshold, known in ((truth - 1e-3, True), (truth + 1e-3, False)):
         card["known"] = {"score": score, "threshold": threshold, "keeps": 0.95}
-        assert answers.ask(model, card, picture).known is known
+        assert predictions.predict_image(model, card, image).known is known
 
 
 def test_a_threshold_of_the_validation_images_keeps_its_share_and_flags_what_is_far_off(trained, save):
     model, val = trained
-    threshold = openset.threshold_keeping(openset.energy(predict(model, val).logits), 0.95)
+    threshold = openset.threshold_at_tpr(openset.energy(predict(model, val).logits), 0.95)
     card = models.load(save(known={"score": "energy", "threshold": float(threshold), "keeps": 0.95}))[1]
     kept = 0
     for image in val.images:
         file = io.BytesIO()
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "PNG")
-        kept += answers.ask(model, card, answers.read(file.getvalue(), card)).known
+        kept += predictions.predict_image(model, card, predictions.read_image(file.getvalue(), card)).known
     assert 0.92 <= kept / len(val) <= 0.99
     text = upload(start(), "grey.png", png((128, 128, 128)))
-    assert "Unlike anything it was trained on" in text
-    assert "Had it to choose" in text
-    assert "Unlike anything" not in upload(start(), "red.png", png())
+    assert "Unlike the training images" in text
+    assert "The most probable class is <b>" in text
+    assert "Unlike the training images" not in upload(start(), "red.png", png())
 
 
 @pytest.mark.parametrize(
     ("known", "why"),
     [
-        (None, "its card holds no threshold"),
+        (None, "its card has no threshold"),
         ([1], "instead of a score and a threshold"),
-        ({"score": "entropy", "threshold": 1.0, "keeps": 0.95}, "energy and max_logit are known here"),
-        ({"score": "energy", "threshold": "high", "keeps": 0.95}, "no numbers"),
-        ({"score": "energy", "threshold": 1.0, "keeps": 0}, "no numbers"),
+        ({"score": "entropy", "threshold": 1.0, "keeps": 0.95}, "only energy and max_logit are supported"),
+        ({"score": "energy", "threshold": "high", "keeps": 0.95}, "not valid numbers"),
+        ({"score": "energy", "threshold": 1.0, "keeps": 0}, "not valid numbers"),
     ],
 )
 def test_a_run_without_a_usable_threshold_says_that_it_cannot_tell(save, known, why):
     save(**({} if known is None else {"known": known}))
     text = upload(start(), "p.png", png())
     assert '<p class="class">red' in text
-    assert "This run cannot tell" in text
+    assert "This run cannot detect" in text
     assert why in text
     assert why in threshold_of({"known": known})
 
@@ -226,17 +226,17 @@ def test_a_run_without_a_usable_threshold_says_that_it_cannot_tell(save, known, 
 def doubts(shares, photograph=True, kind="real", calibrated=True):
     card = {"data": {"name": "x", "kind": kind}} | ({"temperature": 1.0} if calibrated else {})
     ranked = tuple((f"c{i}", share) for i, share in enumerate(shares))
-    return "\n".join(answers._doubts(ranked, card, photograph))
+    return "\n".join(predictions.probability_warnings(ranked, card, photograph))
 
 
 def test_doubts_follow_the_probabilities():
     assert doubts([0.97, 0.03]) == ""
-    assert doubts([0.55, 0.45]) == "Unsure between c0 (55.0 %) and c1 (45.0 %)."
-    assert doubts([0.75, 0.25]) == "Of 100 answers as sure as this one, about 25 are wrong."
+    assert doubts([0.55, 0.45]) == "Ambiguous between c0 (55.0 %) and c1 (45.0 %)."
+    assert doubts([0.75, 0.25]) == "Of 100 predictions with this confidence, about 25 are wrong."
     assert doubts([0.75, 0.25], calibrated=False) == ""
-    assert doubts([0.4, 0.2, 0.2, 0.2]) == "No class reaches a half: c0 is only the most probable of 4."
+    assert doubts([0.4, 0.2, 0.2, 0.2]) == "No class has a probability of 50 %: c0 is the most probable of 4."
     assert len(doubts([0.3, 0.3, 0.2, 0.2]).splitlines()) == 2
-    assert "generated pictures only" in doubts([0.97, 0.03], kind="generated")
+    assert "generated images only" in doubts([0.97, 0.03], kind="generated")
     assert len(doubts([0.75, 0.25], kind="generated").splitlines()) == 1
     assert doubts([0.97, 0.03], kind="generated", photograph=False) == ""
 
@@ -245,21 +245,21 @@ def test_what_did_not_reach_the_network_is_said(random_run):
     card = models.read_card(random_run(size=32, channels=1))
 
     def remarks(data):
-        return "\n".join(answers._remarks(answers.read(data, card), card))
+        return "\n".join(predictions.input_notes(predictions.read_image(data, card), card))
 
     assert remarks(png((90, 90, 90), (32, 32))) == ""
     assert "does not see the colours" in remarks(png((200, 30, 30), (32, 32)))
     assert remarks(png((90, 90, 90), (20, 20))) == (
-        "The picture is 20 × 20 pixels and was enlarged to the 32 × 32 of the network."
+        "The image of 20 × 20 pixels was enlarged to the 32 × 32 of the network."
     )
     assert remarks(png((90, 90, 90), (100, 40))) == (
-        "Not square: 60.0 % of the picture lies outside the square that the network sees."
+        "Not square: 60.0 % of the image is outside the square that the network sees."
     )
     file = io.BytesIO()
     frames = [Image.new("L", (32, 32), grey) for grey in (40, 200)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    assert remarks(file.getvalue()) == "An animation: only its first frame was looked at."
-    assert 30 <= int(answers.read(file.getvalue(), card).seen.max()) <= 50
+    assert remarks(file.getvalue()) == "An animation: only its first frame was used."
+    assert 30 <= int(predictions.read_image(file.getvalue(), card).pixels.max()) <= 50
 
 
 def test_the_frame_marks_the_centre_square(save):
@@ -297,7 +297,7 @@ REFUSED = {
     "huge.png": (claims(20_000, 10_000), "more than the limit of 80,000,000"),
     "empty.png": (b"", "zero bytes"),
     "zip.png": (b"PK\x03\x04" + bytes(60), "not an image but a zip archive"),
-    "long.png": (png() + bytes(answers.MAX_BYTES), "25.0 MB are more than the limit of 25 MB"),
+    "long.png": (png() + bytes(predictions.MAX_BYTES), "25.0 MB are more than the limit of 25 MB"),
     "noise.gif": (b"GIF89a" + bytes(range(256)), "GIF"),
 }
 
@@ -361,9 +361,9 @@ def test_the_server_keeps_uploads_in_memory(monkeypatch):
     from starlette.formparsers import MultiPartParser
 
     monkeypatch.setattr(MultiPartParser, "spool_max_size", MultiPartParser.spool_max_size)
-    assert MultiPartParser.spool_max_size < server.TAKEN
+    assert MultiPartParser.spool_max_size < server.SERVER_MAX_BYTES
     server.keep_uploads_in_memory()
-    assert MultiPartParser.spool_max_size > server.TAKEN + 2**20  # the server cuts off later than at its limit
+    assert MultiPartParser.spool_max_size > server.SERVER_MAX_BYTES + 2**20  # above the server's own limit
 
 
 # ------------------------------------------------------------------ which runs
@@ -390,7 +390,7 @@ def test_runs_are_found_at_any_depth_newest_first_and_broken_ones_are_named(save
         "no-weights": "there is no weights.safetensors",
         "no-card": "no card.json",
         "no-json": "is not JSON",
-        "alone": "nothing to decide",
+        "alone": "only the class",
         "cold": "temperature must be a positive number",
     }
     assert {name.removeprefix("runs/") for name in reasons} == set(expected)
@@ -409,7 +409,7 @@ def test_without_a_run_the_page_says_which_command_makes_one(own_folders):
     assert command.split()[0] == "train"
     assert command.split()[1] in available()
     assert models.minimum_size(command.split()[3]) > 0
-    assert "one folder of pictures for each class" in text
+    assert "one folder of images for each class" in text
 
 
 def test_exchanged_weights_are_refused_when_asked_and_a_run_trained_anew_is_read_anew(save, random_run):
@@ -420,7 +420,7 @@ def test_exchanged_weights_are_refused_when_asked_and_a_run_trained_anew_is_read
     (run / "weights.safetensors").write_bytes((other / "weights.safetensors").read_bytes())
     shutil.rmtree(other)
     text = upload(app, "p.png", png())
-    assert "runs/colours cannot answer:" in text
+    assert "runs/colours fails:" in text
     assert "is not the file that card.json was written for" in text
     card = json.loads((run / "card.json").read_text())
     (run / "card.json").write_text(json.dumps(card | {"image_size": 0}))
@@ -433,24 +433,24 @@ def test_exchanged_weights_are_refused_when_asked_and_a_run_trained_anew_is_read
 # ------------------------------------------------------------------ examples
 def test_examples_are_the_test_images_of_the_run_s_own_data():
     classes = menagerie.subsets()["cats_dogs"].classes
-    made = examples("menagerie/cats_dogs", classes, 32)
+    rendered = examples("menagerie/cats_dogs", classes, 32)
     truth = menagerie.generate("cats_dogs", "test", 0, 6, image_size=32)
-    assert [name for name, own, _ in made if own] == [classes[label] for label in truth.labels]
-    for image, (_, _, data) in zip(truth.images, made, strict=False):
+    assert [name for name, own, _ in rendered if own] == [classes[label] for label in truth.labels]
+    for image, (_, _, data) in zip(truth.images, rendered, strict=False):
         assert torch.equal(load_image(data, 32, 3), image)
-    strangers = [name for name, own, _ in made if not own]
-    assert len(strangers) == 2
-    assert set(strangers) <= set(STRANGERS) - set(classes)
+    unknown = [name for name, own, _ in rendered if not own]
+    assert len(unknown) == 2
+    assert set(unknown) <= set(UNKNOWN_CLASSES) - set(classes)
 
 
-def test_examples_of_foreign_data_share_its_classes_or_are_strangers():
+def test_examples_of_foreign_data_share_its_classes_or_are_unknown():
     assert {name for name, own, _ in examples("pets.zip", ("Cats", "Dogs"), 16) if own} == {"cat", "dog"}
     assert [own for _, own, _ in examples("x", ("screw", "nail"), 16)] == [False, False]
     assert [own for _, own, _ in examples("menagerie/cats_dogs", ("screw", "nail"), 16)] == [False, False]
     many = examples("menagerie/source", menagerie.subsets()["source"].classes, 16)
     assert len({name for name, own, _ in many if own}) == 6
     for subset in menagerie.subsets().values():  # there is a stranger for each
-        assert sum(name not in subset.classes for name in STRANGERS) >= 2
+        assert sum(name not in subset.classes for name in UNKNOWN_CLASSES) >= 2
     assert all(name not in menagerie.subsets()["source"].classes for name, own, _ in many if not own)
 
 
@@ -463,7 +463,7 @@ def test_an_example_is_answered_on_the_page(random_run):
     assert not app.exception
     text = shown(app)
     assert "example: dog, 16 × 16 pixels" in text
-    assert "seen generated pictures only" not in text  # as this one is
+    assert "generated images only" not in text  # as this one is
 
 
 # ------------------------------------------------------------------ the server
@@ -536,13 +536,13 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
         assert wait(lambda: urllib.request.urlopen(f"http://localhost:{port}/_stcore/health").read(), 60)
         browser = Browser()
         browser("Page.navigate", url=f"http://localhost:{port}/")
-        browser.until("What is in this picture?", "About this run", seconds=60)
+        browser.until("What is in this image?", "About this run", seconds=60)
         for name in ("text.jpg", "huge.png", "cut.jpg"):
             browser.upload(tmp_path / name)
             browser.until(f"{name} cannot be used: ", REFUSED[name][1])
         browser.upload(tmp_path / "red.png")
-        text = browser.until("red.png, 1,000 × 1,200 pixels", "Where “red” comes from")
-        assert re.search(r"Answer\s+red\s+[\d.]+ % probable", text)
+        text = browser.until("red.png, 1,000 × 1,200 pixels", "Regions for “red”")
+        assert re.search(r"Prediction\s+red\s+[\d.]+ % probable", text)
         pictures = "[...document.querySelectorAll('.views img')].map(i => i.complete && i.naturalWidth)"
         assert wait(lambda: browser.js(pictures) == [533, 320, 320], 10)
         fills = "[...document.querySelectorAll('.fill')].map(e => e.getBoundingClientRect().width)"
@@ -552,8 +552,8 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
         assert widths[0] > 100
         for name in ("moving.gif", "cmyk.jpg", "deep.png"):
             browser.upload(tmp_path / name)
-            text = browser.until(f"{name}, 40 × 30 pixels", "Where “red” comes from")
-            assert re.search(r"Answer\s+red\s+[\d.]+ % probable", text)
+            text = browser.until(f"{name}, 40 × 30 pixels", "Regions for “red”")
+            assert re.search(r"Prediction\s+red\s+[\d.]+ % probable", text)
         for dark in (False, True):
             browser.look(390, dark)
             paper = "rgb(21, 24, 27)" if dark else "rgb(253, 252, 250)"

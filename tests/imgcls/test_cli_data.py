@@ -15,9 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import menagerie
-from imgcls.cli import data_sets
-from imgcls.cli.data import data, describe
-from imgcls.cli.models import USUAL, build, imagenet_weights, models, options
+from imgcls.cli.data import application, check, describe
+from imgcls.cli.models import SHOWN, build, imagenet_weights, models, options
 from imgcls.data import Split, Splits, available, catalogue, load
 from imgcls.models import create_model, list_models
 from imgcls.models.networks import NETWORKS
@@ -56,7 +55,7 @@ def pets(own_folders):
 
 def test_data_counts_measures_and_warns(pets):
     folder, in_train = pets
-    shown = call(data, folder, "--size", 16, "--format", "json")
+    shown = call(check, folder, "--image-size", 16, "--format", "json")
     assert shown.exit_code == 0, shown.output
     facts = json.loads(shown.stdout)
     splits = facts["splits"]
@@ -82,22 +81,22 @@ def test_data_counts_measures_and_warns(pets):
     assert (facts["pairs"][0]["first"], facts["pairs"][0]["second"]) == (in_train, "test/dog/leak.png")
     assert facts["imbalance"] == {"largest": "cat", "smallest": "dog", "ratio": round(11 / 3, 3)}
     notes = "\n".join(facts["notes"])
-    assert "1 of 4 test pictures is also in train (1 exactly, 0 nearly" in notes
-    assert "1 picture has another label than its duplicate" in notes
+    assert "1 of 4 test images is also in train (1 exact, 0 near" in notes
+    assert "1 image has another label than its duplicate" in notes
     assert "11 and 3" in notes
-    assert "--balanced" in notes
+    assert "--balanced-sampling" in notes
 
 
 def test_the_table_says_what_the_json_does_and_the_sheet_shows_each_class(pets, own_folders):
     folder, in_train = pets
-    shown = call(data, folder, "--size", 32, "--sheet", own_folders / "sheets" / "pets.png")
+    shown = call(check, folder, "--image-size", 32, "--contact-sheet", own_folders / "sheets" / "pets.png")
     assert shown.exit_code == 0, shown.output
     lines = [line.split() for line in shown.stdout.splitlines()]
     for line in (["cat", "11", "1", "2"], ["(all)", "14", "2", "4"], ["(split)", "given", "drawn", "given"]):
         assert line in lines
-    assert "1 file left out\n  train/cat/broken.png: " in shown.stdout
+    assert "1 file skipped\n  train/cat/broken.png: " in shown.stdout
     assert f"test/dog/leak.png = {in_train} (exact, another label)" in shown.stdout
-    assert "20 of 20 pictures are smaller than 32 px" in shown.stdout
+    assert "20 of 20 images are smaller than 32 px" in shown.stdout
     assert Image.open(own_folders / "sheets" / "pets.png").format == "PNG"
 
 
@@ -105,9 +104,9 @@ def test_a_sound_set_gets_no_note_and_a_split_without_a_class_does(own_folders):
     folder = own_folders / "set"
     for i in range(24):
         noise(folder / f"{'train' if i < 16 else 'test'}/{'ab'[i % 2]}/{i}.png", i)
-    assert json.loads(call(data, folder, "--size", 16, "--format", "json").stdout)["notes"] == []
+    assert json.loads(call(check, folder, "--image-size", 16, "--format", "json").stdout)["notes"] == []
     shutil.rmtree(folder / "test/b")
-    notes = json.loads(call(data, folder, "--size", 16, "--format", "json").stdout)["notes"]
+    notes = json.loads(call(check, folder, "--image-size", 16, "--format", "json").stdout)["notes"]
     assert len(notes) == 1
     assert notes[0].startswith("test has no image of b")
 
@@ -118,12 +117,12 @@ def test_more_files_left_out_than_a_table_bears_are_counted(own_folders):
         noise(folder / f"{'ab'[i % 2]}/{i}.png", i)
     for i in range(23):
         (folder / f"a/broken{i:02}.png").write_bytes(b"")
-    shown = call(data, folder, "--size", 16).stdout
-    assert "23 files left out" in shown
+    shown = call(check, folder, "--image-size", 16).stdout
+    assert "23 files skipped" in shown
     assert "broken19.png" in shown
     assert "broken20.png" not in shown
     assert "… and 3 more" in shown
-    assert len(json.loads(call(data, folder, "--size", 16, "--format", "json").stdout)["skipped"]) == 23
+    assert len(json.loads(call(check, folder, "--image-size", 16, "--format", "json").stdout)["skipped"]) == 23
 
 
 def test_generated_pictures_that_look_alike_are_no_leak():
@@ -139,34 +138,34 @@ def test_generated_pictures_that_look_alike_are_no_leak():
     assert [split["given"] for split in facts["splits"].values()] == [True] * 3
     assert [split["sizes"] for split in facts["splits"].values()] == [None] * 3
     assert len(facts["notes"]) == 1
-    assert facts["notes"][0].startswith("1 of 3 test pictures looks like one of train at 8 px (1 exactly")
+    assert facts["notes"][0].startswith("1 of 3 test images looks like one of train at 8 px (1 exact")
 
 
 def test_without_data_the_generated_sets_are_listed():
-    shown = CliRunner().invoke(data_sets.application(), ["--format", "json"])
+    shown = CliRunner().invoke(application(), ["--format", "json"])
     rows = {row["name"]: row for row in json.loads(shown.stdout)}
     assert set(rows) == set(available()) | set(catalogue.CATALOGUE)
     for subset, known in menagerie.subsets().items():
         row = rows[f"menagerie/{subset}"]
-        assert (row["classes"], row["size"]) == (len(known.classes), known.image_size)
+        assert (row["classes"], row["image_size"]) == (len(known.classes), known.image_size)
         assert {part: row[part] for part in ("train", "val", "test")} == menagerie.sizes(subset)
-    assert "your own images" in CliRunner().invoke(data_sets.application(), []).stdout
+    assert "your own images" in CliRunner().invoke(application(), []).stdout
 
 
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        (data, ("menagerie/cat_dogs",), "did you mean 'menagerie/cats_dogs'"),
-        (data, ("nowhere.zip",), "no folder or archive at"),
-        (data, ("menagerie/species", "--format", "jsno"), "did you mean 'json'"),
-        (data, ("menagerie/species", "--out", "facts.txt"), "facts.json"),
-        (data, ("menagerie/species", "--sheet", "sheet.jpg"), "sheet.png"),
+        (check, ("menagerie/cat_dogs",), "did you mean 'menagerie/cats_dogs'"),
+        (check, ("nowhere.zip",), "no folder or archive at"),
+        (check, ("menagerie/species", "--format", "jsno"), "did you mean 'json'"),
+        (check, ("menagerie/species", "--out", "facts.txt"), "facts.json"),
+        (check, ("menagerie/species", "--contact-sheet", "sheet.jpg"), "sheet.png"),
         (models, ("resnt18",), "did you mean 'resnet18'"),
-        (models, ("vgg16", "--size", 16), "at least 32 px, not 16"),
-        (models, ("vit_b_16", "--size", 50), "choose image_size=48"),
-        (models, ("--size", 0), "at least 1 px, got 0"),
+        (models, ("vgg16", "--image-size", 16), "at least 32 px, not 16"),
+        (models, ("vit_b_16", "--image-size", 50), "choose image_size=48"),
+        (models, ("--image-size", 0), "at least 1 px, got 0"),
         (models, ("resnet18", "--all"), "leave out the name"),
-        (models, ("--classes", 0), "at least 1, not 0"),
+        (models, ("--num-classes", 0), "at least 1, not 0"),
     ],
 )
 def test_mistakes_are_named_with_the_way_out(command, arguments, message, own_folders):
@@ -181,11 +180,11 @@ def test_mistakes_are_named_with_the_way_out(command, arguments, message, own_fo
 def test_models_agrees_with_torchvisions_published_counts():
     rows = {
         row["name"]: row
-        for row in json.loads(call(models, "--size", 224, "--classes", 1000, "--format", "json").stdout)
+        for row in json.loads(call(models, "--image-size", 224, "--num-classes", 1000, "--format", "json").stdout)
     }
-    assert set(rows) == {*NETWORKS, *USUAL}
+    assert set(rows) == {*NETWORKS, *SHOWN}
     compared = 0
-    for name in set(USUAL) - {"inception_v3"}:  # published with its auxiliary classifier
+    for name in set(SHOWN) - {"inception_v3"}:  # published with its auxiliary classifier
         published = torchvision.models.get_model_weights(name).DEFAULT
         assert rows[name]["parameters"] == published.meta["num_params"], name
         if published.transforms().crop_size == [224]:
@@ -195,19 +194,19 @@ def test_models_agrees_with_torchvisions_published_counts():
 
 
 def test_a_layer_table_adds_up_to_the_closed_form():
-    facts = json.loads(call(models, "simple_cnn", "--size", 16, "--classes", 5, "--format", "json").stdout)
+    facts = json.loads(call(models, "simple_cnn", "--image-size", 16, "--num-classes", 5, "--format", "json").stdout)
     assert facts["parameters"] == (27 * 32 + 32) + 3 * (288 * 32 + 32) + (32 * 5 + 5)
     assert facts["multiply_adds"] == 27 * 32 * 16**2 + 288 * 32 * (8**2 + 4**2 + 2**2) + 32 * 5
     for total in ("parameters", "multiply_adds"):
         assert sum(row[total] for row in facts["layers"]) == facts[total]
     assert facts["options"]["blocks"] == 4
-    layers = pd.read_csv(io.StringIO(call(models, "simple_cnn", "--size", 16, "--format", "csv").stdout))
+    layers = pd.read_csv(io.StringIO(call(models, "simple_cnn", "--image-size", 16, "--format", "csv").stdout))
     assert len(layers) == len(facts["layers"])
 
 
 def test_a_network_that_cannot_take_the_size_still_has_its_parameters(monkeypatch):
-    monkeypatch.setattr(models_module, "USUAL", ("resnet18", "inception_v3", "vit_b_16"))
-    shown = call(models, "--size", 50)
+    monkeypatch.setattr(models_module, "SHOWN", ("resnet18", "inception_v3", "vit_b_16"))
+    shown = call(models, "--image-size", 50)
     cells = {line.split()[0]: line.split()[1:] for line in shown.stdout.splitlines() if line}
     assert cells["vit_b_16"][1:3] == ["-", "16"]
     assert cells["inception_v3"][1:3] == ["-", "75"]
@@ -219,7 +218,7 @@ def test_weights_are_looked_for_and_never_fetched(tmp_path, monkeypatch):
     def fetch(*arguments, **options):
         raise AssertionError("a download")
 
-    monkeypatch.setattr(models_module, "USUAL", ("resnet18", "resnet34"))
+    monkeypatch.setattr(models_module, "SHOWN", ("resnet18", "resnet34"))
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     file = tmp_path / "checkpoints" / torchvision.models.ResNet18_Weights.DEFAULT.url.rsplit("/", 1)[-1]
@@ -231,7 +230,7 @@ def test_weights_are_looked_for_and_never_fetched(tmp_path, monkeypatch):
     assert {found[name] for name in NETWORKS} == {"none exist"}
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *USUAL])
+@pytest.mark.parametrize("name", [*NETWORKS, *SHOWN])
 def test_the_options_named_are_those_that_create_model_takes(name):
     with pytest.raises(ValueError, match="unknown option '0'") as refused:
         create_model(name, 2, **{"0": 0})  # too unlike any option to be a misspelling of one
@@ -243,6 +242,6 @@ def test_all_prints_every_name_and_nothing_else():
     names = call(models, "--all").stdout.splitlines()
     assert names == list(list_models(timm_too=True))
     assert "timm:resnet18" in names
-    facts = json.loads(call(models, "timm:resnet18", "--size", 64, "--format", "json").stdout)
+    facts = json.loads(call(models, "timm:resnet18", "--image-size", 64, "--format", "json").stdout)
     assert facts["parameters"] == json.loads(call(models, "resnet18", "--format", "json").stdout)["parameters"]
-    assert facts["smallest_side"] is None
+    assert facts["min_image_size"] is None

@@ -46,7 +46,7 @@ def test_json_has_every_check_and_the_exit_status_follows(sound):
     sound.setitem(doctor.CHECKS, "disk", lambda: doctor.Finding("problem", "full", "free some"))
     shown = call()
     assert shown.exit_code == 1
-    assert "in the way: disk" in shown.stdout
+    assert "problems: disk" in shown.stdout
     assert "→ free some" in shown.stdout
 
 
@@ -74,7 +74,7 @@ def test_this_environment_gets_real_answers():
 
 
 def test_an_unknown_format_is_refused():
-    assert "choose one of table, json" in str(call("--format", "xml").exception)
+    assert "choose from table, json" in str(call("--format", "xml").exception)
 
 
 # ------------------------------------------------------------------ Python and packages

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from torch import nn
 
 from imgcls import models, paths
-from imgcls.cli.evaluate import _collapse, evaluate
+from imgcls.cli.evaluate import collapse_warnings, evaluate
 from imgcls.data import load
 from imgcls.evaluation import Predictions, predict, predict_checked
 from imgcls.evaluation.statistics import wilson
@@ -44,7 +44,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def a_run(tmp_path):
-    """Makes a run folder whose network has random weights and says every class, or one that a bias decides."""
+    """Makes a run folder whose network has random weights and predicts every class, or one that a bias decides."""
 
     def make(classes=CLASSES, bias=None, **facts):
         with torch.random.fork_rng():
@@ -61,7 +61,7 @@ def a_run(tmp_path):
     return make
 
 
-def ask(monkeypatch, capsys, *arguments):
+def call(monkeypatch, capsys, *arguments):
     """What the command prints on stdout and stderr; its errors come through."""
     monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
     app(standalone_mode=False)
@@ -71,25 +71,26 @@ def ask(monkeypatch, capsys, *arguments):
 def test_json_agrees_with_sklearn_on_the_split_of_the_runs_seed(photos, a_run, tmp_path, monkeypatch, capsys):
     splits = load(photos, image_size=16, seed=5)
     run = a_run(seed=5, temperature=2.0, data={"name": "photos", "fingerprint": splits.fingerprint})
-    said = ask(monkeypatch, capsys, run, photos, "--split", "val", "--format", "json", "--out", tmp_path / "new/e.json")
+    out = tmp_path / "new" / "e.json"
+    said = call(monkeypatch, capsys, run, photos, "--split", "val", "--format", "json", "--out", out)
     found = json.loads(said.out)
-    assert json.loads((tmp_path / "new" / "e.json").read_text()) == found
+    assert json.loads(out.read_text()) == found
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["e.json"]
 
-    answers = predict(models.load(run)[0], splits.val)
-    truth, guess = answers.labels, answers.predicted
+    predictions = predict(models.load(run)[0], splits.val)
+    truth, guess = predictions.labels, predictions.predicted
     assert len(guess.unique()) > 1
-    assert 0 < answers.accuracy < 1
+    assert 0 < predictions.accuracy < 1
     assert found["n"] == len(splits.val)
     assert found["accuracy"]["value"] == pytest.approx(accuracy_score(truth, guess))
     limits = wilson(int((truth == guess).sum()), len(truth))
-    assert predict(models.load(run)[0], load(photos, image_size=16).val).loss != answers.loss  # another seed
+    assert predict(models.load(run)[0], load(photos, image_size=16).val).loss != predictions.loss  # another seed
     assert (found["accuracy"]["low"], found["accuracy"]["high"]) == (limits.low, limits.high)
     assert found["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(truth, guess))
-    assert found["loss"] == pytest.approx(float(nn.functional.cross_entropy(answers.logits, truth)), rel=1e-5)
-    halved = float(nn.functional.cross_entropy(answers.logits / 2, truth))
+    assert found["loss"] == pytest.approx(float(nn.functional.cross_entropy(predictions.logits, truth)), rel=1e-5)
+    halved = float(nn.functional.cross_entropy(predictions.logits / 2, truth))
     assert found["loss_at_temperature"] == pytest.approx(halved, rel=1e-5)
-    assert found["ece_at_temperature"] == answers.with_temperature(2.0).ece != found["ece"] == answers.ece
+    assert found["ece_at_temperature"] == predictions.with_temperature(2.0).ece != found["ece"] == predictions.ece
     for name, score in {"precision": precision_score, "recall": recall_score, "f1": f1_score}.items():
         ours = [row[name] or 0.0 for row in found["per_class"]]
         assert ours == pytest.approx(score(truth, guess, average=None, labels=range(3), zero_division=0))
@@ -98,14 +99,14 @@ def test_json_agrees_with_sklearn_on_the_split_of_the_runs_seed(photos, a_run, t
     assert counts.sum(axis=0).tolist() == guess.bincount(minlength=3).tolist()
     assert sum(row["count"] for row in found["most_confused"]) == int((truth != guess).sum())
     assert [file["name"] for file in found["skipped"]] == ["red/broken.png"]
-    assert "chosen by these images" in said.err
+    assert "chosen on these images" in said.err
 
 
 def test_the_table_says_the_same_and_all_means_all(photos, a_run, monkeypatch, capsys):
     fingerprint = load(photos, image_size=16).fingerprint
     run = a_run(seed=0, temperature=3.0, data={"name": "photos", "fingerprint": fingerprint})
-    said = ask(monkeypatch, capsys, run, photos, "--split", "all")
-    found = json.loads(ask(monkeypatch, capsys, run, photos, "--split", "all", "--format", "json").out)
+    said = call(monkeypatch, capsys, run, photos, "--split", "all")
+    found = json.loads(call(monkeypatch, capsys, run, photos, "--split", "all", "--format", "json").out)
     assert said.out.startswith(f"{photos.name}, all: 60 images\n")
     assert f"{100 * found['accuracy']['value']:.1f} % [" in said.out
     first = found["confusion"]["counts"][0]
@@ -113,20 +114,20 @@ def test_the_table_says_the_same_and_all_means_all(photos, a_run, monkeypatch, c
     assert "red/broken.png" in said.out
     assert f"loss               {found['loss']:.3f} ({found['loss_at_temperature']:.3f} at temperature 3)" in said.out
     assert "trained on some of these images" in said.err
-    quiet = ask(monkeypatch, capsys, run, photos)
+    quiet = call(monkeypatch, capsys, run, photos)
     assert quiet.out.startswith(f"{photos.name}, test: ")
     assert quiet.err == ""
 
 
-def test_other_data_are_said_to_be_others(photos, a_run, monkeypatch, capsys):
+def test_other_data_get_a_note(photos, a_run, monkeypatch, capsys):
     run = a_run(data={"name": "elsewhere", "fingerprint": "0"})
-    assert "--split all asks about all 60 images" in ask(monkeypatch, capsys, run, photos).err
+    assert "--split all evaluates all 60 images" in call(monkeypatch, capsys, run, photos).err
 
 
 def test_classes_follow_the_card(photos, a_run, monkeypatch, capsys):
-    """A bias towards the card's first class must be counted as answers "red", whatever the folder's order."""
+    """A bias towards the card's first class must count as predictions of "red", whatever the folder's order."""
     found = json.loads(
-        ask(monkeypatch, capsys, a_run(("red", "blue", "green"), bias=0), photos, "--format", "json").out
+        call(monkeypatch, capsys, a_run(("red", "blue", "green"), bias=0), photos, "--format", "json").out
     )
     assert found["confusion"]["classes"] == ["red", "blue", "green"]
     recalls = {row["class"]: row["recall"] for row in found["per_class"]}
@@ -135,20 +136,20 @@ def test_classes_follow_the_card(photos, a_run, monkeypatch, capsys):
 
 
 def test_a_collapsed_model_is_named_and_a_sound_one_is_not(photos, a_run, monkeypatch, capsys):
-    said = ask(monkeypatch, capsys, a_run(bias=1), photos)
-    assert "warning: 100 % of the answers are 'green'" in said.err
+    said = call(monkeypatch, capsys, a_run(bias=1), photos)
+    assert "warning: 100 % of the predictions but 22 % of the images are 'green'" in said.err
     assert "warning" not in said.out
     one_class = Predictions(torch.eye(3)[[0] * 40], torch.zeros(40, dtype=torch.int64), CLASSES)
-    assert _collapse(one_class) == []  # all answers are one class because all images are
+    assert collapse_warnings(one_class) == []  # all predictions are one class because all images are
 
 
 def test_data_of_other_classes_are_refused_with_each_difference(a_run, tmp_path, monkeypatch, capsys):
     accented = unicodedata.normalize("NFD", "Bl\u00e9u_bird")
     data = write_pictures(tmp_path / "other", (accented, "pink", "red"), count=30)
     with pytest.raises(ValueError, match="has other classes") as refused:
-        ask(monkeypatch, capsys, a_run(("bl\u00e9u bird", "green", "red")), data)
+        call(monkeypatch, capsys, a_run(("bl\u00e9u bird", "green", "red")), data)
     message = str(refused.value)
-    assert "missing there: green; unknown to the model: pink; same names in other letters: " in message
+    assert "missing there: green; unknown to the model: pink; spelled differently: " in message
     assert f"{accented!r} for 'bl\u00e9u bird'" in message
 
 
@@ -163,25 +164,25 @@ def test_data_of_other_classes_are_refused_with_each_difference(a_run, tmp_path,
 )
 def test_what_cannot_be_done_is_refused(arguments, facts, message, photos, a_run, monkeypatch, capsys):
     with pytest.raises(ValueError, match=message):
-        ask(monkeypatch, capsys, a_run(**facts), photos, *arguments)
+        call(monkeypatch, capsys, a_run(**facts), photos, *arguments)
     assert capsys.readouterr().out == ""
 
 
 def test_a_mistyped_run_gets_a_suggestion(photos, a_run, monkeypatch, capsys):
     run = a_run()
     with pytest.raises(models.MissingWeights, match=r"did you mean '.*run'[?]"):
-        ask(monkeypatch, capsys, run.with_name("rum"), photos)
+        call(monkeypatch, capsys, run.with_name("rum"), photos)
 
 
-def test_answers_that_are_no_numbers_are_refused(a_run):
+def test_logits_that_are_not_finite_are_refused(a_run):
     model = models.load(a_run())[0]
     with torch.no_grad():
         models.head(model).bias[0] = float("nan")
-    with pytest.raises(ValueError, match="answers to 9 of 9 images are not finite"):
+    with pytest.raises(ValueError, match="logits of 9 of 9 images are not finite"):
         predict_checked(model, colour_split(9, seed=0, size=16))
 
 
-def test_answers_on_several_splits_are_those_on_each(a_run):
+def test_predictions_on_several_splits_are_those_on_each(a_run):
     model, parts = models.load(a_run())[0], [colour_split(n, seed=n, size=16) for n in (7, 5)]
     joined = predict_checked(model, *parts)
     assert torch.equal(joined.logits, torch.cat([predict(model, part).logits for part in parts]))
@@ -189,17 +190,17 @@ def test_answers_on_several_splits_are_those_on_each(a_run):
     assert joined.names == (*parts[0].names, *parts[1].names)
 
 
-def answers_with(right, support):
-    """Predictions with so many right answers of each class, the others being the next class."""
+def predictions_with(correct, support):
+    """Predictions with this many correct ones of each class; the others are the next class."""
     labels = torch.arange(len(support)).repeat_interleave(torch.tensor(support))
-    hit = torch.cat([torch.arange(n) < k for k, n in zip(right, support, strict=True)])
+    hit = torch.cat([torch.arange(n) < k for k, n in zip(correct, support, strict=True)])
     said = torch.where(hit, labels, (labels + 1) % len(support))
     return Predictions(torch.eye(len(support))[said], labels, tuple("abcdefgh"[: len(support)]))
 
 
 def test_balanced_accuracy_in_closed_form():
-    assert answers_with([7, 0], [10, 0]).balanced_accuracy == wilson(7, 10)  # one class: its recall alone
-    found = answers_with([90, 90], [100, 100]).balanced_accuracy
+    assert predictions_with([7, 0], [10, 0]).balanced_accuracy == wilson(7, 10)  # one class: its recall alone
+    found = predictions_with([90, 90], [100, 100]).balanced_accuracy
     recall = wilson(90, 100)
     assert found.value == pytest.approx(0.9)
     assert found.value - found.low == pytest.approx((recall.value - recall.low) / np.sqrt(2))
@@ -222,5 +223,5 @@ def test_the_interval_of_balanced_accuracy_covers_the_truth_as_often_as_it_says(
     covered = float((inside * np.einsum("i,j,k->ijk", *chances)).sum())
     assert 0.93 < covered < 0.98
     outcome = (11, 8, 5)
-    ours = answers_with(outcome, support).balanced_accuracy
+    ours = predictions_with(outcome, support).balanced_accuracy
     assert (ours.low, ours.high) == pytest.approx((mean[outcome] - below[outcome], mean[outcome] + above[outcome]))

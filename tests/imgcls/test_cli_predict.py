@@ -212,7 +212,7 @@ def test_a_name_that_is_no_text_or_holds_commands_for_the_terminal(a_run, tmp_pa
     }
     assert ask(run, tmp_path / "in", "--format", "csv")[0] == 0
     row = dict.fromkeys(COLUMNS, 0.5) | {"image": odd[0]}
-    assert command._csv([row], False).startswith(b"caf\xe9.png,")  # byte for byte, so that it can be opened again
+    assert command.as_csv([row], False).startswith(b"caf\xe9.png,")  # byte for byte, so that it can be opened again
 
 
 # ------------------------------------------------------------------ what is printed
@@ -236,8 +236,8 @@ def test_the_table_is_aligned_and_long_paths_lose_their_middle(a_run, tmp_path, 
 
 
 def test_shortening_keeps_what_fits_and_cuts_to_the_width():
-    assert command._shortened("0123456789", 10) == "0123456789"
-    assert command._shortened("0123456789x", 10) == "012…56789x"
+    assert command.shorten("0123456789", 10) == "0123456789"
+    assert command.shorten("0123456789x", 10) == "012…56789x"
 
 
 def test_unreadable_pictures_are_named_and_the_rest_is_answered(a_run, tmp_path, ask):
@@ -251,7 +251,7 @@ def test_unreadable_pictures_are_named_and_the_rest_is_answered(a_run, tmp_path,
     assert f"{tmp_path / 'in' / 'page.jpg'}: not an image but an HTML page" in err
     assert "cut.png: truncated PNG" in err
     assert "gone.png: no such file or folder" in err
-    assert "3 of 4 pictures were not answered" in err
+    assert "3 of 4 images were not classified" in err
 
     code, out, _ = ask(run, tmp_path / "in", "--format", "json", "--batch-size", 1)
     assert code == 1
@@ -263,19 +263,19 @@ def test_unreadable_pictures_are_named_and_the_rest_is_answered(a_run, tmp_path,
     code, out, err = ask(run, tmp_path / "in" / "page.jpg", "--format", "json")
     assert code == 2
     assert [list(record) for record in json.loads(out)] == [["image", "error"]]
-    assert "none of the 1 pictures could be answered" in err
+    assert "none of the 1 images could be classified" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("RUN", "in/god.png"), "'in/god.png': no such file or folder, did you mean 'good.png'?"),
-        (("RUN", "empty", "in/*.gif"), "'empty': no picture in this folder (.jpg,"),
-        (("RUN", "in/*.gif"), "'in/*.gif': no file fits"),
+        (("RUN", "empty", "in/*.gif"), "'empty': no image in this folder (.jpg,"),
+        (("RUN", "in/*.gif"), "'in/*.gif': no file matches"),
         (("RUN", "-"), "there is nothing on standard input"),
         (("RUN", "in", "--format", "tabel"), "did you mean 'table'?"),
         (("RUN", "in", "--batch-size", "0"), "batch-size must be at least 1, got 0"),
-        (("RUN", "in", "--explain", "in/good.png"), "is a file; name a folder"),
+        (("RUN", "in", "--cam-dir", "in/good.png"), "is a file; name a folder"),
         (("nowhere", "in"), "no card.json in nowhere"),
         (("RUN",), "Missing argument"),
     ],
@@ -294,8 +294,8 @@ def test_wrong_requests_are_said_in_a_line(arguments, message, a_run, tmp_path, 
     ("facts", "message"),
     [
         ({"temperature": 0}, "temperature must be a positive number, not 0"),
-        ({"classes": ("cat",), "bias": [1.0]}, "nothing to decide"),
-        ({"bias": [float("nan"), 0.0, 0.0]}, "not finite numbers"),
+        ({"classes": ("cat",), "bias": [1.0]}, "only the class"),
+        ({"bias": [float("nan"), 0.0, 0.0]}, "are not finite"),
     ],
 )
 def test_runs_that_cannot_answer_are_refused(facts, message, a_run, tmp_path, ask):
@@ -308,7 +308,7 @@ def test_runs_that_cannot_answer_are_refused(facts, message, a_run, tmp_path, as
 def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp_path, ask, monkeypatch):
     run, names = a_run(), [f"{i}.png" for i in range(40)]
     read, printed = [], []
-    batches = command._answers
+    batches = command.predict_batch
 
     def load_image(source, size, channels):
         read.append(source)
@@ -323,14 +323,14 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     for name in names:
         (tmp_path / "in" / name).touch()
     monkeypatch.setattr(command, "load_image", load_image)
-    monkeypatch.setattr(command, "_answers", answers)
+    monkeypatch.setattr(command, "predict_batch", answers)
     monkeypatch.setattr(command, "PROGRESS_FROM", 39)
     code, out, err = ask(run, tmp_path / "in", "--batch-size", 4)
     assert code == 0
     assert out.count("confidence") == 2  # one header
     assert len(out.splitlines()) == 41
     assert all(count <= 4 * (k + 2) for k, count in enumerate(printed))  # one batch ahead, no more
-    assert err == "40 of 40 pictures answered\n"
+    assert err == "40 of 40 images classified\n"
 
 
 # ------------------------------------------------------------------ explanations
@@ -338,7 +338,7 @@ def test_overlays_have_names_of_their_own_and_nothing_is_written_over(a_run, tmp
     run = a_run()
     one, two, three = (write(tmp_path / name) for name in ("in/cat/1.png", "in/dog/1.png", "in/dog/1.jpg"))
     before = {path: path.read_bytes() for path in (one, two, three)}
-    code, out, err = ask(run, tmp_path / "in", "--explain", tmp_path / "new" / "out", "--format", "json")
+    code, out, err = ask(run, tmp_path / "in", "--cam-dir", tmp_path / "new" / "out", "--format", "json")
     assert (code, err) == (0, "")
     overlays = [record["overlay"] for record in json.loads(out)]
     assert [Path(path).name for path in overlays] == ["1.png", "dog-1.png", "dog-1-2.png"]
@@ -347,7 +347,7 @@ def test_overlays_have_names_of_their_own_and_nothing_is_written_over(a_run, tmp
         left, right = drawn.convert("RGB").getpixel((20, 20)), drawn.convert("RGB").getpixel((drawn.width - 20, 20))
     assert left == pytest.approx((200, 30, 30), abs=8)  # the picture, and beside it something else
     assert right != pytest.approx((200, 30, 30), abs=8)
-    code, *_ = ask(run, two, "--explain", two.parent)
+    code, *_ = ask(run, two, "--cam-dir", two.parent)
     assert code == 0
     assert sorted(path.name for path in two.parent.iterdir()) == ["1.jpg", "1.png", "dog-1.png"]
     assert {path: path.read_bytes() for path in before} == before
@@ -367,7 +367,7 @@ def test_the_overlay_is_the_map_of_the_predicted_class(a_run, photos, ask, monke
     monkeypatch.setattr(plots, "cam_grid", lambda *arguments, columns: drawn.append(arguments))
     monkeypatch.setattr(plots, "save", lambda figure, path: path)
     run = a_run()
-    _, out, _ = ask(run, photos, "--format", "json", "--explain", tmp_path / "out")
+    _, out, _ = ask(run, photos, "--format", "json", "--cam-dir", tmp_path / "out")
     records, model = json.loads(out), models.load(run)[0]
     (images, targets), *_ = asked
     assert [CLASSES[k] for k in targets] == [record["class"] for record in records]

@@ -33,7 +33,7 @@ def imgcls(monkeypatch, capsys, own_folders):
     return run
 
 
-SETTINGS = ("--model", "simple_cnn", "--size", 16, "--epochs", 2, "--batch-size", 32)
+SETTINGS = ("--model", "simple_cnn", "--image-size", 16, "--epochs", 2, "--batch-size", 32)
 LR = ("--space", "lr=1e-4..1e-1:log")
 
 
@@ -62,7 +62,7 @@ def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_pat
 
 
 def test_the_same_command_goes_on_and_another_is_refused(photos, imgcls, own_folders):
-    command = ("search", photos, *SETTINGS, "--space", "filters=4,8", *LR, "--sampler", "random", "--grey")
+    command = ("search", photos, *SETTINGS, "--space", "filters=4,8", *LR, "--sampler", "random", "--grayscale")
     assert imgcls(*command, "--trials", 2)[0] == 0
     code, out, err = imgcls(*command, "--trials", 3)
     assert code == 0
@@ -73,7 +73,7 @@ def test_the_same_command_goes_on_and_another_is_refused(photos, imgcls, own_fol
     assert study.study_name == "random"
     assert len(study.trials) == 3
     assert f"no option for filters={study.best_params['filters']} " in err
-    assert "--grey" in next(line for line in out.splitlines() if line.startswith("train: "))
+    assert "--grayscale" in next(line for line in out.splitlines() if line.startswith("train: "))
     code, _, err = imgcls(*command, "--trials", 3, "--epochs", 1)
     assert code == 2
     assert "epochs was 2, now 1" in err
@@ -105,7 +105,7 @@ def test_no_trial_completed_is_said(photos, imgcls, tmp_path):
         (("--space", "lr=1e-4..1e-1:lgo"), "the scale 'lgo' is unknown; did you mean 'log'?"),
         (("--space", "lr=-1,0.1"), "lr must be positive, got -1.0"),
         (("--space", "filters=16..32.5"), "filters takes whole numbers, not '32.5'"),
-        (("--space", "batch_norm=yes,true"), "batch_norm 'yes' is unknown; choose one of true, false"),
+        (("--space", "batch_norm=yes,true"), "batch_norm 'yes' is unknown; choose from true, false"),
         (("--space", "batch_norm=false..true"), "only numbers have a range"),
         (("--space", "init=he,glorott"), "unknown init 'glorott' for 'simple_cnn'; did you mean 'glorot'?"),
         (("--space", "blocks=3,9"), "9 poolings halve images of 16 px down to nothing"),

@@ -20,7 +20,7 @@ from torchvision.datasets import CIFAR10, OxfordIIITPet
 from typer.testing import CliRunner
 
 from imgcls import paths
-from imgcls.cli import data_sets
+from imgcls.cli import data
 from imgcls.data import DataError, UnknownDataset, available, catalogue, download, load
 from imgcls.data.download import fetch
 
@@ -379,7 +379,7 @@ def test_what_a_person_must_bring_comes_with_the_steps(own_folders):
 
 def test_the_command_brings_lists_and_checks_a_set(cifar, server, own_folders):
     def imgcls(*arguments):
-        return CliRunner().invoke(data_sets.application(), arguments)
+        return CliRunner().invoke(data.application(), arguments)
 
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] is None
@@ -388,9 +388,9 @@ def test_the_command_brings_lists_and_checks_a_set(cifar, server, own_folders):
     rows = {row["name"]: row for row in json.loads(imgcls("list", "--format", "json").stdout)}
     assert rows["cifar10"]["path"] == str(paths.DATA / "cifar10.zip")
     facts = own_folders / "facts" / "cifar.json"
-    shown = imgcls("check", "cifar10", "--size", "32", "--out", str(facts))
+    shown = imgcls("check", "cifar10", "--image-size", "32", "--out", str(facts))
     assert "formats and modes: 12 PNG RGB" in shown.stdout
     written = json.loads(facts.read_text())
-    assert written["kinds"] == {"PNG RGB": 12}
+    assert written["formats"] == {"PNG RGB": 12}
     assert written["splits"]["test"]["images"] == 4
-    assert imgcls("cifar10", "--size", "32").stdout == shown.stdout  # `check` goes without saying
+    assert imgcls("cifar10", "--image-size", "32").stdout == shown.stdout  # `check` goes without saying

@@ -1,5 +1,4 @@
-import copy
-from collections import OrderedDict
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -8,9 +7,7 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
-from course.diagnostics import CorrectEachEpoch, PredictionsEachEpoch
-from course.forensics import matching_confusions, possible_sample_sizes, predictions_from_confusion
-from course.mistakes import swapped_channels, with_batch_statistics, without_normalization, without_scaling
+from course.forensics import predictions_from_confusion
 from imgcls.evaluation import (
     Predictions,
     compare,
@@ -22,114 +19,88 @@ from imgcls.evaluation import (
     predict,
 )
 from imgcls.evaluation.statistics import mcnemar
-from imgcls.models import Normalize, backbone, create_model, head
+from imgcls.models import backbone, create_model, head
 from imgcls.training import build_seeded
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
 
 @pytest.fixture
-def answers():
+def predictions():
     draws = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 4, (300,), generator=draws)
     logits = torch.randn(300, 4, generator=draws) + 1.5 * torch.eye(4)[labels]
     return Predictions(logits, labels, CLASSES)
 
 
-def test_metrics_agree_with_scikit_learn(answers):
-    truth, said = answers.labels.numpy(), answers.logits.argmax(1).numpy()
-    assert answers.accuracy == pytest.approx(accuracy_score(truth, said))
-    assert answers.loss == pytest.approx(log_loss(truth, answers.logits.double().softmax(1).numpy()), rel=1e-5)
-    assert np.array_equal(answers.confusion(), confusion_matrix(truth, said))
-    assert np.allclose(answers.confusion(normalize=True).sum(1), 1)
-    precision, recall, f1, support = precision_recall_fscore_support(truth, said)
-    table = answers.per_class()
+def test_metrics_agree_with_scikit_learn(predictions):
+    truth, predicted = predictions.labels.numpy(), predictions.logits.argmax(1).numpy()
+    assert predictions.accuracy == pytest.approx(accuracy_score(truth, predicted))
+    assert predictions.loss == pytest.approx(log_loss(truth, predictions.logits.double().softmax(1).numpy()), rel=1e-5)
+    assert np.array_equal(predictions.confusion(), confusion_matrix(truth, predicted))
+    assert np.allclose(predictions.confusion(normalize=True).sum(1), 1)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, predicted)
+    table = predictions.per_class()
     assert np.allclose(table[["precision", "recall", "f1"]], np.stack([precision, recall, f1], 1))
     assert list(table.support) == list(support)
-    assert answers.macro()["f1"] == pytest.approx(f1.mean())
+    assert predictions.macro()["f1"] == pytest.approx(f1.mean())
 
 
 def test_the_worked_example_of_a_collapse():
     """CASES 01: [[100, 0], [60, 40]] is 70 % accuracy, 81 % precision, 70 % recall and 67 % F1."""
     labels = torch.tensor([0] * 100 + [1] * 100)
-    said = torch.tensor([0] * 160 + [1] * 40)
-    answers = Predictions(torch.eye(2)[said] * 5, labels, ("fox", "elephant"))
-    assert answers.confusion().tolist() == [[100, 0], [60, 40]]
-    assert {k: round(v, 2) for k, v in answers.macro().items()} == {"precision": 0.81, "recall": 0.70, "f1": 0.67}
-    assert answers.predicted_share().to_dict() == pytest.approx({"fox": 0.8, "elephant": 0.2})
+    predicted = torch.tensor([0] * 160 + [1] * 40)
+    predictions = Predictions(torch.eye(2)[predicted] * 5, labels, ("fox", "elephant"))
+    assert predictions.confusion().tolist() == [[100, 0], [60, 40]]
+    assert {k: round(v, 2) for k, v in predictions.macro().items()} == {"precision": 0.81, "recall": 0.70, "f1": 0.67}
+    assert predictions.predicted_share().to_dict() == pytest.approx({"fox": 0.8, "elephant": 0.2})
     behind = predictions_from_confusion(np.array([[100, 0], [60, 40]]), ("fox", "elephant"))
     assert torch.equal(behind.labels, labels)
     assert behind.confusion().tolist() == [[100, 0], [60, 40]]
 
 
-def test_printed_scores_give_the_table_away():
-    """CASES 01: only [[100, 0], [60, 40]] and its mirror image give 70, 81, 70 and 67 per cent."""
-    tables = matching_confusions(70, 81, 70, 67, each=100)
-    assert tables.tolist() == [[[40, 60], [0, 100]], [[100, 0], [60, 40]]]
-    for table in matching_confusions(60, 61, 60, 59, each=10):
-        answers = predictions_from_confusion(table, ("a", "b"))
-        scores = [answers.accuracy, *answers.macro().values()]
-        assert [abs(100 * x - y) <= 0.5 for x, y in zip(scores, (60, 61, 60, 59), strict=True)] == [True] * 4
-    assert len(matching_confusions(50, 90, 50, 10, each=10)) == 0
-
-
-def test_the_answers_behind_a_confusion_matrix_have_it_again(answers):
-    assert (
-        predictions_from_confusion(answers.confusion(), answers.classes).confusion().tolist()
-        == answers.confusion().tolist()
-    )
-    with pytest.raises(ValueError, match="as many rows and columns of counts"):
-        predictions_from_confusion(np.ones((2, 3), dtype=int), ("a", "b"))
-
-
-def test_a_threshold_parts_precision_from_recall(answers):
-    at_half, at_zero = answers.micro_at_threshold(0.5), answers.micro_at_threshold(0.0)
-    assert at_half["precision"] > answers.accuracy > at_half["recall"]
-    by_hand = (answers.probabilities > 0.5) & nn.functional.one_hot(answers.labels, 4).bool()
-    assert at_half["recall"] == pytest.approx(by_hand.sum().item() / 300)
-    assert at_zero == {"precision": 0.25, "recall": 1.0}  # everything is said of every image
-
-
 def test_a_threshold_moves_answers_and_the_best_one_is_found():
     score = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.35, 0.9])
-    answers = Predictions(torch.stack([1 - score, score], 1).log(), torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"))
-    assert answers.predicted.tolist() == [0, 0, 0, 0, 0, 1]
-    assert answers.with_threshold(0.32).predicted.tolist() == [0, 0, 0, 0, 1, 1]
-    best = fit_threshold(answers)
+    predictions = Predictions(
+        torch.stack([1 - score, score], 1).log(), torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog")
+    )
+    assert predictions.predicted.tolist() == [0, 0, 0, 0, 0, 1]
+    assert predictions.with_threshold(0.32).predicted.tolist() == [0, 0, 0, 0, 1, 1]
+    best = fit_threshold(predictions)
     assert best == pytest.approx(0.25)  # in the middle between 0.2 and 0.3
-    assert answers.with_threshold(best).balanced_accuracy.value == 1
-    with pytest.raises(ValueError, match="parts two classes"):
-        answers.with_threshold(1.0)
+    assert predictions.with_threshold(best).balanced_accuracy.value == 1
+    with pytest.raises(ValueError, match="separates two classes"):
+        predictions.with_threshold(1.0)
 
 
 def test_the_best_threshold_is_the_best_of_all_by_brute_force():
     draws = torch.Generator().manual_seed(3)
     labels = (torch.rand(200, generator=draws) < 0.2).long()
     logits = torch.randn(200, 2, generator=draws) + 1.2 * torch.eye(2)[labels] + torch.tensor([2.0, 0.0])
-    answers = Predictions(logits, labels, ("cat", "dog"))
-    every = max(answers.with_threshold(t).balanced_accuracy.value for t in np.linspace(0.001, 0.999, 999))
-    found = answers.with_threshold(fit_threshold(answers)).balanced_accuracy.value
+    predictions = Predictions(logits, labels, ("cat", "dog"))
+    every = max(predictions.with_threshold(t).balanced_accuracy.value for t in np.linspace(0.001, 0.999, 999))
+    found = predictions.with_threshold(fit_threshold(predictions)).balanced_accuracy.value
     assert found >= every
-    assert found > answers.balanced_accuracy.value + 0.1  # a half is far from the best here
+    assert found > predictions.balanced_accuracy.value + 0.1  # a half is far from the best here
 
 
 def test_most_confused_and_top_losses_find_the_planted():
     labels = torch.tensor([0] * 5 + [1] * 5 + [2] * 5)
-    said = labels.clone()
-    said[0:3], said[5] = 2, 0
-    logits = 4.0 * torch.eye(3)[said]
+    predicted = labels.clone()
+    predicted[0:3], predicted[5] = 2, 0
+    logits = 4.0 * torch.eye(3)[predicted]
     logits[5] *= 3  # the surest mistake
-    answers = Predictions(logits, labels, ("a", "b", "c"))
-    assert answers.most_confused().to_numpy().tolist() == [["a", "c", 3], ["b", "a", 1]]
-    assert answers.top_losses(4).tolist() == [5, 0, 1, 2]
+    predictions = Predictions(logits, labels, ("a", "b", "c"))
+    assert predictions.most_confused().to_numpy().tolist() == [["a", "c", 3], ["b", "a", 1]]
+    assert predictions.top_losses(4).tolist() == [5, 0, 1, 2]
 
 
 def test_examples_are_right_or_wrong_as_asked_and_spread_out():
-    answers = with_mistakes([3, 4, 20, 39])
-    assert answers.examples(correct=False, k=2).tolist() == [3, 39]
-    assert answers.examples(correct=False).tolist() == [3, 4, 20, 39]  # no more than there are
-    right = answers.examples(correct=True, k=5)
-    assert answers.correct[right].all()
+    predictions = with_mistakes([3, 4, 20, 39])
+    assert predictions.examples(correct=False, k=2).tolist() == [3, 39]
+    assert predictions.examples(correct=False).tolist() == [3, 4, 20, 39]  # no more than there are
+    right = predictions.examples(correct=True, k=5)
+    assert predictions.correct[right].all()
     assert (right[0], right[-1]) == (0, 38)
     assert len(with_mistakes([]).examples(correct=False)) == 0
 
@@ -148,7 +119,7 @@ def test_temperature_finds_the_planted_overconfidence():
 
 
 class MeanColour(nn.Module):
-    """Answers with the strongest channel; float input is taken to be in [0, 1]."""
+    """Predicts the strongest channel; float input is taken to be in [0, 1]."""
 
     def __init__(self):
         super().__init__()
@@ -159,32 +130,45 @@ class MeanColour(nn.Module):
         return x.mean((2, 3)) * self.scale
 
 
-def test_predict_keeps_order_mode_and_every_image(tiny):
-    train, _ = tiny
-    model = MeanColour().train()
-    answers = predict(model, train, batch_size=50)
-    assert model.training
-    assert len(answers) == len(train)
-    assert answers.accuracy == 1.0
-    assert torch.allclose(answers.logits, model(train.images), atol=1e-6)
-    assert torch.equal(answers.logits, predict(model, train, batch_size=7).logits)
-
-
-def test_mistakes_on_purpose_are_those_mistakes(tiny):
+def test_predict_keeps_order_and_every_image(tiny):
     train, _ = tiny
     model = MeanColour()
-    assert torch.allclose(predict(model, train, transform=without_scaling).logits, 255 * model(train.images), rtol=1e-5)
-    swapped = predict(model, train, transform=swapped_channels)
-    assert torch.equal(swapped.predicted, 2 - train.labels)  # red is read as blue
+    predictions = predict(model, train, batch_size=50)
+    assert len(predictions) == len(train)
+    assert predictions.accuracy == 1.0
+    assert torch.allclose(predictions.logits, model(train.images), atol=1e-6)
+    assert torch.equal(predictions.logits, predict(model, train, batch_size=7).logits)
 
 
-def test_skipping_the_normalization_is_the_bare_network(tiny):
-    train, _ = tiny
-    bare = MeanColour()
-    model = nn.Sequential(OrderedDict(normalize=Normalize(3).fit(train.images), network=bare))
-    skipped = predict(model, train, transform=without_normalization(model))
-    assert torch.allclose(skipped.logits, bare(train.images), atol=2e-3)  # bare takes means of pixels from 0 to 1
-    assert not torch.allclose(predict(model, train).logits, skipped.logits, atol=0.1)
+class Recording(nn.Module):
+    """Notes the mode in which it runs, and raises if told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.modes, self.fails = [], False
+
+    def forward(self, x):
+        self.modes.append(self.training)
+        if self.fails:
+            raise RuntimeError("planted")
+        return x
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("run", [predict, extract_features])
+def test_the_mode_of_every_module_is_restored_also_after_an_exception(tiny, run, fails):
+    """As in a model in training whose backbone is frozen in evaluation mode, and the other way round."""
+    for outer in (True, False):
+        model = nn.Sequential(MeanColour(), nn.Sequential(Recording(), nn.Dropout()))
+        model.train(outer)
+        model[1].train(not outer)
+        model[1][1].train(outer)
+        model[1][0].fails = fails
+        before = [module.training for module in model.modules()]
+        with pytest.raises(RuntimeError, match="planted") if fails else nullcontext():
+            run(model, tiny[0])
+        assert not any(model[1][0].modes)
+        assert [module.training for module in model.modules()] == before
 
 
 def test_a_head_on_kept_features_answers_like_the_whole_network(tiny):
@@ -207,9 +191,9 @@ def test_predict_refuses_a_model_for_other_classes(tiny):
 
 def with_mistakes(wrong: list[int], n: int = 40) -> Predictions:
     labels = torch.zeros(n, dtype=torch.long)
-    said = labels.clone()
-    said[wrong] = 1
-    return Predictions(5.0 * torch.eye(2)[said], labels, ("a", "b"))
+    predicted = labels.clone()
+    predicted[wrong] = 1
+    return Predictions(5.0 * torch.eye(2)[predicted], labels, ("a", "b"))
 
 
 def test_compare_pairs_each_model_with_the_one_before():
@@ -240,14 +224,6 @@ def test_compare_pairs_all_models_with_one_reference():
         compare(runs, reference="plan")
 
 
-def test_printed_shares_give_away_how_many_images_there_were():
-    shares = [f"{k / 91:.3f}".removeprefix("0") for k in (7, 33, 52, 60, 80)]
-    assert possible_sample_sizes(shares, most=100) == [91]
-    assert 182 in possible_sample_sizes(shares, most=200)  # twice as many could always be
-    assert possible_sample_sizes([".5", "0.5"], most=5) == [2, 4]  # of five images, two are 0.4 and three are 0.6
-    assert possible_sample_sizes(["0.333", "0.333333"], most=9) == [3, 6, 9]
-
-
 def test_the_comparison_reads_as_it_was_measured():
     weak, strong = with_mistakes(list(range(20))), with_mistakes(list(range(10, 14)))
     text = comparison_table(compare({"weak": [weak], "strong": [strong]}))
@@ -263,53 +239,6 @@ def interval_of(correct: int, n: int) -> tuple[float, float]:
     z, p = 1.959963984540054, correct / n
     centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-
-
-def test_predictions_each_epoch_show_a_collapse(tiny):
-    train, _ = tiny
-    keep = PredictionsEachEpoch(train)
-    model = MeanColour()
-    keep(model, {})
-    with torch.no_grad():
-        model.scale.copy_(torch.tensor([100.0, 0.0, 0.0]))  # red wins always
-    keep(model, {})
-    frame = keep.frame().set_index(["panel", "x", "series"])
-    assert frame.loc[("recall", 1, "green"), "value"] == 1
-    assert frame.loc[("share of the answers", 2, "red"), "value"] == 1
-    assert frame.loc[("recall", 2, "green"), "value"] == 0
-    assert frame.loc[("recall", 2, "green"), "n"] == int((train.labels == 1).sum())
-    assert frame.loc[("recall", 2, "green"), "high"] > 0
-
-
-def test_batch_statistics_take_the_place_of_running_averages(tiny):
-    train, _ = tiny
-    model = nn.Sequential(Normalize(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model[2].running_mean.fill_(7.0)  # averages that fit nothing: every answer falls to the same class
-    with torch.no_grad():
-        model[2].bias.copy_(torch.tensor([0.0, 0.1, 0.2]))
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    answers = predict(with_batch_statistics(model.eval()), train, batch_size=len(train))
-    with torch.no_grad():
-        expected = copy.deepcopy(model).train()(train.images)
-    assert torch.allclose(answers.logits, expected, atol=0.02)
-    assert not torch.allclose(predict(model, train).logits, expected, atol=0.5)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    keep = PredictionsEachEpoch(train, with_batch_statistics)
-    keep(model, {})
-    assert torch.equal(keep.epochs[0].logits, predict(with_batch_statistics(model), train).logits)
-
-
-def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):
-    train, _ = tiny
-    keep = CorrectEachEpoch(train)
-    model = MeanColour()
-    assert keep(model, {}) is None
-    with torch.no_grad():
-        model.scale.copy_(torch.tensor([1.0, 0.0, 0.0]))
-    keep(model, {})
-    assert keep.correct.shape == (2, len(train))
-    assert keep.correct[0].all()
-    assert torch.equal(keep.correct[1], train.labels == 0)
 
 
 def test_views_are_averaged_logits(tiny):

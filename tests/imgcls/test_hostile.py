@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks import hostile, hostile_archives
 from imgcls import paths
-from imgcls.cli import data_sets
+from imgcls.cli.data import application
 from imgcls.data import DataError, Splits, load, workers
 from imgcls.data.decoding import open_rgb
 from imgcls.data.sources import open_source
@@ -259,7 +259,7 @@ def test_a_folder_that_may_not_be_listed_is_named(photos, monkeypatch):
 def test_a_terminal_gets_no_command_from_a_file_name(photos, monkeypatch):
     for name in ("\x1b[2Jclear.png", "caf\udce9.png"):
         (photos / "red" / name).write_bytes(b"")
-    shown = CliRunner().invoke(data_sets.application(), [str(photos), "--size", "8"])
+    shown = CliRunner().invoke(application(), [str(photos), "--image-size", "8"])
     assert shown.exit_code == 0, shown.output
     assert "\x1b" not in shown.stdout
     assert r"red/\x1b[2Jclear.png: zero bytes" in shown.stdout

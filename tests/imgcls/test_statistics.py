@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from imgcls.evaluation.statistics import Interval, mcnemar, over_seeds, paired_over_seeds, selection_optimism, wilson
+from imgcls.evaluation.statistics import Interval, mcnemar, over_seeds, paired_over_seeds, wilson
 
 
 def test_wilson_against_its_closed_form():
@@ -15,14 +15,14 @@ def test_wilson_against_its_closed_form():
     assert str(interval) == "86.2 % [83.9, 88.2]"
 
 
-def test_all_right_still_leaves_doubt():
+def test_a_perfect_accuracy_still_has_an_interval():
     interval = wilson(200, 200)
     assert interval.value == 1.0
     assert interval.low == pytest.approx(200 / (200 + 1.959963984540054**2), abs=1e-12)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(1, 0), (-1, 10), (11, 10)])
-def test_wilson_refuses_what_is_no_proportion(correct, n):
+def test_wilson_refuses_what_is_not_a_proportion(correct, n):
     with pytest.raises(ValueError, match=f"{correct} of {n}"):
         wilson(correct, n)
 
@@ -43,16 +43,16 @@ def test_mcnemar_against_the_binomial_by_hand():
     assert (test.only_a, test.only_b) == (2, 8)
     assert test.difference == pytest.approx(0.06)
     assert test.low < 0.06 < test.high
-    assert not test.decided
+    assert not test.significant
 
 
-def test_pairing_sees_what_two_intervals_cannot():
+def test_a_paired_test_is_sharper_than_two_intervals():
     right = np.arange(1000) % 10 < 8
     better = right.copy()
     better[np.flatnonzero(~right)[:15]] = True  # the same mistakes less fifteen
     first, second = wilson(right.sum(), 1000), wilson(better.sum(), 1000)
     assert second.low < first.high  # the intervals overlap
-    assert mcnemar(right, better).decided
+    assert mcnemar(right, better).significant
 
 
 def test_mcnemar_of_equal_models_and_of_unequal_lengths():
@@ -68,18 +68,6 @@ def test_over_seeds_is_students_interval():
     assert interval.high - interval.value == pytest.approx(half)
     assert np.isnan(over_seeds([0.5]).low)
     assert over_seeds([0.5]) != Interval(0.5, 0.5, 0.5, 1)
-
-
-def test_selection_optimism_is_zero_for_one_epoch_and_positive_for_many_equals():
-    rng = np.random.default_rng(0)
-    one = rng.random((1, 400)) < 0.8
-    many = rng.random((50, 400)) < 0.8  # fifty epochs that are equally good in truth
-    assert abs(selection_optimism(one).value) < 0.005
-    # the largest of fifty normal draws lies 2.25 standard deviations up; each half has 200 images
-    expected = 2.25 * np.sqrt(0.8 * 0.2 / 200)
-    assert selection_optimism(many).value == pytest.approx(expected, rel=0.25)
-    with pytest.raises(ValueError, match="shape"):
-        selection_optimism([True, False])
 
 
 def draws_of_two(rng, seeds, images, gain, seed_sd, image_sd):
