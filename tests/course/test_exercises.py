@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from course import exercises
-from course.exercises import complaint
+from course.exercises import find_problem
 from course.reports.markup import Slugs, markdown
 from imgcls import paths
 
@@ -69,7 +69,7 @@ def attempt(monkeypatch):
         cells, verdicts = cells_of(case), {}
 
         def judge(name, given, expected, hint="", within=1e-6):
-            verdicts[name] = complaint(given, expected, within)
+            verdicts[name] = find_problem(given, expected, within)
 
         monkeypatch.setattr(exercises, "check", judge)
         exercise = exercises.find(cells)[number - 1]
@@ -158,7 +158,7 @@ def test_a_typical_mistake_is_noticed(attempt, case, number):
     ],
 )
 def test_a_check_knows_right_from_wrong(answer, expected, words):
-    problem = complaint(answer, expected)
+    problem = find_problem(answer, expected)
     if words is None:
         assert problem is None
     else:
@@ -186,7 +186,7 @@ def test_a_blank_keeps_imports_names_and_comments_and_gives_nothing_away():
     )
     with pytest.raises(ValueError, match="step needs a comment"):
         exercises.blank(solution, 'check("step", step, 7)')
-    with pytest.raises(ValueError, match="looks at no name"):
+    with pytest.raises(ValueError, match="reads no name"):
         exercises.blank(solution, "check('x', 1, 7)")
 
 
