@@ -273,7 +273,7 @@ def _locate(data: str, folder: Path) -> str:
 
 
 def _state(data: str | None) -> list[int] | None:
-    """Size and time of an archive, time of a folder: cheap signs that other data lies at the same path."""
+    """Size and time of an archive, time of a folder: cheap signs of other data at the same path."""
     if data is None or not (path := Path(data)).is_absolute():
         return None
     state = path.stat()
