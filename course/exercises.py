@@ -9,6 +9,7 @@ import ast
 import copy
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,26 +120,16 @@ def find(cells: Sequence[Mapping[str, Any]]) -> list[Exercise]:
     Raises:
         ValueError: parts are missing or in another order.
     """
-    found: list[Exercise] = []
-    places: dict[str, int] = {}
-    for place, cell in enumerate(cells):
-        part = part_of(cell)
-        if part is None and not places:
-            continue
-        last = max((PARTS.index(known) for known in places), default=-1)
-        if part is None or PARTS.index(part) <= last or (not places and part != "task"):
+    letters = "".join((part_of(cell) or "-")[0] for cell in cells)  # such as --tgsc--tsc
+    found = []
+    for match in re.finditer("t(g?)sc|[tgsc]", letters):
+        number, start = len(found) + 1, match.start()
+        if len(match[0]) == 1:
             raise ValueError(
-                f"cell {place + 1} ({cell.get('id', 'without id')}) breaks exercise {len(found) + 1}: its cells are "
+                f"exercise {number} at cell {start + 1} ({cells[start].get('id', 'without id')}): its cells must be "
                 f"{', '.join(PARTS)} in this order with nothing between them; only given may be missing"
             )
-        places[part] = place
-        if part == "check":
-            if "solution" not in places:
-                raise ValueError(f"exercise {len(found) + 1} has no cell with the tag exercise-solution")
-            found.append(Exercise(len(found) + 1, places["task"], places.get("given"), places["solution"], place))
-            places = {}
-    if places:
-        raise ValueError(f"exercise {len(found) + 1} has no cell with the tag exercise-check")
+        found.append(Exercise(number, start, start + 1 if match[1] else None, match.end() - 2, match.end() - 1))
     return found
 
 

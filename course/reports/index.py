@@ -24,29 +24,25 @@ QUALITIES = (82, 70, 60, 50, 40, 30, 20)
 _REASON = re.compile(r'<meta name="failure" content="([^"]*)">')
 
 
-def write_failure(
-    files: Files,
-    reason: str,
-    cell: int | None = None,
-    section: str = "",
-    source: str = "",
-    traceback: str = "",
-    outputs: str = "",
-    log: str = "",
-) -> None:
-    """Write `NAME.failed.html` with the failed cell, its traceback and last outputs, and the end of the log."""
+def write_failure(files: Files, reason: str, **evidence: Any) -> None:
+    """Write `NAME.failed.html` with the reason and the evidence.
+
+    Args:
+        files: Of the notebook.
+        reason: One line, also shown in the index.
+        evidence: Number of the failed `cell`, its `section`, `source` and `traceback`, its last `outputs`, and the end
+            of the `log`.
+    """
+    texts = {key: plain(evidence.get(key, "")) for key in ("section", "traceback", "outputs", "log")}
     content = pages.page(
         "failed.html.j2",
         name=files.name,
         profile=files.profile,
         reason=plain(reason),
-        cell=cell,
-        section=section,
-        source=highlighted(source),
-        traceback=plain(traceback),
-        outputs=plain(outputs),
-        log=plain(log),
+        cell=evidence.get("cell"),
+        source=highlighted(evidence.get("source", "")),
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
+        **texts,
     )
     write(files.failed, content)
 

@@ -32,19 +32,9 @@ def _environment() -> jinja2.Environment:
 
 
 def filters() -> dict[str, Callable]:
-    """Jinja filters of our templates."""
-    return {
-        "show": show,
-        "format_duration": format_duration,
-        "moment": moment,
-        "computer": computer,
-        "commit": commit,
-        "number": number,
-        "interval_text": interval_text,
-        "interval_svg": interval_svg,
-        "limits": limits,
-        "inline": inline,
-    }
+    """Jinja filters of our templates, by the names of the functions."""
+    functions = (show, format_duration, moment, computer, commit, number, interval_text, interval_svg, limits, inline)
+    return {function.__name__: function for function in functions}
 
 
 def globals_() -> dict[str, Any]:

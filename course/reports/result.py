@@ -94,9 +94,9 @@ class Result:
 
         Tables are stored under "tables" by name. Neither page nor index shows them.
         """
-        rows = frame.to_dict("records")
-        plain = [{key: None if _is_missing(value) else value for key, value in row.items()} for row in rows]
-        self.content.setdefault("tables", {})[name] = _plain(plain, f"table {name!r}")
+        finite = frame.replace([math.inf, -math.inf], math.nan)
+        rows = finite.astype(object).where(finite.notna(), None).to_dict("records")
+        self.content.setdefault("tables", {})[name] = _plain(rows, f"table {name!r}")
 
     def answer(self, text: str) -> None:
         """Set the answer to the question, one or two sentences built from results."""
@@ -265,29 +265,18 @@ def _plain(value: Any, where: str = "result") -> Any:
     """The value in JSON's own types; arrays, tensors and intervals become numbers.
 
     Raises:
-        ValueError: not a finite number.
+        ValueError: a number is not finite.
     """
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, where) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}, which is not a finite number")
-    if value is None or type(value) in (str, bool, int, float):
-        return value
-    if hasattr(value, "low") and hasattr(value, "value"):
-        return _plain(value.value, where)
-    if hasattr(value, "item"):  # NumPy scalars, one-element arrays and tensors
-        return _plain(value.item(), where)
-    return str(value)
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether JSON has no number for a cell of a data frame: NaN, infinite, pandas' NA."""
     try:
-        return not math.isfinite(value)
-    except (TypeError, ValueError):
-        return value is None or type(value).__name__ in ("NAType", "NaTType")
+        return json.loads(json.dumps(value, default=_number_or_text, allow_nan=False))
+    except ValueError as error:
+        raise ValueError(f"{where} contains nan or inf: {error}") from None
+
+
+def _number_or_text(value: Any) -> Any:
+    if hasattr(value, "low") and hasattr(value, "value"):
+        return value.value
+    return value.item() if hasattr(value, "item") else str(value)  # NumPy scalars, one-element arrays and tensors
 
 
 def _variables(case: str) -> dict[str, Any]:

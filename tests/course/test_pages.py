@@ -143,8 +143,8 @@ def site(tmp_path_factory):
             files.result.write_text(json.dumps(result | {"case": name}))
             export.render(name)
         os.utime(Files("03_old").notebook, (time.time() + 60,) * 2)
-        index.write_failure(Files("02_broken"), 'the <loss> is "nan"', 3, "A part", "1 / 0  # " + "x" * 300, "E\n" * 9,
-                            "out", "log")  # fmt: skip
+        index.write_failure(Files("02_broken"), 'the <loss> is "nan"', cell=3, section="A part", log="log",
+                            source="1 / 0  # " + "x" * 300, traceback="E\n" * 9, outputs="out")  # fmt: skip
         index.write_index()
     return root / "reports"
 

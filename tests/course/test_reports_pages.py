@@ -45,7 +45,7 @@ def test_an_exercise_is_one_box_with_its_solution_folded(tree):
 
 
 def test_an_exercise_without_its_check_is_refused(tree):
-    with pytest.raises(RuntimeError, match="exercise 1 has no cell with the tag exercise-check"):
+    with pytest.raises(RuntimeError, match=r"exercise 1 at cell .* its cells must be task, given, solution, check"):
         render(tree, *EXERCISE[:-1])
 
 
