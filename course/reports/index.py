@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from course.reports import pages
-from course.reports.files import Files
+from course.reports.files import Files, read_cells
 from course.reports.markup import data_uri, highlighted, plain
 from course.reports.parameters import notebooks
 from course.reports.result import validate
@@ -96,10 +96,10 @@ def entry(files: Files) -> dict[str, Any]:
 
 def _title(files: Files) -> str:
     """First heading of the notebook, or its name."""
-    for cell in json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]:
-        for line in "".join(cell["source"]).splitlines() if cell["cell_type"] == "markdown" else ():
-            if line.startswith("# "):
-                return re.sub(r"[`*_$]", "", line[2:]).strip()
+    for cell in read_cells(files.notebook):
+        heading = re.search(r"^# (.+)", cell["source"], re.MULTILINE)
+        if heading and cell["cell_type"] == "markdown":
+            return re.sub(r"[`*_$]", "", heading[1]).strip()
     return files.name[3:].replace("_", " ").capitalize()
 
 

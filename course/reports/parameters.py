@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from course.reports.errors import RequestError
-from course.reports.files import Files
+from course.reports.files import Files, read_cells
 from imgcls import paths
 from imgcls.files import write
 from imgcls.messages import did_you_mean
@@ -102,11 +102,10 @@ def read(name: str) -> dict[str, Parameter]:
         RequestError: no such cell or two, or a line that is not `name: type = value`.
     """
     path = Files(name).notebook
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    tagged = [cell for cell in read_cells(path) if "parameters" in cell["metadata"].get("tags", ())]
     if len(tagged) != 1:
         raise RequestError(f"{path.name} has {len(tagged)} cells tagged 'parameters'; it must have exactly one")
-    source = "".join(tagged[0]["source"])
+    source = tagged[0]["source"]
     try:
         found = [_parameter(statement, source) for statement in ast.parse(source).body]
     except (SyntaxError, ValueError) as error:

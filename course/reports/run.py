@@ -1,7 +1,6 @@
 """Execute a notebook with papermill and check that it really ran to its end."""
 
 import contextlib
-import html
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from typing import Any, TextIO
 
 from course.reports import index
 from course.reports.errors import ReportError
-from course.reports.files import Files
+from course.reports.files import Files, read_cells
 from course.reports.markup import plain
 from course.reports.parameters import Request
 from course.reports.result import validate
@@ -132,8 +131,8 @@ def _environment(request: Request, started: float, more: dict[str, str]) -> Iter
             ),
             "IMGCLS_ROOT": str(paths.ROOT),
             "PYTHONHASHSEED": "0",
-            "PYTHONPATH": _join(str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")),
-            "JUPYTER_PATH": _join(str(Path(sys.prefix, "share", "jupyter")), os.environ.get("JUPYTER_PATH")),
+            "PYTHONPATH": _prepend("PYTHONPATH", Path(__file__).parents[2]),
+            "JUPYTER_PATH": _prepend("JUPYTER_PATH", Path(sys.prefix, "share", "jupyter")),
             "JUPYTER_RUNTIME_DIR": str(Path(home, "runtime")),
             "IPYTHONDIR": str(Path(home, "ipython")),
         } | more
@@ -157,8 +156,7 @@ class _Progress:
 
     def __init__(self, files: Files) -> None:
         self.files, self.current, self.began = files, None, 0.0
-        cells = json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]
-        self.total = sum(cell["cell_type"] == "code" for cell in cells)
+        self.total = sum(cell["cell_type"] == "code" for cell in read_cells(files.notebook))
         self.count = 0
         self.terminal, self.running, self.shown = sys.stderr.isatty(), False, ""
         self.mirror = files.log.with_suffix(".progress")
@@ -268,17 +266,17 @@ def _forget(files: Files) -> None:
 def find_unfinished(files: Files) -> str | None:
     """Why a run without an exception is incomplete, else None; papermill calls cells complete that never ran."""
     try:
-        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+        cells = read_cells(files.running)
     except (OSError, ValueError) as error:  # most likely a full disk
         return f"the executed notebook is incomplete: {error}"
     for cell in cells:
-        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+        if cell["cell_type"] != "code" or not cell["source"].strip():
             continue
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors and "raises-exception" not in cell["metadata"].get("tags", ()):
             return f"{errors[0]['ename']}: {errors[0]['evalue']}"
         if cell["execution_count"] is None:
-            return f"the notebook ended before the cell {title(''.join(cell['source']))!r} ran"
+            return f"the notebook ended before the cell {title(cell['source'])!r} ran"
     return None
 
 
@@ -319,50 +317,47 @@ def _evidence(files: Files, cell: int | None) -> dict[str, Any]:
     if cell is None or not files.running.exists():
         return evidence
     try:
-        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
+        cells = read_cells(files.running)
     except ValueError:  # cut off by a full disk: the log must suffice
         return evidence
     # papermill adds cells of its own: the error, and the parameters
     cells = [one for one in cells if "papermill-error-cell-tag" not in one["metadata"].get("tags", ())]
-    failed = cells[cell]
-    injected = sum("injected-parameters" in one["metadata"].get("tags", ()) for one in cells[:cell])
-    headings = [
-        line.lstrip("# ")
-        for one in cells[:cell]
-        if one["cell_type"] == "markdown"
-        for line in "".join(one["source"]).splitlines()
-        if line.startswith("#")
-    ]
-    texts, traceback = [], ""
+    failed, before = cells[cell], cells[:cell]
+    injected = sum("injected-parameters" in one["metadata"].get("tags", ()) for one in before)
+    text = "\n".join(one["source"] for one in before if one["cell_type"] == "markdown")
+    headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
+    outputs, traceback = "", ""
     for output in failed.get("outputs", ()):
-        if output["output_type"] == "stream":
-            texts.append("".join(output["text"]))
-        elif output["output_type"] == "error":
+        if output["output_type"] == "error":
             traceback = "\n".join(output["traceback"])
+        elif output["output_type"] == "stream":
+            outputs += "".join(output["text"])
         else:
-            texts.append("".join(output["data"].get("text/plain", "")) + "\n")
+            outputs += "".join(output["data"].get("text/plain", "")) + "\n"
     return evidence | {
         "cell": cell + 1 - injected,
         "section": headings[-1] if headings else "",
-        "source": "".join(failed["source"]),
+        "source": failed["source"],
         "traceback": traceback,
-        "outputs": "".join(texts)[-4000:],
+        "outputs": outputs[-4000:],
     }
 
 
 def title(source: str) -> str:
     """First line of code of a cell, at most 60 characters."""
-    lines = [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith(("#", "import "))]
-    line = (lines or [line for line in source.splitlines() if line.strip()] or [""])[0].strip()
-    return html.unescape(line if len(line) <= 60 else line[:59] + "…")
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    code = [line for line in lines if not line.startswith(("#", "import "))]
+    line = next(iter(code + lines), "")
+    return line if len(line) <= 60 else line[:59] + "…"
 
 
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _join(*parts: str | None) -> str:
-    return os.pathsep.join(part for part in parts if part)
+def _prepend(variable: str, path: Path) -> str:
+    """The value of a search path of the environment with one more folder in front."""
+    return os.pathsep.join([str(path), *filter(None, [os.environ.get(variable)])])
 
 
 def _near(path: Path) -> str:
