@@ -1,5 +1,5 @@
 # Everything starts here; `make` alone prints the targets.
-# A stranger needs Python >= 3.11 and the package index; every target that needs .venv makes it first.
+# You need Python >= 3.11 and the package index; every target that needs .venv makes it first.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -28,10 +28,10 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Writes the pins anew from the ranges of pyproject.toml. torch and torchvision are held to a matching pair there.
+# Pins from the ranges of pyproject.toml, which also holds torch and torchvision to a matching pair.
 lock:  ## resolve the pins again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --output-file requirements.txt
@@ -45,11 +45,11 @@ lock:  ## resolve the pins again (needs uv)
 lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
-# Three workers keep two cores busy: many tests wait for a process of their own. Those find the library compiled.
+# Three workers keep two cores busy, because many tests wait for subprocesses. Those need compiled modules to start fast.
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
 	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-clean:  ## remove what was made, but not .venv and data/
+clean:  ## remove everything that was built except .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
@@ -57,15 +57,15 @@ clean:  ## remove what was made, but not .venv and data/
 
 # ------------------------------------------------------------------ reports
 # Executing and rendering are two steps with a file between them: a new template renders again and trains nothing.
-# A notebook runs again when it changes, or its parameters or DATA do; not when the library does (make clean, or -B).
+# A notebook runs again when it, its parameters or DATA change, but not when the library does (make clean, or -B).
 export IMGCLS_ROOT := $(CURDIR)
 CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)))
 EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
-LOOKS    := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) course/exercises.py
+RENDERER := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) course/exercises.py
 TIMEOUT  ?= $(if $(filter real,$(PROFILE)),14400,3600)
-ASKED     = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
+REQUEST   = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
 REPORTS  := $(RUN) -m course.reports
 
 # One notebook that fails must not keep the others from being built.
@@ -76,10 +76,10 @@ $(error DATA goes with one report, as in: make report-05 DATA='$(DATA)')
 endif
 endif
 
-reports: $(PAGES) $(OUT)/index.html  ## run what is not up to date, render it, collate it in reports/index.html
+reports: $(PAGES) $(OUT)/index.html  ## run the notebooks that are not up to date, and write reports/index.html
 	+@echo "$(OUT)/index.html is up to date"
 
-# Every command below leaves a fresh index; this rule is for one that was deleted.
+# Every command below updates the index; this rule is for a deleted one.
 $(OUT)/index.html: $(PAGES) | $(READY)
 	@$(REPORTS) index --profile '$(PROFILE)'
 
@@ -90,37 +90,37 @@ endef
 $(foreach case,$(CASES),$(eval $(call case_rule,$(case))))
 
 report-%: FORCE | $(READY)  ## one report, as in: make report-05 PROFILE=real DATA=folder-or-archive
-	+@$(REPORTS) check '$*' $(ASKED)
+	+@$(REPORTS) check '$*' $(REQUEST)
 
-$(PAGES): $(OUT)/%.html: $(EXECUTED)/%.ipynb $(LOOKS)
+$(PAGES): $(OUT)/%.html: $(EXECUTED)/%.ipynb $(RENDERER)
 	@$(REPORTS) render $* --profile '$(PROFILE)'
 
-# Waits for its turn where make runs several jobs: two notebooks at once would share the cores and the clock.
+# With several jobs, notebooks wait for each other: two at once would share the cores, and their times would be wrong.
 $(CASES:%=$(EXECUTED)/%.ipynb): $(EXECUTED)/%.ipynb: notebooks/%.ipynb $(EXECUTED)/%.inputs
-	@$(REPORTS) execute $* $(ASKED) --timeout $(TIMEOUT)
+	@$(REPORTS) execute $* $(REQUEST) --timeout $(TIMEOUT)
 
-# Checked every time, rewritten only when parameters or data differ ("+": under -n and -q too, so that they tell the truth).
+# Checked every time, rewritten only when parameters or data differ ("+": also with -n and -q, for a correct plan).
 $(CASES:%=$(EXECUTED)/%.inputs): $(EXECUTED)/%.inputs: FORCE | $(READY)
-	+@$(REPORTS) check $* $(ASKED) --stamp
+	+@$(REPORTS) check $* $(REQUEST) --stamp
 
-figures: $(READY)  ## pictures and numbers of the finished reports (PROFILE=real) for the README
+figures: $(READY)  ## copy figures and numbers of the finished reports (PROFILE=real) for the README
 	@$(REPORTS) figures --profile '$(PROFILE)'
 
-# The peers come on demand: nothing else needs them.
+# The other libraries are installed on demand; nothing else needs them.
 $(VENV)/.bench-ready: requirements-bench.txt $(READY)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
-bench: $(VENV)/.bench-ready  ## measure every claim about speed and difficulty beside its peers
+bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with other libraries
 	@$(RUN) -m benchmarks
 
-lab: $(READY)  ## open the notebooks in JupyterLab, at the start
+lab: $(READY)  ## open notebook 00 in JupyterLab
 	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
 
 exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
 	@$(REPORTS) exercises
 
-app: $(READY)  ## open the page that asks trained models about a picture
+app: $(READY)  ## open the page that classifies pictures with trained models
 	@$(RUN) -m imgcls.app $(ARGS)
 
 FORCE:

@@ -1,1 +1,1 @@
-"""What only the notebooks and reports of the course need; imported from the checkout, never installed."""
+"""Code for the notebooks and reports of the course only; imported from the checkout, not part of the wheel."""

@@ -1,4 +1,4 @@
-"""What a trained network has to beat: features anybody can name, a linear model on them, a loss with a floor."""
+"""Baselines for trained networks: simple features, a linear model on them, and a loss with a lower bound."""
 
 import math
 import warnings
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Predictions
 
-BINS = 4  # of a colour histogram, each channel
+BINS = 4  # per channel of a colour histogram
 SIDE = 32  # pixels
-PENALTIES = (1e-4, 1e-3, 1e-2)  # inverse strengths that `linear` chooses from
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2)  # values of C that `linear` chooses from
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -28,17 +28,17 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def histograms(images: Tensor) -> Tensor:
-    """Share of the pixels in each of 4³ colours, float32 (N, 64), of images uint8 (N, 3, H, W): where is forgotten."""
-    place = torch.tensor([BINS * BINS, BINS, 1]).view(3, 1, 1)
-    codes = (images.long() * BINS // 256 * place).sum(dim=1).flatten(1)  # (N, H * W)
+    """Share of the pixels in each of 4³ colours, float32 (N, 64), of images uint8 (N, 3, H, W)."""
+    weights = torch.tensor([BINS * BINS, BINS, 1]).view(3, 1, 1)
+    codes = (images.long() * BINS // 256 * weights).sum(dim=1).flatten(1)  # (N, H * W)
     counts = torch.zeros(len(codes), BINS**3).scatter_add_(1, codes, torch.ones(codes.shape))
     return counts / codes.shape[1]
 
 
 def linear(train: ImageSet, test: ImageSet, features: Callable[[Tensor], Tensor]) -> Predictions:
-    """What a logistic regression on features of the training images answers on the test images.
+    """Predictions on the test images of a logistic regression on features of the training images.
 
-    Its penalty is chosen on the last fifth of train. A fit that has not settled after 200 steps is taken as it is.
+    The penalty is chosen on the last fifth of train. A fit that has not converged after 200 steps is used anyway.
 
     Args:
         train: `.images`, `.labels` and `.classes`.
@@ -46,43 +46,40 @@ def linear(train: ImageSet, test: ImageSet, features: Callable[[Tensor], Tensor]
         features: images -> float (N, D), such as `pixels` or `histograms`.
     """
     x, y, cut = features(train.images).numpy(), train.labels.numpy(), len(train.labels) * 4 // 5
-    models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200)) for c in PENALTIES]
-    with (
-        threadpool_limits(1),
-        warnings.catch_warnings(),
-    ):  # one thread: two would wait for each other at every small step
+    models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200)) for c in INVERSE_PENALTIES]
+    with threadpool_limits(1), warnings.catch_warnings():  # small steps are slower with several threads
         warnings.simplefilter("ignore", ConvergenceWarning)
         best = max(models, key=lambda model: model.fit(x[:cut], y[:cut]).score(x[cut:], y[cut:])).fit(x, y)
         found = torch.from_numpy(best.decision_function(features(test.images).numpy())).float()
-    if found.dim() == 1:  # two classes: by how much the second is ahead
+    if found.dim() == 1:  # two classes: the logit of the second
         found = torch.stack([torch.zeros_like(found), found], dim=1)
-    logits = torch.full((len(test.labels), len(train.classes)), float("-inf"))  # of classes that train lacks
+    logits = torch.full((len(test.labels), len(train.classes)), float("-inf"))  # stays for classes that train lacks
     logits[:, torch.from_numpy(best.classes_)] = found
     return Predictions(logits, test.labels, train.classes, getattr(test, "names", ()))
 
 
-def scores(answers: Mapping[tuple[str, str, str], Predictions]) -> pd.DataFrame:
+def scores(predictions: Mapping[tuple[str, str, str], Predictions]) -> pd.DataFrame:
     """Accuracies as `course.plots.controls` draws them.
 
     Args:
-        answers: (control, setting, method) -> answers on test images.
+        predictions: (control, setting, method) -> predictions on test images.
 
     Returns:
-        One row an entry: control, setting, method, and value, low, high, n of the accuracy with its interval.
+        One row per entry: control, setting, method, and value, low, high, n of the accuracy with its interval.
     """
     names = ("control", "setting", "method")
     return pd.DataFrame(
-        [dict(zip(names, key, strict=True)) | vars(one.accuracy_interval) for key, one in answers.items()]
+        [dict(zip(names, key, strict=True)) | vars(one.accuracy_interval) for key, one in predictions.items()]
     )
 
 
 def sigmoid_before_loss(create: Callable[[], nn.Module]) -> nn.Module:
-    """A mistake on purpose: squeeze a network's logits into [0, 1] before the cross-entropy takes them for logits.
+    """A deliberate mistake: a sigmoid between the logits and the cross-entropy, which expects logits.
 
-    The loss then cannot fall below `sigmoid_floor`, and the gradient of a confident answer vanishes.
+    The loss then cannot fall below `sigmoid_floor`, and the gradient of a confident prediction vanishes.
 
     Args:
-        create: makes the network, an nn.Sequential as `create_model` gives it.
+        create: makes the network, an nn.Sequential such as `create_model` returns.
     """
     model = create()
     model.add_module("sigmoid", nn.Sigmoid())
@@ -90,5 +87,5 @@ def sigmoid_before_loss(create: Callable[[], nn.Module]) -> nn.Module:
 
 
 def sigmoid_floor(classes: int) -> float:
-    """Least cross-entropy that logits in [0, 1] allow, ln((e + K - 1) / e): 1 for the true class, 0 for all others."""
+    """Lowest cross-entropy with logits in [0, 1], ln((e + K - 1) / e): 1 for the true class, 0 for all others."""
     return math.log((math.e + classes - 1) / math.e)

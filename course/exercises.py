@@ -1,14 +1,15 @@
-"""Exercises inside the notebooks: how an answer is checked, and how the edition without solutions is made.
+"""Exercises of the notebooks: check an answer, and make the notebooks without solutions.
 
-An exercise is a run of cells with tags: `exercise-task` (text), `exercise-given` (code, may be missing),
-`exercise-solution` and `exercise-check`. None of them needs a cell outside the run but the imports, so that a student
-can begin anywhere and a test can try every solution in seconds.
+An exercise is a sequence of cells with tags: `exercise-task` (text), `exercise-given` (code, optional),
+`exercise-solution` and `exercise-check`. Apart from the imports they need no other cell, so that a student can begin
+anywhere and a test can run every solution in seconds.
 """
 
 import ast
 import copy
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,31 +22,31 @@ from imgcls.files import write
 
 PARTS = ("task", "given", "solution", "check")
 TURN = "# Your turn: write what belongs in place of the dots, then run the next cell."
-_LENGTH = 60  # characters of a wrong answer that are repeated
+_LENGTH = 60  # characters of a wrong answer that are shown
 
 
 class WrongSolution(AssertionError):
-    """A notebook that the report runner executes carries a solution that its own check refuses."""
+    """The solution of an exercise fails its own check while the report runner executes the notebook."""
 
 
 def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
-    """Show whether an answer is right, and if not, what may be wrong with it; never the solution itself.
+    """Show whether an answer is correct, and if not, what may be wrong with it; never the solution itself.
 
-    A wrong answer raises nothing, so that the notebook goes on below an exercise that is still open.
+    A wrong answer raises no exception, so that the notebook continues after an exercise that is not solved.
 
     Args:
-        name: What the student was to write.
-        answer: What they wrote; `...` where they have not yet.
+        name: Name of the variable that the student assigns.
+        answer: Its value; `...` if it is not written yet.
         expected: A number, a text, or an array, tensor, list or dict of them.
-        hint: Where to look, shown with a wrong answer.
-        within: How far a number may be off, absolutely.
+        hint: Shown with a wrong answer.
+        within: Absolute tolerance.
 
     Raises:
         WrongSolution: the answer is wrong and the report runner executes the notebook.
     """
     from IPython.display import Markdown, display
 
-    problem = complaint(answer, expected, within)
+    problem = find_problem(answer, expected, within)
     if problem is None:
         display(Markdown(f"✓ `{name}` is right."))
     else:
@@ -54,14 +55,14 @@ def check(name: str, answer: Any, expected: Any, hint: str = "", within: float =
             raise WrongSolution(f"the solution of an exercise is wrong: {name} {problem}")
 
 
-def complaint(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
-    """What is wrong with an answer, in words that end a sentence; None if it is right."""
+def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
+    """What is wrong with an answer, as the end of a sentence; None if it is correct."""
     if answer is ...:
         return "is not written yet"
     if isinstance(expected, str | bool | None):
         return None if type(answer) is type(expected) and answer == expected else f"is not {_short(answer)}"
     if isinstance(expected, Mapping):
-        return _complaint_of_dict(answer, expected, within)
+        return _problem_of_dict(answer, expected, within)
     try:
         given, wanted = _array(answer), _array(expected)
     except (TypeError, ValueError, RuntimeError):
@@ -82,11 +83,11 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
-def _complaint_of_dict(answer: Any, expected: Mapping, within: float) -> str | None:
+def _problem_of_dict(answer: Any, expected: Mapping, within: float) -> str | None:
     if not isinstance(answer, Mapping) or set(answer) != set(expected):
         return f"should be a dict with the keys {', '.join(map(repr, expected))}"
     for key, value in expected.items():
-        if (problem := complaint(answer[key], value, within)) is not None:
+        if (problem := find_problem(answer[key], value, within)) is not None:
             return f"is wrong at {key!r}, which {problem}"
     return None
 
@@ -98,7 +99,7 @@ def _short(answer: Any) -> str:
 
 @dataclass(frozen=True)
 class Exercise:
-    """Where the cells of one exercise stand in their notebook; `given` may be missing."""
+    """Positions of the cells of one exercise in its notebook; `given` is optional."""
 
     number: int
     task: int
@@ -108,7 +109,7 @@ class Exercise:
 
 
 def part_of(cell: Mapping[str, Any]) -> str | None:
-    """Which of the PARTS a cell is, or None if it belongs to no exercise."""
+    """Which of the PARTS a cell is; None if it is not in an exercise."""
     tags = cell["metadata"].get("tags", ())
     return next((part for part in PARTS if f"exercise-{part}" in tags), None)
 
@@ -117,57 +118,47 @@ def find(cells: Sequence[Mapping[str, Any]]) -> list[Exercise]:
     """The exercises of a notebook in their order.
 
     Raises:
-        ValueError: parts are missing or stand in another order.
+        ValueError: parts are missing or in another order.
     """
-    found: list[Exercise] = []
-    places: dict[str, int] = {}
-    for place, cell in enumerate(cells):
-        part = part_of(cell)
-        if part is None and not places:
-            continue
-        last = max((PARTS.index(known) for known in places), default=-1)
-        if part is None or PARTS.index(part) <= last or (not places and part != "task"):
+    letters = "".join((part_of(cell) or "-")[0] for cell in cells)  # such as --tgsc--tsc
+    found = []
+    for match in re.finditer("t(g?)sc|[tgsc]", letters):
+        number, start = len(found) + 1, match.start()
+        if len(match[0]) == 1:
             raise ValueError(
-                f"cell {place + 1} ({cell.get('id', 'without id')}) breaks exercise {len(found) + 1}: its cells are "
+                f"exercise {number} at cell {start + 1} ({cells[start].get('id', 'without id')}): its cells must be "
                 f"{', '.join(PARTS)} in this order with nothing between them; only given may be missing"
             )
-        places[part] = place
-        if part == "check":
-            if "solution" not in places:
-                raise ValueError(f"exercise {len(found) + 1} has no cell with the tag exercise-solution")
-            found.append(Exercise(len(found) + 1, places["task"], places.get("given"), places["solution"], place))
-            places = {}
-    if places:
-        raise ValueError(f"exercise {len(found) + 1} has no cell with the tag exercise-check")
+        found.append(Exercise(number, start, start + 1 if match[1] else None, match.end() - 2, match.end() - 1))
     return found
 
 
-def asked(solution: str, check_source: str) -> list[str]:
-    """Names that a solution assigns and its check looks at: what a student has to write."""
+def solution_names(solution: str, check_source: str) -> list[str]:
+    """Names that a solution assigns and its check reads, which a student has to write."""
     read = {node.id for node in ast.walk(ast.parse(check_source)) if isinstance(node, ast.Name)}
     assigned = [target for _, target in _assignments(solution)]
     return [name for name in dict.fromkeys(assigned) if name in read]
 
 
 def blank(solution: str, check_source: str) -> str:
-    """The solution with dots for each asked name and its comment kept; imports stay, intermediate steps go.
+    """The solution with dots for each name of `solution_names` and its comment; imports stay, other steps go.
 
     Raises:
-        ValueError: the check looks at nothing that the solution assigns, or an asked name has no comment.
+        ValueError: the check reads nothing that the solution assigns, or a name has no comment.
     """
-    names, lines = asked(solution, check_source), solution.splitlines()
+    names, lines = solution_names(solution, check_source), solution.splitlines()
     if not names:
-        raise ValueError("the check looks at no name that the solution assigns")
-    left = [ast.unparse(node) for node in ast.parse(solution).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    left.append(TURN)
+        raise ValueError("the check reads no name that the solution assigns")
+    kept = [ast.unparse(node) for node in ast.parse(solution).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    kept.append(TURN)
     last = {target: statement for statement, target in _assignments(solution)}
     for name in names:
         statement = last[name]
         comment = lines[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode().strip()
         if not comment.startswith("#"):
-            raise ValueError(f"{name} needs a comment behind it that says what is to be written")
-        left.append(f"{name} = ...  {comment}")
-    return "\n".join(left)
+            raise ValueError(f"{name} needs a comment after it that says what to write")
+        kept.append(f"{name} = ...  {comment}")
+    return "\n".join(kept)
 
 
 def _assignments(source: str) -> list[tuple[ast.stmt, str]]:
@@ -182,7 +173,7 @@ def _assignments(source: str) -> list[tuple[ast.stmt, str]]:
 
 
 def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """The notebook with dots instead of solutions; everything else, the checks too, stays as it is."""
+    """The notebook with dots instead of solutions; everything else, checks included, is unchanged."""
     edition = copy.deepcopy(notebook)
     for exercise in find(edition["cells"]):
         cell, check_source = edition["cells"][exercise.solution], _source(edition["cells"][exercise.check])
@@ -193,7 +184,7 @@ def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_editions(folder: Path | None = None) -> list[Path]:
-    """Write the student edition of every notebook, by default to `build/exercises/`; returns what was written."""
+    """Write the student edition of every notebook, by default to `build/exercises/`; returns the paths."""
     folder = folder or paths.BUILD / "exercises"
     written = []
     for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):

@@ -1,4 +1,4 @@
-"""What the printed numbers of a report imply: the confusion matrices and sample sizes that fit them."""
+"""Confusion matrices and sample sizes that are consistent with the printed numbers of a report."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from imgcls.evaluation.statistics import Interval
 
 
 def predictions_from_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
-    """The answers behind a printed confusion matrix, as far as it tells: rows true, columns predicted, counts.
+    """Predictions with a given confusion matrix: counts, rows true, columns predicted.
 
-    They are given as if entirely sure, so ask them for counts and not for confidences.
+    Their confidences are all 1, so only metrics of counts are meaningful.
     """
     counts = torch.as_tensor(confusion, dtype=torch.int64)
     if counts.shape != (len(classes),) * 2 or (counts < 0).any():
@@ -25,15 +25,15 @@ def predictions_from_confusion(confusion: np.ndarray, classes: Sequence[str]) ->
 
 
 def matching_confusions(accuracy: float, precision: float, recall: float, f1: float, each: int) -> np.ndarray:
-    """Every confusion matrix of two classes, `each` images of both, that gives four printed scores.
+    """Every confusion matrix of two classes with `each` images that is consistent with four printed scores.
 
     The scores are per cent, rounded to whole numbers; the last three are averages over the classes. Returns counts
-    (tables, 2, 2), rows true, columns predicted; a table and its mirror image give the same scores.
+    (tables, 2, 2), rows true, columns predicted; swapping the classes gives the same scores.
     """
-    first, second = np.meshgrid(np.arange(each + 1), np.arange(each + 1), indexing="ij")  # right answers of each class
+    first, second = np.meshgrid(np.arange(each + 1), np.arange(each + 1), indexing="ij")  # correct, each class
     recalls = np.stack([first, second]) / each
-    said = np.stack([first + each - second, second + each - first])
-    precisions = np.stack([first, second]) / np.maximum(said, 1)
+    predicted = np.stack([first + each - second, second + each - first])
+    precisions = np.stack([first, second]) / np.maximum(predicted, 1)
     f1s = 2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)
     found = np.stack([recalls.mean(0), precisions.mean(0), recalls.mean(0), f1s.mean(0)]) * 100
     printed = np.array([accuracy, precision, recall, f1])[:, None, None]
@@ -43,11 +43,11 @@ def matching_confusions(accuracy: float, precision: float, recall: float, f1: fl
 
 
 def possible_sample_sizes(shares: Sequence[str], most: int = 1000) -> list[int]:
-    """Numbers of images of which all of these printed shares can be a whole number: how large a split was.
+    """Sizes of a split for which all printed shares can be fractions with that denominator.
 
     Args:
-        shares: As printed, such as ".759" or "0.7589"; the digits tell how far each may be rounded.
-        most: The largest number that is tried.
+        shares: As printed, such as ".759" or "0.7589"; the number of digits sets the rounding error.
+        most: The largest size to try.
     """
     printed = np.array([float(share) for share in shares])  # (S,)
     half = np.array([0.5 * 10.0 ** -len(share.partition(".")[2]) for share in shares])

@@ -1,4 +1,4 @@
-"""Mistakes of the published reports, made again on purpose to measure what each costs."""
+"""Mistakes of the published reports, repeated on purpose to measure what each costs."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -14,55 +14,55 @@ from imgcls.evaluation.statistics import mcnemar
 
 
 def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -> pd.DataFrame:
-    """Accuracy under each mistake beside the accuracy without it.
+    """Accuracy with each mistake and without it.
 
     Returns:
-        One row a mistake: `what`; `value`, `low`, `high` (Wilson); `reference`; `p_value` of the paired test.
+        One row per mistake: `what`; `value`, `low`, `high` (Wilson); `reference`; `p_value` of the paired test.
     """
     rows = [
         {
             "what": what,
-            **vars(answers.accuracy_interval),
+            **vars(predictions.accuracy_interval),
             "reference": reference.accuracy,
-            "p_value": mcnemar(reference.correct, answers.correct).p_value,
+            "p_value": mcnemar(reference.correct, predictions.correct).p_value,
         }
-        for what, answers in mistakes.items()
+        for what, predictions in mistakes.items()
     ]
     return pd.DataFrame(rows)
 
 
 def with_batch_statistics(model: nn.Module) -> nn.Module:
-    """A copy whose batch norms use the statistics of the images they are asked about, not their running averages.
+    """A copy whose batch norms use the statistics of the current batch, not their running averages.
 
-    Its answers about one image then depend on the others: good for finding out what the averages do, not for use.
+    Each prediction then depends on the other images of the batch: for diagnosis only.
     """
-    twin = copy.deepcopy(model)
-    for module in twin.modules():
+    duplicate = copy.deepcopy(model)
+    for module in duplicate.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.track_running_stats, module.running_mean, module.running_var = False, None, None
-    return twin
+    return duplicate
 
 
 def without_scaling(images: Tensor) -> Tensor:
-    """A preprocessing mistake on purpose: pixels reach the network in 0..255 where it expects 0..1."""
+    """A deliberate preprocessing mistake: pixels in 0..255 for a network that expects 0..1."""
     return images.float()
 
 
 def without_normalization(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A preprocessing mistake on purpose, for `predict`: the network meets pixels from 0 to 1 as they are.
+    """A deliberate preprocessing mistake, for `predict`: pixels from 0 to 1 that are not normalised.
 
-    The model normalises by itself, so what it is given is prepared such that it comes out as if it had not.
+    The model's first module normalises its input, so the input is transformed by the inverse.
     """
     return lambda images: model.normalize.inverse(images.float() / 255)
 
 
 def swapped_channels(images: Tensor) -> Tensor:
-    """A preprocessing mistake on purpose: blue-green-red, as OpenCV reads files, instead of red-green-blue."""
+    """A deliberate preprocessing mistake: blue-green-red, the order of OpenCV, instead of red-green-blue."""
     return images.flip(1)
 
 
 def unscaled_bgr(images: Tensor) -> Tensor:
-    """Both mistakes at once, as the original report's `predict` made them."""
+    """Both mistakes together, as in the original report's `predict`."""
     return without_scaling(swapped_channels(images))
 
 

@@ -1,4 +1,4 @@
-"""Where things are. Every path of the project is a constant here; nothing else builds one by hand."""
+"""The folders of the project; the module that writes a file names it, inside one of these."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,11 @@
 """The files around the code agree with each other: three lists of pins, and what must never be committed."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 
 import pytest
 import yaml
@@ -71,6 +74,20 @@ def test_conda_gets_the_same_pins():
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pip[:-1] == list(requirements())
     assert pip[-1] == "--editable ."
+
+
+def test_an_editable_install_puts_the_checkout_on_the_path(tmp_path):
+    """With conda too: the notebooks import `course`, which is not part of the wheel."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(paths.ROOT / name, tmp_path)
+    for package in ("imgcls", "menagerie", "course"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    build = "import setuptools.build_meta as backend; backend.build_editable('wheel')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    with zipfile.ZipFile(next((tmp_path / "wheel").glob("*.whl"))) as wheel:
+        added = [wheel.read(name).decode().strip() for name in wheel.namelist() if name.endswith(".pth")]
+    assert added == [str(tmp_path)]
 
 
 def test_torch_and_torchvision_are_a_matching_pair():

@@ -51,7 +51,7 @@ def numbers(text):
     text = re.sub(r"```.*?```|\$[^$]+\$", " ", text, flags=re.S)
     text = SIZE.sub(" ", CITED.sub(" ", text))
     worded = [(match[0].strip(), (match[0].strip(),)) for match in WORDED.finditer(re.sub(r"\s+", " ", text))]
-    return stated(text) + worded
+    return [(one.text, one.numbers) for one in stated(text)] + worded
 
 
 def unclaimed(question, others):

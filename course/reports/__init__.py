@@ -1,11 +1,11 @@
 """Run a notebook, render it to one self-contained page, collate the results.
 
-Inside a notebook: `Result` collects what was found, `say` writes prose from it, `took` writes a duration in that prose,
-and `shell` runs a command. Outside: `python -m course.reports`.
-Importing this package loads neither torch nor Jupyter, so that a refused parameter costs no waiting.
+In a notebook, `Result` collects the results, `display_markdown` shows prose built from them, `elapsed` formats a
+measured duration and `shell` runs a command. On the command line: `python -m course.reports`.
+Importing this package loads neither torch nor Jupyter, so that an invalid parameter is reported at once.
 """
 
 from course.reports.commands import shell
-from course.reports.result import Result, display_markdown, elapsed, timed
+from course.reports.result import Result, display_markdown, elapsed, mark_time
 
-__all__ = ["Result", "display_markdown", "elapsed", "shell", "timed"]
+__all__ = ["Result", "display_markdown", "elapsed", "mark_time", "shell"]

@@ -7,16 +7,21 @@ from typing import Annotated
 import typer
 
 from course.reports import parameters
-from course.reports.parameters import Refused
+from course.reports.errors import ReportError, RequestError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Run notebooks, render and index."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run notebooks, render reports and write their index.",
 )
-Name = Annotated[str, typer.Argument(help="05 or 05_cifar_ten")]
-Profile = Annotated[str, typer.Option(help="default, or a file of notebooks/profiles/")]
-Data = Annotated[str | None, typer.Option(help="folder, archive, catalogue name or menagerie/<subset>")]
-Assignments = Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="set a parameter; repeatable")]
-Timeout = Annotated[float, typer.Option(help="limit for the whole notebook, in seconds")]
+Name = Annotated[str, typer.Argument(help="Notebook, such as 05 or 05_cifar_ten.")]
+Profile = Annotated[str, typer.Option(help="Settings: default, or the name of a file in notebooks/profiles/.")]
+Data = Annotated[str | None, typer.Option(help="Folder, archive, name from `imgcls data` or menagerie/SUBSET.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="Set a parameter of the notebook; repeatable.")
+]
+Timeout = Annotated[float, typer.Option(help="Time limit for the whole notebook, in seconds.")]
 
 
 @app.command()
@@ -25,14 +30,14 @@ def check(
     profile: Profile = "default",
     data: Data = None,
     p: Assignments = None,
-    stamp: Annotated[bool, typer.Option("--stamp", help="note the inputs for make, say nothing")] = False,
+    stamp: Annotated[bool, typer.Option("--stamp", help="Write the inputs to a file for make; print nothing.")] = False,
 ) -> None:
-    """Check parameters by name and type; nothing runs."""
+    """Check the names and types of parameters without running anything."""
     try:
-        request = parameters.check(name, profile, data, tuple(p or ()))
-    except Refused:
+        request = parameters.check(name, profile, data, p or ())
+    except RequestError:
         if stamp and profile in parameters.profiles():
-            index(profile, quiet=True)  # make stops here for this notebook, and readers find the index all the same
+            index(profile, quiet=True)  # make stops here for this notebook; readers need the index nevertheless
         raise
     if stamp:
         request.stamp()
@@ -48,8 +53,8 @@ def check(
 def execute(
     name: Name, profile: Profile = "default", data: Data = None, p: Assignments = None, timeout: Timeout = 3600
 ) -> None:
-    """Run a notebook; the executed copy and its log go to build/executed/."""
-    request = parameters.check(name, profile, data, tuple(p or ()))
+    """Run a notebook and write the executed copy and its log to build/executed/."""
+    request = parameters.check(name, profile, data, p or ())
     from course.reports import run
 
     run.execute(request, timeout)
@@ -57,7 +62,7 @@ def execute(
 
 @app.command()
 def render(name: Name, profile: Profile = "default") -> None:
-    """Turn an executed notebook into reports/NAME.html, without running it."""
+    """Render an executed notebook to reports/NAME.html without running it."""
     name = parameters.find(name)
     from course.reports import export
 
@@ -75,10 +80,11 @@ def run(
 
 
 @app.command()
-def index(profile: Profile = "default", quiet: Annotated[bool, typer.Option("--quiet")] = False) -> None:
-    """Write the page that collates all reports of a profile."""
-    if profile not in parameters.profiles():
-        raise Refused(f"unknown profile {profile!r}; there are {', '.join(parameters.profiles())}")
+def index(
+    profile: Profile = "default", quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False
+) -> None:
+    """Write the index page of all reports of a profile."""
+    parameters.check_profile(profile)
     from course.reports.index import write_index
 
     path = write_index(profile)
@@ -88,38 +94,38 @@ def index(profile: Profile = "default", quiet: Annotated[bool, typer.Option("--q
 
 @app.command()
 def figures(profile: Profile = "default") -> None:
-    """Copy pictures and numbers of the finished reports to figures/, for the README."""
+    """Copy figures and numbers of the finished reports to figures/, for the README."""
     from course.reports.figures import write_figures
 
     written = write_figures(profile)
     if not written:
-        raise Refused(f"no finished report in profile {profile!r}; run make reports PROFILE={profile} first")
+        raise RequestError(f"no finished report in profile {profile!r}; run make reports PROFILE={profile} first")
     for path in written:
         print(path)
 
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="a folder of reports, such as reports/")],
-    second: Annotated[Path, typer.Argument(help="the same reports, built another time")],
-    most: Annotated[int, typer.Option(help="differences to show")] = 20,
+    first: Annotated[Path, typer.Argument(help="Folder of reports, such as reports/.")],
+    second: Annotated[Path, typer.Argument(help="Folder with another build of them.")],
+    most: Annotated[int, typer.Option(help="Number of differences to show.")] = 20,
 ) -> None:
-    """Compare two builds, times aside; exit 1 if a result or a page differs."""
+    """Compare two builds of the reports except for times; exit 1 if a result or a page differs."""
     from course.reports.compare import differences
 
     found = list(differences(first, second))
     if not found:
         print("equal, apart from times")
         return
-    for one in found[:most]:
-        print(one)
+    for difference in found[:most]:
+        print(difference)
     print(f"{len(found):,} difference{'s' if len(found) > 1 else ''}", file=sys.stderr)
     raise typer.Exit(1)
 
 
 @app.command()
 def exercises() -> None:
-    """Write the notebooks with dots instead of solutions to build/exercises/."""
+    """Write the notebooks without the solutions of the exercises to build/exercises/."""
     from course.exercises import write_editions
 
     for path in write_editions():
@@ -127,21 +133,16 @@ def exercises() -> None:
 
 
 def main() -> None:
-    """Run one command; exit 2 if it was refused, 1 if it failed, 130 if it was interrupted."""
+    """Run one command; exit 2 for an invalid request, 1 for a failure, 130 for an interruption."""
     try:
         app()
-    except Refused as error:
+    except RequestError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except RuntimeError as error:
-        if type(error).__name__ != "Failed":
-            raise
+    except (ReportError, OSError) as error:  # OSError: a full disk, a folder that is not writable
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

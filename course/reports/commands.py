@@ -1,4 +1,4 @@
-"""Commands of this environment, run from a notebook as a person would type them."""
+"""Commands of this environment, run from a notebook."""
 
 import os
 import shlex
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from imgcls import paths
 
-COLUMNS = "84"  # width that the commands write for
+COLUMNS = "84"  # width of the terminal that the commands see
 
 
 def shell(command: str, expect: int = 0) -> None:
-    """Run one command line in the project's folder and show what it prints, errors too.
+    """Run one command line in the project's folder and show its output and errors.
 
-    The commands of this Python's environment are found whether it was activated or not. No shell takes part: quotes
-    are understood, while patterns, pipes and variables reach the command as they are.
+    Commands of this Python's environment are found even if it is not activated. There is no shell: quotes work,
+    patterns, pipes and variables are not expanded.
 
     Args:
         command: Such as `imgcls train photos.zip --epochs 3`.
-        expect: The exit status that is no failure.
+        expect: The expected exit status.
 
     Raises:
         FileNotFoundError: there is no such command.
-        RuntimeError: the command ends with another status than expected; what it printed is shown above.
+        RuntimeError: the command ends with another status; its output is shown above.
     """
     words = shlex.split(command)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

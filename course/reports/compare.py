@@ -1,4 +1,4 @@
-"""Whether two builds say the same: result files and pages, without what a clock measured and the commit."""
+"""Compare two builds of the reports, result files and pages, except for measured times and the commit."""
 
 import difflib
 import hashlib
@@ -11,23 +11,24 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
+from course.reports.errors import RequestError
 from course.reports.markup import TIMED
-from course.reports.parameters import Refused
 from course.reports.result import CODE
 
-WIDTH = 70  # characters that are shown of either side
+WIDTH = 70  # characters shown of each version of a difference
 _DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+")
 _MARKED = re.compile(r'<span class="time">.*?</span>')
 
 
 def differences(first: Path, second: Path) -> Iterator[str]:
-    """Each place at which two folders of reports differ, in words; nothing if they say the same.
+    """Each difference between two folders of reports, one line each.
 
-    Left out are the moment and the duration of a run, values and columns named seconds or time, what `took` and the
-    training loop wrote, pictures with a time axis, and the commit. Everything else counts, every pixel too.
+    Ignored are the date and duration of a run, values and columns named seconds or time, durations written by
+    `elapsed` and by the training loop, pictures with a time axis, and the commit. Everything else is compared,
+    every pixel too.
 
     Raises:
-        Refused: a folder holds neither a report nor a result.
+        RequestError: a folder contains neither a report nor a result.
     """
     names = [_names(folder) for folder in (first, second)]
     for name in sorted(names[0] | names[1]):
@@ -43,7 +44,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 def _names(folder: Path) -> set[str]:
     found = {path.name for pattern in ("*.html", "*.json") for path in folder.glob(pattern)}
     if not found:
-        raise Refused(f"{str(folder)!r} holds no report: give two folders such as reports/ and a copy of it")
+        raise RequestError(f"{str(folder)!r} contains no report: give two folders such as reports/ and a copy of it")
     return found
 
 
@@ -65,7 +66,7 @@ def _values(content: Any, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _page(path: Path) -> list[str]:
-    """The lines of a page, its pictures as the first digits of their hash."""
+    """The lines of a page, with pictures replaced by the first digits of their hash."""
     source = _DATA.sub(
         lambda match: f"picture-{hashlib.sha256(match[0].encode()).hexdigest()[:12]}", path.read_text(encoding="utf-8")
     )
@@ -78,7 +79,7 @@ def _page(path: Path) -> list[str]:
 
 
 def _changes(first: list[str], second: list[str]) -> Iterator[str]:
-    """Lines that differ, each cut to the surroundings of the first sign that does."""
+    """Lines that differ, each shortened to the text around the first different character."""
     for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
         if kind != "equal":
             for one, other in itertools.zip_longest(first[a:b], second[c:d], fillvalue=""):

@@ -1,4 +1,4 @@
-"""Render an executed notebook to one HTML file: no scripts, no requests, at most 2 MB."""
+"""Render an executed notebook to one HTML file without scripts and requests, at most 2 MB."""
 
 import base64
 import contextlib
@@ -14,27 +14,31 @@ from typing import Any
 
 import nbformat
 from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from course import exercises
 from course.reports import index, pages
+from course.reports.errors import ReportError
 from course.reports.files import Files
-from course.reports.markup import Heading, Slugs, Unexportable, highlighted, inline, markdown, plain, sanitize
+from course.reports.markup import Heading, Slugs, Unexportable, data_uri, highlighted, inline, markdown, plain, sanitize
 from course.reports.math import FormulaError, to_svg
 from course.reports.parameters import read
-from course.reports.run import Failed, fail, title
+from course.reports.run import fail, title
 from imgcls import paths
 from imgcls.files import write
 
 MAX_BYTES = 2_000_000
 _DARK = "application/vnd.imgcls.dark+png"
-# How `tracking.progress.clock`, the training loop and `imgcls train` write durations and rates.
-_CLOCKED = re.compile(r"\b\d+(?::\d\d){1,2}\b|[\d,.]+ images/s|\ba few seconds\b|\babout [\d.]+ (?:s|min|h)\b")
+# Durations and rates as `imgcls.messages.format_duration`, the training loop and `imgcls train` write them.
+_TIMES = re.compile(r"[\d,.]+ images/s\b|\b[\d,.]+ (?:s|min|h)\b(?: \d+ (?:min|s)\b)?")
 _PICTURES = {"image/png": "png", "image/svg+xml": "svg", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
 
 
 @dataclass
 class Figure:
-    """One picture of the report as it will stand beside it."""
+    """One picture of the report."""
 
     number: int
     kind: str
@@ -56,7 +60,7 @@ class Figure:
 
 @dataclass
 class Report:
-    """What the walk over the cells collects: contents, figures and the title."""
+    """Title, headings and figures, collected from the cells."""
 
     title: str = ""
     contents: list[Heading] = field(default_factory=list)
@@ -65,7 +69,7 @@ class Report:
 
 
 class _Exporter(TemplateExporter):
-    """nbconvert with our templates; the HTML of each cell is ready in its metadata."""
+    """nbconvert with our templates; `to_html` puts the HTML of each cell into its metadata."""
 
     export_from_notebook = None
     output_mimetype = "text/html"
@@ -83,20 +87,20 @@ def render(name: str, profile: str = "default") -> Path:
     """Write the report, its result and its figures, and return the path of the page.
 
     Raises:
-        Failed: there is no executed notebook, a picture has no alt text, a formula cannot be drawn, or the page is
-            larger than 2 MB; where an old report stood, `NAME.failed.html` stands now.
+        ReportError: there is no executed notebook, a picture has no alt text, a formula cannot be drawn, or the page
+            is larger than 2 MB; `NAME.failed.html` then replaces an old report.
     """
     files = Files(name, profile)
     if not (files.executed.exists() and files.result.exists()):
-        raise Failed(f"{name} has not been executed under the profile {profile}: run it first")
+        raise ReportError(f"{name} has not been executed under the profile {profile}: run it first")
     result = json.loads(files.result.read_text(encoding="utf-8"))
     result.pop("token", None)
     try:
         content, figures = to_html(nbformat.read(files.executed, as_version=4), result)
         _check_size(name, content, figures)
     except (Unexportable, FormulaError) as error:
-        fail(files, str(error), keep_executed=True)  # mending a template must cost no training
-        raise Failed(f"{name} could not be rendered: {error}") from None
+        fail(files, str(error), keep_executed=True)  # a corrected template must not cost another run
+        raise ReportError(f"{name} could not be rendered: {error}") from None
     for old in files.figures():
         old.unlink()
     result["figures"] = [_save(files, figure) for figure in figures]
@@ -111,10 +115,11 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
     """The page, and the figures in it.
 
     Raises:
-        Unexportable: content that would be missing or fetched; the message names the cell.
+        Unexportable: content that a page cannot hold; the message names the cell.
         FormulaError: a formula that cannot be drawn; the message names formula and cell.
     """
-    notebook, report = copy.deepcopy(notebook), Report()
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(copy.deepcopy(notebook), {})
+    report = Report()
     try:
         exercises.find(notebook.cells)
     except ValueError as error:
@@ -122,7 +127,7 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
     number = 0
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", ())
-        foreign = bool({"injected-parameters", "papermill-error-cell-tag"} & set(tags))  # put there by papermill
+        foreign = bool({"injected-parameters", "papermill-error-cell-tag"} & set(tags))  # added by papermill
         number += not foreign
         hidden = "hide" in tags or foreign
         with _named(f"cell {number} ({title(cell.source)!r})"):
@@ -137,7 +142,7 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
 
 
 def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """What the template shows of one cell."""
+    """Values of one cell for the template; None if it shows nothing."""
     if cell.cell_type == "markdown":
         text, headings = markdown(cell.source, report.slugs, cell.get("attachments"), paths.NOTEBOOKS)
         if not report.title and headings and headings[0].level == 1:
@@ -148,7 +153,7 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
         return {"html": text, "exercise": headings[0].id if opens and headings else None}
     if cell.cell_type != "code":
         return None
-    outputs = "\n".join(filter(None, (_output(output, report, name) for output in _merged(cell.outputs))))
+    outputs = "\n".join(filter(None, (_output(output, report, name) for output in cell.outputs)))
     part = exercises.part_of(cell)
     if "parameters" in cell.metadata.get("tags", ()):
         return {"label": "Parameters of this run", "lines": 0, "code": _parameters(result), "outputs": outputs}
@@ -159,7 +164,7 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
 
 
 def _parameters(result: dict[str, Any]) -> str:
-    """Table of the parameters with which the notebook ran, changed ones beside their default."""
+    """Table of the parameters of the run; changed ones with their default."""
     rows = []
     try:
         declared = read(result["case"])
@@ -174,20 +179,6 @@ def _parameters(result: dict[str, Any]) -> str:
         rows.append("".join(f"<td>{cell}</td>" for cell in cells))
     head = "<thead><tr><th>name</th><th>value</th><th>changed</th><th>meaning</th></tr></thead>"
     return sanitize(f"<table>{head}<tbody><tr>{'</tr><tr>'.join(rows)}</tr></tbody></table>")
-
-
-def _merged(outputs: list[Any]) -> Iterator[Any]:
-    """Outputs with the pieces of a stream put together where nothing stands between them."""
-    last = None
-    for output in outputs:
-        if last is not None and output.output_type == "stream" == last.output_type and output.name == last.name:
-            last.text += output.text
-            continue
-        if last is not None:
-            yield last
-        last = output
-    if last is not None:
-        yield last
 
 
 def _output(output: Any, report: Report, name: str) -> str:
@@ -211,13 +202,13 @@ def _output(output: Any, report: Report, name: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Terminal text without what differs on every machine: the kernel's temporary files, this checkout, the home."""
+    """Terminal text without paths that differ between machines: the kernel's files, the checkout, the home folder."""
     text = re.sub(r"\S*ipykernel_\d+[/\\]\d+\.py:(\d+)", r"line \1 of this cell", text)
     return text.replace(f"{paths.ROOT}/", "").replace(str(Path.home()), "~").strip("\n")
 
 
 def _stream(text: str, name: str, fold: int = 40) -> str:
-    """Terminal text; long ones folded, standard error marked as such."""
+    """Terminal text, folded if it is long; standard error is labelled."""
     if not text.strip():
         return ""
     label = '<span class="label">standard error</span>' if name == "stderr" else ""
@@ -230,12 +221,12 @@ def _stream(text: str, name: str, fold: int = 40) -> str:
 
 
 def _mark_times(text: str) -> str:
-    """Terminal text as HTML, what a clock measured marked as such."""
-    return _CLOCKED.sub(r'<span class="time">\g<0></span>', html.escape(text))
+    """Terminal text as HTML, with measured times marked."""
+    return _TIMES.sub(r'<span class="time">\g<0></span>', html.escape(text))
 
 
 def _figure(output: Any, kind: str, report: Report, name: str) -> str:
-    """A picture with its dark twin, its description and its caption."""
+    """A picture with its dark version, its description and its caption."""
     meta = output.metadata.get(kind, {})
     alt = str(meta.get("alt", "")).strip()
     if not alt:
@@ -255,16 +246,16 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
     report.figures.append(figure)
     width, height = _size(content, kind, meta.get("width"))
     size = f' width="{width}" height="{height}"' if width else ""
-    light, twin = _uri(content, kind), _uri(figure.dark, "image/png") if figure.dark else ""
+    light, twin = picture_uri(content, kind), picture_uri(figure.dark, "image/png") if figure.dark else ""
     figure.embedded = len(light) + len(twin)
     source = f'<source media="(prefers-color-scheme: dark)" srcset="{twin}">' if twin else ""
-    # A picture without a dark twin gets a light plate in the dark, unless it was drawn to sit on any paper.
+    # A picture without a dark version gets a light background in dark mode, unless it suits any background.
     plate = "plate" if not figure.dark and meta.get("opaque", True) else ""
-    looks = " ".join(filter(None, [plate, "time" if figure.timed else ""]))
-    looks = f' class="{looks}"' if looks else ""
+    classes = " ".join(filter(None, [plate, "time" if figure.timed else ""]))
+    attribute = f' class="{classes}"' if classes else ""
     caption = f" {inline(figure.caption)}" if figure.caption else ""
     return (
-        f'<figure id="figure-{figure.number}"{looks}><picture>{source}'
+        f'<figure id="figure-{figure.number}"{attribute}><picture>{source}'
         f'<img src="{light}" alt="{html.escape(alt, quote=True)}"{size}></picture>'
         f"<figcaption><b>Figure {figure.number}.</b>{caption}</figcaption></figure>"
     )
@@ -275,34 +266,30 @@ def _bytes(content: Any, kind: str) -> bytes:
     return text.encode() if kind == "image/svg+xml" else base64.b64decode(text)
 
 
-def _uri(content: bytes, kind: str) -> str:
-    """The picture as a data URI; a PNG as lossless WebP where that is smaller, as it mostly is by a quarter."""
+def picture_uri(content: bytes, kind: str) -> str:
+    """The picture as a data URI; a PNG as lossless WebP if that is smaller (usually by a quarter)."""
     if kind == "image/png":
-        from PIL import Image
-
         smaller = io.BytesIO()
         with Image.open(io.BytesIO(content)) as picture:
             if "A" in picture.getbands() or "transparency" in picture.info:
                 picture = picture.convert("RGBA")
-            picture.save(smaller, "WEBP", lossless=True, quality=75, method=3)  # more effort takes long for one in 50
+            picture.save(smaller, "WEBP", lossless=True, quality=75, method=3)  # higher effort: slow, saves 2 %
         if smaller.tell() < len(content):
             content, kind = smaller.getvalue(), "image/webp"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return data_uri(content, kind)
 
 
 def _size(content: bytes, kind: str, width: int | None) -> tuple[int, int]:
-    """Size in CSS pixels, so that the page does not jump while it loads; (0, 0) if unknown."""
+    """Width and height in CSS pixels, so that the page does not jump while it loads; (0, 0) if unknown."""
     if kind == "image/svg+xml":
         return 0, 0
-    from PIL import Image
-
     with Image.open(io.BytesIO(content)) as picture:
         width = round(width or picture.width)
         return width, round(picture.height * width / picture.width)
 
 
 def _save(files: Files, figure: Figure) -> str:
-    """Write a figure with its description inside, and its dark twin; returns the path as the result lists it."""
+    """Write a figure with its description inside, and its dark version; returns its path for the result file."""
     relative = f"figures/{files.name}-{figure.file}"
     path = files.folder / relative
     if figure.dark:
@@ -310,9 +297,6 @@ def _save(files: Files, figure: Figure) -> str:
     if figure.kind != "image/png":
         write(path, figure.content)
         return relative
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     info = PngInfo()
     info.add_itxt("Description", figure.alt)
     if figure.cover:
@@ -339,7 +323,7 @@ def _check_size(name: str, content: str, figures: list[Figure]) -> None:
 
 @contextlib.contextmanager
 def _named(cell: str) -> Iterator[None]:
-    """Put the cell in front of what went wrong in it."""
+    """Put the name of the cell in front of an error."""
     try:
         yield
     except (Unexportable, FormulaError) as error:

@@ -1,4 +1,4 @@
-"""What the repository keeps of its reports for the README: a few pictures, and the numbers that it quotes."""
+"""Pictures and numbers of the reports that the repository keeps for the README."""
 
 import json
 import re
@@ -8,26 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from course.reports import index
+from course.reports.errors import RequestError
 from course.reports.files import Files
-from course.reports.parameters import Refused, notebooks
+from course.reports.parameters import notebooks
 from imgcls import paths
 from imgcls.files import write
 
 RESULTS = "results.json"
-MORE = {  # beside the cover of each report: file name, and the report and the first words of the caption to find it by
+MORE = {  # beside the cover of each report: file name -> report and first words of the caption
     "confusion": ("04_inaturalist_ten", "Confusion of"),
     "grad_cam": ("01_arctic_fox_vs_elephant", "Why: places swapped"),
 }
 
 
 def write_figures(profile: str) -> list[Path]:
-    """Copy the pictures of every finished report to `figures/`, and note its numbers in `figures/results.json`.
+    """Copy pictures of every finished report to `figures/` and its numbers to `figures/results.json`.
 
-    A picture is `figures/NAME.png` for the cover of a report, or named in `MORE`; other profiles than default put
-    their name before it, as in `real_NAME.png`. What an unfinished report or another profile left there stays.
+    The cover of a report becomes `figures/NAME.png`; further pictures are listed in `MORE`. Profiles other than
+    default prefix their name, as in `real_NAME.png`. Files of unfinished reports and of other profiles stay.
 
     Raises:
-        Refused: a finished report has no figure with the caption that `MORE` asks for.
+        RequestError: a finished report has no figure with a caption from `MORE`.
     """
     finished = {}
     for name in notebooks():
@@ -50,7 +51,7 @@ def write_figures(profile: str) -> list[Path]:
 
 
 def extract(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a result that a reader may quote, without what changes from run to run but its duration."""
+    """The part of a result that the README may quote."""
     data = result["data"]
     about = {key: data[key] for key in ("name", "kind", "fingerprint", "train", "val", "test")}
     environment = {key: result["environment"][key] for key in ("device", "threads", "precision", "commit", "dirty")}
@@ -75,4 +76,6 @@ def _figure(files: Files, result: Mapping[str, Any], words: str) -> Path:
     for relative in result["figures"]:
         if re.fullmatch(rf"{re.escape(files.name)}-\d+-{slug}(-.*)?", Path(relative).stem):
             return files.folder / relative
-    raise Refused(f"{files.name} has no figure whose caption begins with {words!r}; mend MORE in {Path(__file__).name}")
+    raise RequestError(
+        f"{files.name} has no figure whose caption begins with {words!r}: change MORE in {Path(__file__).name}"
+    )

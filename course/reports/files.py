@@ -1,7 +1,9 @@
-"""Which file of a report lies where."""
+"""Where the files of a report are."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgcls import paths
 
@@ -20,27 +22,27 @@ class Files:
 
     @property
     def build(self) -> Path:
-        """Folder of what execution leaves: executed notebooks, results, logs."""
+        """Folder of executed notebooks, results and logs."""
         return paths.BUILD / "executed" / self.profile
 
     @property
     def executed(self) -> Path:
-        """The executed notebook; it is there only if the run succeeded."""
+        """The executed notebook; it exists only if the run succeeded."""
         return self.build / f"{self.name}.ipynb"
 
     @property
     def running(self) -> Path:
-        """The notebook while it runs, and after a run that failed."""
+        """The notebook during a run, and after one that failed."""
         return self.build / f"{self.name}.running.ipynb"
 
     @property
     def result(self) -> Path:
-        """What the notebook wrote about itself, run token included."""
+        """The result as the notebook wrote it, with the token of the run."""
         return self.build / f"{self.name}.json"
 
     @property
     def inputs(self) -> Path:
-        """Parameters and data of the last accepted request; its time changes only when they do."""
+        """Parameters and data of the last valid request; its time changes only with them."""
         return self.build / f"{self.name}.inputs"
 
     @property
@@ -50,7 +52,7 @@ class Files:
 
     @property
     def folder(self) -> Path:
-        """Where readers look: `reports/` for the default profile, `reports/<profile>/` for any other."""
+        """Folder of the pages: `reports/` for the default profile, `reports/<profile>/` for any other."""
         return paths.REPORTS if self.profile == "default" else paths.REPORTS / self.profile
 
     @property
@@ -65,15 +67,15 @@ class Files:
 
     @property
     def failed(self) -> Path:
-        """The page that says why there is no report."""
+        """The page that replaces a report that failed."""
         return self.folder / f"{self.name}.failed.html"
 
     def figures(self) -> list[Path]:
-        """Pictures written beside the report by its last rendering."""
+        """Pictures beside the report, written with it."""
         return sorted((self.folder / "figures").glob(f"{self.name}-*"))
 
     def withdraw(self) -> None:
-        """Take the old report out of the readers' sight; page and result stay under `build/…/previous/`."""
+        """Move the old page and result to `build/…/previous/` and remove its pictures."""
         for path in (self.html, self.json):
             if path.exists():
                 previous = self.build / "previous" / path.name
@@ -81,3 +83,9 @@ class Files:
                 path.replace(previous)
         for figure in self.figures():
             figure.unlink()
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """Cells of a notebook, each source as one text; without nbformat, whose import takes half a second."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells]

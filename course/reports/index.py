@@ -1,6 +1,5 @@
-"""The page that collates all reports of a profile, and the page that stands for one that failed."""
+"""The index of all reports of a profile, and the page that replaces a report that failed."""
 
-import base64
 import html
 import io
 import json
@@ -9,51 +8,49 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from course.reports import pages
-from course.reports.files import Files
-from course.reports.markup import highlighted, plain
+from course.reports.files import Files, read_cells
+from course.reports.markup import data_uri, highlighted, plain
 from course.reports.parameters import notebooks
 from course.reports.result import validate
 from imgcls import paths
 from imgcls.files import lock, write
 
-UNFINISHED = "the run has not finished: it still goes on, or its process was ended from outside"
+UNFINISHED = "the run has not finished: it is still running, or its process was killed"
 MAX_BYTES = 300_000
 QUALITIES = (82, 70, 60, 50, 40, 30, 20)
 _REASON = re.compile(r'<meta name="failure" content="([^"]*)">')
 
 
-def write_failure(
-    files: Files,
-    reason: str,
-    cell: int | None = None,
-    section: str = "",
-    source: str = "",
-    traceback: str = "",
-    outputs: str = "",
-    log: str = "",
-) -> None:
-    """Write `NAME.failed.html`: which cell, its source, the traceback, the last outputs and lines of the log."""
+def write_failure(files: Files, reason: str, **evidence: Any) -> None:
+    """Write `NAME.failed.html` with the reason and the evidence.
+
+    Args:
+        files: Of the notebook.
+        reason: One line, also shown in the index.
+        evidence: Number of the failed `cell`, its `section`, `source` and `traceback`, its last `outputs`, and the end
+            of the `log`.
+    """
+    texts = {key: plain(evidence.get(key, "")) for key in ("section", "traceback", "outputs", "log")}
     content = pages.page(
         "failed.html.j2",
         name=files.name,
         profile=files.profile,
         reason=plain(reason),
-        cell=cell,
-        section=section,
-        source=highlighted(source),
-        traceback=plain(traceback),
-        outputs=plain(outputs),
-        log=plain(log),
+        cell=evidence.get("cell"),
+        source=highlighted(evidence.get("source", "")),
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
+        **texts,
     )
     write(files.failed, content)
 
 
 def write_index(profile: str = "default") -> Path:
-    """Write `index.html` over every notebook of the project, whatever its state, and return the path.
+    """Write `index.html` with every notebook of the project, whatever its state, and return the path.
 
-    Its pictures lose quality, never size, until the page is at most 300 kB.
+    The quality of its pictures, not their size, is lowered until the page has at most 300 kB.
     """
     target = Files("index", profile).html
     with lock(paths.BUILD / "executed" / ".index"):
@@ -77,7 +74,7 @@ def write_index(profile: str = "default") -> Path:
 
 
 def entry(files: Files) -> dict[str, Any]:
-    """What the index says about one notebook: its state, why it failed, its result where there is one."""
+    """Name, title, state, reason of failure and, if there is one, result of a notebook."""
     found: dict[str, Any] = {"name": files.name, "title": _title(files), "state": "not built", "reason": ""}
     if files.failed.exists():
         match = _REASON.search(files.failed.read_text(encoding="utf-8"))
@@ -98,18 +95,16 @@ def entry(files: Files) -> dict[str, Any]:
 
 
 def _title(files: Files) -> str:
-    """First heading of the notebook, or its name in words."""
-    for cell in json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]:
-        for line in "".join(cell["source"]).splitlines() if cell["cell_type"] == "markdown" else ():
-            if line.startswith("# "):
-                return re.sub(r"[`*_$]", "", line[2:]).strip()
+    """First heading of the notebook, or its name."""
+    for cell in read_cells(files.notebook):
+        heading = re.search(r"^# (.+)", cell["source"], re.MULTILINE)
+        if heading and cell["cell_type"] == "markdown":
+            return re.sub(r"[`*_$]", "", heading[1]).strip()
     return files.name[3:].replace("_", " ").capitalize()
 
 
 def cover(files: Files, result: dict[str, Any]) -> tuple[Path, str] | None:
-    """The picture that stands for a report, with its description: the one it calls its cover, or its first."""
-    from PIL import Image
-
+    """The picture of a report and its description: the one marked as cover, or the first."""
     candidates = []
     for relative in result["figures"]:
         path = files.folder / relative
@@ -121,12 +116,10 @@ def cover(files: Files, result: dict[str, Any]) -> tuple[Path, str] | None:
 
 
 def _picture(files: Files, result: dict[str, Any], quality: int) -> dict[str, Any] | None:
-    """The cover made small enough for the index, with its dark twin."""
+    """The cover as a thumbnail for the index, with its dark version."""
     found = cover(files, result)
     if found is None:
         return None
-    from PIL import Image
-
     path, alt = found
     source, size = _thumbnail(path, quality)
     dark = path.with_suffix(".dark.png")
@@ -137,12 +130,10 @@ def _picture(files: Files, result: dict[str, Any], quality: int) -> dict[str, An
 
 
 def _thumbnail(path: Path, quality: int) -> tuple[str, tuple[int, int]]:
-    """A picture as a small data URI, and its size."""
-    from PIL import Image
-
+    """A picture as a small data URI, and its size in pixels."""
     buffer = io.BytesIO()
     with Image.open(path) as picture:
         small = picture.convert("RGBA")
-    small.thumbnail((608, 456), Image.Resampling.LANCZOS)  # twice what the page shows, for dense screens
+    small.thumbnail((608, 456), Image.Resampling.LANCZOS)  # twice the size on the page, for dense screens
     small.save(buffer, "WEBP", quality=quality, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), small.size
+    return data_uri(buffer.getvalue(), "image/webp"), small.size

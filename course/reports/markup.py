@@ -1,11 +1,14 @@
-"""From what notebooks hold (Markdown, HTML, streams, code) to HTML that is safe, self-contained and readable."""
+"""Markdown, HTML, streams and code of notebooks as HTML that is safe and self-contained."""
 
+import base64
 import html
+import mimetypes
 import re
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import mistune
 from bs4 import BeautifulSoup, Comment
@@ -40,17 +43,19 @@ _NUMBER = re.compile(
 )
 TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
 _CALLOUT = re.compile(r"\s*<p>\s*<strong>(Mistake|Lesson|Try it)\b", re.I)
+_MATH = ("math", "mistune.plugins.math.math_in_quote", "mistune.plugins.math.math_in_list")
+_PLUGINS = ("table", "strikethrough", "url", "def_list", *_MATH)
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B])")
 _TAG, _FORMULA = re.compile(r"<[^>]+>"), re.compile(r"\ue000(\d+)\ue001")
-_MARK = "\ue000{}\ue001"  # stands for a formula while the HTML around it is cleaned
+_MARK = "\ue000{}\ue001"  # placeholder for a formula while the HTML around it is sanitized
 
 
 class Unexportable(ValueError):
-    """Content that a self-contained page cannot show as it is."""
+    """Content that a self-contained page cannot show."""
 
 
 class Heading(NamedTuple):
-    """A heading of the text: `plain` is text with TeX, `html` has the formulas drawn and nothing else."""
+    """A heading: `plain` is text with TeX, `html` has its formulas as SVG and no other tags."""
 
     level: int
     id: str
@@ -59,7 +64,7 @@ class Heading(NamedTuple):
 
 
 class Slugs:
-    """Identifiers for headings, each given out once."""
+    """Identifiers for headings, each used once."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -114,25 +119,6 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<pre class="code">{highlighted(code, (info or "text").split()[0])}</pre>\n'
 
 
-def _inline_math(inline: Any, match: re.Match, state: Any) -> int:
-    state.append_token({"type": "inline_math", "raw": match["tex"]})
-    return match.end()
-
-
-def _block_math(block: Any, match: re.Match, state: Any) -> int:
-    state.append_token({"type": "block_math", "raw": match["display_tex"]})
-    return match.end()
-
-
-def _math_plugin(md: mistune.Markdown) -> None:
-    """`$x$` as Pandoc reads it (no space inside the dollars, no digit behind, so prices stay text) and `$$x$$`."""
-    md.block.register("block_math", r"^ {0,3}\$\$(?P<display_tex>[^$]+?)\$\$[ \t]*(?:\n|$)", _block_math, before="list")
-    md.block.insert_rule(md.block.block_quote_rules, "block_math", before="list")
-    md.block.insert_rule(md.block.list_rules, "block_math", before="list")
-    inline = r"(?<!\$)\$(?![\s$])(?P<tex>(?:[^$`\\]|\\.)+?)(?<!\s)\$(?![\d$])"
-    md.inline.register("inline_math", inline, _inline_math, before="codespan")
-
-
 def markdown(
     source: str, slugs: Slugs, attachments: Mapping[str, Any] | None = None, folder: Path = Path()
 ) -> tuple[str, list[Heading]]:
@@ -140,11 +126,10 @@ def markdown(
 
     Raises:
         FormulaError: a formula cannot be drawn.
-        Unexportable: a picture lies on the network, is missing or has no alt text.
+        Unexportable: a picture is on the network, is missing or has no alt text.
     """
     renderer = _Renderer(slugs, attachments or {}, folder)
-    convert = mistune.Markdown(renderer, plugins=[mistune.plugins.import_plugin(p) for p in _PLUGINS] + [_math_plugin])
-    page = sanitize(convert(source), keep_ids=True)
+    page = sanitize(mistune.create_markdown(renderer=renderer, plugins=_PLUGINS)(source), keep_ids=True)
     return _FORMULA.sub(lambda m: renderer.formulas[int(m[1])], page), renderer.headings
 
 
@@ -153,11 +138,8 @@ def inline(source: str) -> str:
     return re.sub(r"^<p>(.*)</p>$", r"\1", markdown(source, Slugs())[0].strip(), flags=re.S)
 
 
-_PLUGINS = ("table", "strikethrough", "url", "def_list")
-
-
 def sanitize(source: str, keep_ids: bool = False) -> str:
-    """HTML reduced to what a page without scripts and requests may hold; tables get a box that scrolls.
+    """HTML without scripts, requests and foreign styles; each table is put into a box that scrolls.
 
     Raises:
         Unexportable: a picture would be fetched or has no alt text.
@@ -166,7 +148,7 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
     for text in soup.find_all(string=lambda text: isinstance(text, Comment | PreformattedString)):
         text.extract()
     for text in soup.find_all(string=re.compile(r"\d [%±]")):
-        if text.find_parent(["code", "pre"]) is None:  # a number stays with its sign and spread at the end of a line
+        if text.find_parent(["code", "pre"]) is None:  # no line break between a number and its unit or spread
             text.replace_with(re.sub(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)", "\xa0", text))
     for tag in soup.find_all(True):
         if tag.decomposed:
@@ -194,7 +176,7 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
 
 
 def _tidy_frame(table: Any) -> None:
-    """Leave out the row numbers that pandas puts before a table without an index; group digits by thousands."""
+    """Remove the row numbers of a pandas table without an index; group digits by thousands."""
     rows = table.select("tbody tr")
     numbers = [row.th.get_text(strip=True) if row.th else None for row in rows]
     corner = table.select_one("thead th")
@@ -217,7 +199,7 @@ def _clean_attributes(tag: Any, keep_ids: bool) -> None:
         scheme = re.match(r"([a-zA-Z][\w+.-]*):", href)
         if scheme and scheme[1].lower() not in ("http", "https", "mailto"):
             del tag["href"]
-        else:  # a link to a neighbouring notebook leads to its report
+        else:  # a link to another notebook leads to its report
             tag["href"] = re.sub(r"^(\d\d_\w+)\.ipynb", r"\1.html", href)
     if tag.name == "img":
         if not tag.get("src", "").startswith("data:image/"):
@@ -227,7 +209,7 @@ def _clean_attributes(tag: Any, keep_ids: bool) -> None:
 
 
 def _align_numbers(table: Any) -> None:
-    """Mark the cells of every column that holds nothing but numbers."""
+    """Mark the cells of every column that contains only numbers."""
     rows = [row.find_all(["td", "th"], recursive=False) for row in table.find_all("tr")]
     body = [row for row in rows if row and row[0].find_parent("thead") is None]
     for k in range(max(map(len, body), default=0)):
@@ -240,7 +222,7 @@ def _align_numbers(table: Any) -> None:
 
 
 def _mark_times(table: Any) -> None:
-    """Mark what stands in columns and rows of measured times, so that two runs can be compared without it."""
+    """Mark columns and rows of measured times, which `compare` ignores."""
     names = [cell.get_text().strip() for cell in table.select("thead tr:first-child > *")]
     for row in table.select("tbody tr"):
         cells = row.find_all(["td", "th"], recursive=False)
@@ -260,17 +242,18 @@ def highlighted(code: str, language: str = "ipython3") -> str:
 
 
 def plain(text: str) -> str:
-    """Terminal text as it looks in the end: no colour codes, and lines that were redrawn in their last state."""
+    """Terminal text without colour codes; lines that were redrawn appear in their last state."""
     lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
     return "\n".join(reduce(lambda shown, part: part + shown[len(part) :], line.split("\r")).rstrip() for line in lines)
 
 
-def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:
-    """Picture of a Markdown cell as a data URI."""
-    import base64
-    import mimetypes
-    from urllib.parse import unquote
+def data_uri(content: bytes, kind: str) -> str:
+    """Bytes of a MIME type as an address that a page can hold."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
+
+def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:
+    """Data URI of a picture in a Markdown cell: attached, or a file in `folder`."""
     if url.startswith("data:image/"):
         return url
     if url.startswith("attachment:"):
@@ -281,9 +264,8 @@ def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:
         return f"data:{kind};base64,{''.join(content).strip()}"
     path = folder / unquote(url)
     if re.match(r"[a-zA-Z][\w+.-]*:|//", url) or not path.is_file():
-        raise Unexportable(f"the picture {url!r} is neither attached nor a file; a report fetches nothing")
-    kind = mimetypes.guess_type(path.name)[0] or "image/png"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        raise Unexportable(f"the picture {url!r} is neither attached nor a file; a report makes no requests")
+    return data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")
 
 
 def _label(svg: str) -> str:

@@ -1,4 +1,4 @@
-"""TeX formulas as inline SVG, drawn by matplotlib's mathtext: no script and no font is needed to read them."""
+"""TeX formulas as inline SVG, drawn by matplotlib's mathtext: a page needs neither script nor font for them."""
 
 import html
 import logging
@@ -19,16 +19,16 @@ class FormulaError(ValueError):
 
 @cache
 def to_svg(tex: str, display: bool = False) -> str:
-    """One `<svg>` in the colour of the text around it, on its baseline, with the TeX as its accessible name.
+    """One `<svg>` in the colour and on the baseline of the text around it, with the TeX as its accessible name.
 
     Raises:
-        FormulaError: names the formula and the place that cannot be read.
+        FormulaError: names the formula and the position of the error.
     """
     source = " ".join(tex.split())
     prop = FontProperties(math_fontfamily="stix", size=_EM)
     layout = TextToPath()
     log = logging.getLogger("matplotlib.mathtext")
-    log.addFilter(_complain)  # mathtext draws a dummy for a character that its font lacks
+    log.addFilter(_raise)  # mathtext only logs that its font lacks a character
     try:
         text = f"${_display_style(source) if display else source}$"
         width, height, depth, *_ = layout.mathtext_parser.parse(text, layout.DPI, prop)
@@ -37,7 +37,7 @@ def to_svg(tex: str, display: bool = False) -> str:
         reason = str(error).strip().splitlines()
         raise FormulaError(f"the formula ${source}$ cannot be drawn: {reason[-1] if reason else error}") from None
     finally:
-        log.removeFilter(_complain)
+        log.removeFilter(_raise)
     top, label = height - depth, html.escape(source, quote=True)
     path = "".join(
         _COMMANDS[code] + " ".join(f"{x:.0f} {top - y:.0f}" for x, y in points.reshape(-1, 2))
@@ -61,5 +61,5 @@ def _display_style(tex: str) -> str:
     return "".join(parts)
 
 
-def _complain(record: logging.LogRecord) -> bool:
+def _raise(record: logging.LogRecord) -> bool:
     raise ValueError(record.getMessage())

@@ -1,4 +1,4 @@
-"""What all pages share: the template folder, its style sheet, and how numbers, times and machines are written."""
+"""What all pages share: templates, style sheet, and the format of numbers, times and machines."""
 
 import html
 from collections.abc import Callable, Mapping
@@ -11,13 +11,14 @@ import jinja2
 
 from course.reports.markup import inline
 from course.reports.result import STAGES, limits, show
+from imgcls.messages import format_duration
 
 TEMPLATE = Path(__file__).parent / "template"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def page(template: str, **values: Any) -> str:
-    """One page from `template/`; nothing is escaped by itself, templates write `|e`."""
+    """One page from `template/`; templates escape text themselves with `|e`."""
     return _environment().get_template(template).render(**globals_(), **values)
 
 
@@ -31,34 +32,14 @@ def _environment() -> jinja2.Environment:
 
 
 def filters() -> dict[str, Callable]:
-    """Jinja filters of our templates."""
-    return {
-        "show": show,
-        "format_duration": format_duration,
-        "moment": moment,
-        "computer": computer,
-        "commit": commit,
-        "number": number,
-        "doubt": doubt,
-        "interval": interval,
-        "limits": limits,
-        "inline": inline,
-    }
+    """Jinja filters of our templates, by the names of the functions."""
+    functions = (show, format_duration, moment, computer, commit, number, interval_text, interval_svg, limits, inline)
+    return {function.__name__: function for function in functions}
 
 
 def globals_() -> dict[str, Any]:
     """Names that every template can use."""
     return {"policy": POLICY, "style": (TEMPLATE / "style.css").read_text(encoding="utf-8"), "stages": STAGES}
-
-
-def format_duration(seconds: float) -> str:
-    """`42 s`, `2 min 13 s` or `1 h 05 min`."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
 
 
 def moment(text: str) -> str:
@@ -82,22 +63,22 @@ def commit(environment: Mapping[str, Any]) -> str:
 
 
 def number(row: Mapping[str, Any]) -> str:
-    """Value of a headline."""
+    """Value of a headline number."""
     return show(float(row["value"]), row.get("unit"))
 
 
-def doubt(row: Mapping[str, Any]) -> str:
-    """Interval of a headline and what it rests on: `85.5 to 86.9 %, n = 10,000`."""
+def interval_text(row: Mapping[str, Any]) -> str:
+    """Interval and sample size of a headline number: `85.5 to 86.9 %, n = 10,000`."""
     low, high = (show(float(row[key]), row.get("unit")) for key in ("low", "high"))
     return f"{low.removesuffix(' %') if high.endswith(' %') else low} to {high}, n = {row['n']:,}"
 
 
-def interval(row: Mapping[str, Any]) -> str:
-    """The interval of a share drawn on a line from 0 to 100 %; an empty place for other numbers."""
+def interval_svg(row: Mapping[str, Any]) -> str:
+    """The interval of a share drawn on a line from 0 to 100 %; an empty element for other numbers."""
     if row.get("unit") is not None or not 0 <= row["low"] <= row["high"] <= 1:
         return '<span class="interval"></span>'
     value, low, high = (200 * row[key] for key in ("value", "low", "high"))
-    label = html.escape(f"{number(row)} on a scale from 0 to 100 %, interval {doubt(row)}", quote=True)
+    label = html.escape(f"{number(row)} on a scale from 0 to 100 %, interval {interval_text(row)}", quote=True)
     return (
         f'<svg class="interval" role="img" aria-label="{label}" viewBox="-3 0 206 8" preserveAspectRatio="none">'
         f'<path d="M0 4H200" class="scale"/><path d="M{low:.1f} 4H{max(high, low + 0.5):.1f}" class="range"/>'

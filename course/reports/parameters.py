@@ -1,25 +1,44 @@
-"""A notebook's parameters: read from its parameters cell without running it, and checked by name and type."""
+"""A notebook's parameters: read from its parameters cell without running it, and checked by name and type.
+
+papermill's own inspection infers types and accepts any name and value; these functions accept neither.
+"""
 
 import ast
-import difflib
+import contextlib
 import json
 import math
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from course.reports.files import Files
+from course.reports.errors import RequestError
+from course.reports.files import Files, read_cells
 from imgcls import paths
 from imgcls.files import write
+from imgcls.messages import did_you_mean
 
 KINDS = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
-
-
-class Refused(ValueError):
-    """A request that cannot be run as it stands; nothing was changed."""
+BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+# Lists that once held different things, and the parameters that replaced each.
+SPLIT = {
+    "01_arctic_fox_vs_elephant": {"tune_epochs": "probed_tune_epochs, tune_epochs"},
+    "04_inaturalist_ten": {
+        "short_epochs": "trial_epochs, lesson_epochs",
+        "epochs": "published_epochs, repaired_epochs, better_epochs",
+        "tune_epochs": "probe_epochs, tune_epochs",
+    },
+    "05_cifar_ten": {
+        "epochs": "baseline_epochs, batchnorm_epochs, dropout_epochs, augmented_epochs",
+        "batch_size": "batch_size, fast_batch_size",
+        "fast_epochs": "trial_epochs, fast_epochs",
+        "trials": "trial_seeds, trial_train_count",
+        "val_fractions": "trial_val_fraction, fast_val_fraction",
+        "tuning": "source_count, source_epochs, probe_epochs, tune_epochs",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +51,6 @@ class Parameter:
     default: Any
     note: str = ""
 
-    def __str__(self) -> str:
-        """`epochs: int = 8`."""
-        return f"{self.name}: {self.kind}{' | None' if self.optional else ''} = {self.default!r}"
-
 
 @dataclass(frozen=True)
 class Request:
@@ -46,7 +61,7 @@ class Request:
     shown: dict[str, Any]  # every parameter as it was typed, for the report
 
     def stamp(self) -> None:
-        """Write down the inputs, touching the file only if they differ from those of the last request."""
+        """Write the inputs to a file; its time changes only if they differ from those of the last request."""
         text = json.dumps({"parameters": self.overrides, "data": _state(self.overrides.get("data"))}, indent=1)
         if not self.files.inputs.exists() or self.files.inputs.read_text() != text:
             write(self.files.inputs, text)
@@ -58,54 +73,57 @@ def notebooks() -> tuple[str, ...]:
 
 
 def profiles() -> tuple[str, ...]:
-    """`default` (the values that stand in the notebooks) and every `notebooks/profiles/*.yaml`."""
+    """`default` (the values in the notebooks) and every `notebooks/profiles/*.yaml`."""
     return ("default", *sorted({path.stem for path in paths.PROFILES.glob("*.yaml")} - {"default"}))
+
+
+def check_profile(profile: str) -> None:
+    """Raise a RequestError with the choices if there is no such profile."""
+    if profile not in profiles():
+        raise RequestError(f"unknown profile {profile!r}; {did_you_mean(profile, profiles())}")
 
 
 def find(name: str) -> str:
     """Full name of a notebook given as `05` or `05_cifar_ten`.
 
     Raises:
-        Refused: there is no such notebook; the message lists those there are.
+        RequestError: there is no such notebook.
     """
-    known = notebooks()
-    matches = [full for full in known if name == full or name == full[:2]]
-    if len(matches) == 1:
-        return matches[0]
-    raise Refused(f"unknown notebook {name!r}{_closest(name, known)}; there are {_list(known)}")
+    for full in notebooks():
+        if name in (full, full[:2]):
+            return full
+    raise RequestError(f"unknown notebook {name!r}; {did_you_mean(name, notebooks())}")
 
 
 def read(name: str) -> dict[str, Parameter]:
     """Parameters of a notebook, from the one cell tagged `parameters`; nothing is executed.
 
     Raises:
-        Refused: no such cell or two, or a line that is not `name: type = value`.
+        RequestError: no such cell or two, or a line that is not `name: type = value`.
     """
     path = Files(name).notebook
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    tagged = [cell for cell in read_cells(path) if "parameters" in cell["metadata"].get("tags", ())]
     if len(tagged) != 1:
-        raise Refused(f"{path.name} has {len(tagged)} cells tagged 'parameters'; it must have exactly one")
-    source = "".join(tagged[0]["source"])
+        raise RequestError(f"{path.name} has {len(tagged)} cells tagged 'parameters'; it must have exactly one")
+    source = tagged[0]["source"]
     try:
-        statements = ast.parse(source).body
-        found = [_parameter(statement, source) for statement in statements]
+        found = [_parameter(statement, source) for statement in ast.parse(source).body]
     except (SyntaxError, ValueError) as error:
-        raise Refused(
+        raise RequestError(
             f"{path.name}, parameters cell: {error}; every line must read 'name: type = value' with a type among "
-            f"{_list(KINDS)}, or one of these and '| None'"
+            f"{', '.join(KINDS)}, or one of these and '| None'"
         ) from None
     return {parameter.name: parameter for parameter in found}
 
 
-def check(name: str, profile: str = "default", data: str | None = None, assignments: tuple[str, ...] = ()) -> Request:
+def check(name: str, profile: str = "default", data: str | None = None, assignments: Iterable[str] = ()) -> Request:
     """Check a request before anything runs.
 
-    `data` sets the parameter of that name and `assignments` are texts `key=value`; both win over the profile.
-    A relative path in them is meant from the current folder, one in a profile or notebook from the project's root.
+    `data` sets the parameter of that name and `assignments` are texts `key=value`; both override the profile.
+    Relative paths in them start at the current folder, those in a profile or notebook at the project's root.
 
     Raises:
-        Refused: unknown notebook, profile or parameter, a value of the wrong type, or data that is not there.
+        RequestError: unknown notebook, profile or parameter, a value of the wrong type, or missing data.
     """
     name = find(name)
     parameters = read(name)
@@ -115,94 +133,66 @@ def check(name: str, profile: str = "default", data: str | None = None, assignme
         given.append(("data", data, True))
 
     problems, overrides, shown = [], {}, {key: parameter.default for key, parameter in parameters.items()}
-    folders = dict.fromkeys(parameters, paths.ROOT)
+    data_folder: Path | None = paths.ROOT  # in which a relative path starts; None if the value is no text
     for key, value, typed in given:
+        split = SPLIT.get(name, {}).get(key)
         if key not in parameters:
-            problems.append(
-                f"unknown parameter {key!r} (given {value!r}){_closest(key, parameters)}; choices: {_list(parameters)}"
-            )
+            way_out = f"it is now {split}" if split else did_you_mean(key, parameters, cutoff=0.5)
+            problems.append(f"unknown parameter {key!r} (given {value!r}); {way_out}")
             continue
         try:
             shown[key] = overrides[key] = convert(parameters[key], value, text=typed)
         except ValueError as error:
-            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r})")
+            way_out = f"; the former list is now {split}" if split else ""
+            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r}){way_out}")
+            data_folder = None if key == "data" else data_folder
             continue
-        folders[key] = Path.cwd() if typed else paths.ROOT
-    if isinstance(shown.get("data"), str) and not any(problem.startswith("data =") for problem in problems):
+        if key == "data":
+            data_folder = Path.cwd() if typed else paths.ROOT
+    if isinstance(shown.get("data"), str) and data_folder is not None:
         try:
-            location = _locate(shown["data"], folders["data"])
+            location = _locate(shown["data"], data_folder)
         except ValueError as error:
             problems.append(f"{error}, or give another: make report-{name[:2]} PROFILE={profile} DATA=path")
         else:
             if location != parameters["data"].default:
                 overrides["data"] = location
     if problems:
-        raise Refused(f"{name}, profile {profile}, was not run:\n  " + "\n  ".join(problems))
+        raise RequestError(f"{name}, profile {profile}, was not run:\n  " + "\n  ".join(problems))
     return Request(Files(name, profile), overrides, shown)
 
 
 def convert(parameter: Parameter, value: Any, text: bool = False) -> Any:
-    """Value of the parameter's type; `text` says that it was typed on a command line, where all is text.
+    """Value of the parameter's type; `text` if it was typed on a command line, where every value is text.
 
     Raises:
         ValueError: the value is not of that type.
     """
-    if text and isinstance(value, str):
-        value = _parse(parameter, value)
+    if text and parameter.optional and value.lower() in ("none", "null"):
+        value = None
     if value is None and parameter.optional:
         return None
-    if parameter.kind.startswith("list"):
-        if not isinstance(value, list):
-            raise ValueError(f"expected a {parameter.kind}, got {_typed(value)}")
-        return [_scalar(parameter.kind[5:-1], item) for item in value]
-    return _scalar(parameter.kind, value)
+    if not parameter.kind.startswith("list"):
+        return _scalar(parameter.kind, value, text)
+    if text:
+        items = (item.strip().strip("'\"") for item in value.strip("[]()").split(","))
+        value = [item for item in items if item]
+    if not isinstance(value, list):
+        raise ValueError(f"expected a {parameter.kind}, got {_typed(value)}")
+    return [_scalar(parameter.kind[5:-1], item, text) for item in value]
 
 
-def _parse(parameter: Parameter, text: str) -> Any:
-    """What a text typed on a command line means for this parameter."""
-    if parameter.optional and text.lower() in ("none", "null"):
-        return None
-    if parameter.kind.startswith("list"):
-        items = [item.strip().strip("'\"") for item in text.strip().strip("[]()").split(",")]
-        item = Parameter(parameter.name, parameter.kind[5:-1], False, None)
-        return [_parse(item, word) for word in items if word]
-    if parameter.kind == "bool":
-        words = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        return words.get(text.lower(), text)
-    if parameter.kind == "int" and re.fullmatch(r"[+-]?\d[\d_]*", text):
-        return int(text)
-    return text
-
-
-def _scalar(kind: str, value: Any) -> Any:
-    if kind == "float":
-        if isinstance(value, str):  # YAML reads 1e-4 as text
-            try:
-                value = float(value)
-            except ValueError:
-                raise ValueError(f"expected a float, got {_typed(value)}") from None
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    elif kind == "int":
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    elif kind == "bool":
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            raise ValueError(f"expected a bool (true or false), got {_typed(value)}")
-    elif isinstance(value, str):
+def _scalar(kind: str, value: Any, text: bool) -> Any:
+    """One value of a type; neither a float nor a bool becomes an int."""
+    if kind == "bool" and text:
+        value = BOOLEANS.get(value.lower(), value)
+    elif (kind == "float" and not isinstance(value, bool)) or (kind == "int" and text):  # YAML reads 1e-4 as text
+        with contextlib.suppress(TypeError, ValueError):
+            value = float(value) if kind == "float" else int(value)
+    if type(value).__name__ == kind and (kind != "float" or math.isfinite(value)):
         return value
-    raise ValueError(f"expected {'an' if kind[0] == 'i' else 'a'} {kind}, got {_typed(value)}")
+    article, choices = ("an" if kind == "int" else "a"), (" (true or false)" if kind == "bool" else "")
+    raise ValueError(f"expected {article} {kind}{choices}, got {_typed(value)}")
 
 
 def _parameter(statement: ast.stmt, source: str) -> Parameter:
@@ -217,86 +207,76 @@ def _parameter(statement: ast.stmt, source: str) -> Parameter:
     try:
         default = ast.literal_eval(statement.value)
     except ValueError:
-        raise ValueError(f"line {statement.lineno}: {ast.unparse(statement.value)!r} is no literal") from None
-    last = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
-    bare = Parameter(statement.target.id, kind, kind != annotation, default, last.strip().lstrip("# "))
+        raise ValueError(f"line {statement.lineno}: {ast.unparse(statement.value)!r} is not a literal") from None
+    after = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
+    parameter = Parameter(statement.target.id, kind, kind != annotation, default, after.strip().lstrip("# "))
     try:
-        convert(bare, default)
+        convert(parameter, default)
     except ValueError as error:
-        raise ValueError(f"line {statement.lineno}: {bare.name} = {default!r}: {error}") from None
-    return bare
+        raise ValueError(f"line {statement.lineno}: {parameter.name} = {default!r}: {error}") from None
+    return parameter
 
 
 def _profile(profile: str, name: str) -> dict[str, Any]:
     """The section of a notebook in `notebooks/profiles/<profile>.yaml`, empty for the default profile."""
-    if profile not in profiles():
-        raise Refused(f"unknown profile {profile!r}{_closest(profile, profiles())}; there are {_list(profiles())}")
+    check_profile(profile)
     path = paths.PROFILES / f"{profile}.yaml"
     if not path.exists():
         return {}
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise Refused(f"{path.name} cannot be read: {error}") from None
+        raise RequestError(f"{path.name} cannot be read: {error}") from None
     if not isinstance(sections, dict):
-        raise Refused(f"{path.name} must map names of notebooks to parameters, not be {_typed(sections)}")
+        raise RequestError(f"{path.name} must map names of notebooks to parameters, not be {_typed(sections)}")
     for key in sections:
         if key not in notebooks():
-            raise Refused(
-                f"{path.name} has a section for {key!r}, which is no notebook{_closest(str(key), notebooks())}; "
-                f"there are {_list(notebooks())}"
-            )
+            closest = did_you_mean(key, notebooks())
+            raise RequestError(f"{path.name} has a section for {key!r}, which is not a notebook; {closest}")
     section = sections.get(name) or {}
     if not isinstance(section, dict):
-        raise Refused(f"{path.name}, {name}: expected 'parameter: value' lines, got {_typed(section)}")
+        raise RequestError(f"{path.name}, {name}: expected 'parameter: value' lines, got {_typed(section)}")
     return section
 
 
 def _split(assignment: str) -> tuple[str, str]:
     key, equals, value = assignment.partition("=")
     if not equals:
-        raise Refused(f"-p {assignment!r} is not of the form key=value")
+        raise RequestError(f"-p {assignment!r} is not of the form key=value")
     return key.strip(), value.strip()
 
 
 def _locate(data: str, folder: Path) -> str:
-    """Path made absolute, name of a generated set as it is; a bare word without a suffix is a name of the catalogue."""
-    path = Path(data).expanduser()
-    is_name = data.startswith("menagerie/") or not (set(data) & {"/", "\\"} or path.suffix)
-    if (folder / path).exists() and not data.startswith("menagerie/") and (not is_name or (folder / path).is_dir()):
-        return str((folder / path).resolve())
-    from imgcls.data import catalogue  # slow to import, needed only here
-
-    known = catalogue.key(data)
-    steps = catalogue.steps_for(data)
-    found = catalogue.find(known) if known else steps and catalogue.existing(folder / path)
-    if found:
-        return str(found.resolve())
-    if steps:
-        raise ValueError(f"data = {data!r}: not here yet. To bring it: {steps}; looked for {(folder / path).resolve()}")
-    if is_name and data:
+    """Absolute path, or the name of a data set; a bare word without a suffix is a name of the catalogue."""
+    if data.startswith("menagerie/"):
         return data
+    path = Path(data).expanduser()
+    target = (folder / path).resolve()
+    is_name = not (set(data) & {"/", "\\"} or path.suffix)
+    if target.is_dir() or (target.exists() and not is_name):
+        return str(target)
+    if is_name or "data" in path.parts:  # only these can be in the catalogue, whose import loads torch
+        from imgcls.data import catalogue
+
+        known, steps = catalogue.key(data), catalogue.steps_for(data)
+        if found := (catalogue.find(known) if known else steps and catalogue.existing(target)):
+            return str(found.resolve())
+        if steps:
+            raise ValueError(f"data = {data!r}: not here yet. To bring it: {steps}; looked for {target}")
+        if is_name and data:
+            return data
     raise ValueError(
-        f"data = {data!r}: not found; looked for {(folder / path).resolve()}. Bring it there"
+        f"data = {data!r}: not found; looked for {target}. Bring it there"
         " (a folder, .zip or .tar of class/image), use 'menagerie/<subset>' or a name of the catalogue"
     )
 
 
 def _state(data: str | None) -> list[int] | None:
-    """Size and time of an archive, time of a folder: cheap signs that other data lies at the same path."""
+    """Size and time of an archive, time of a folder: cheap signs of other data at the same path."""
     if data is None or not (path := Path(data)).is_absolute():
         return None
     state = path.stat()
     return [state.st_size if path.is_file() else 0, state.st_mtime_ns]
-
-
-def _closest(name: str, choices: Any) -> str:
-    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _list(words: Any) -> str:
-    return ", ".join(words) or "none"
 
 
 def _typed(value: Any) -> str:

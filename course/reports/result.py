@@ -1,4 +1,4 @@
-"""What a report found, as data: collected in the notebook, checked by the runner, read by page and index."""
+"""The result of a notebook as data: collected in the notebook, checked by the runner, shown by page and index."""
 
 import json
 import math
@@ -13,16 +13,17 @@ from typing import Any
 from imgcls import paths
 from imgcls.files import write
 
-CODE = ("commit", "dirty")  # which state of the code ran; two runs of one state are compared without it
+CODE = ("commit", "dirty")  # keys of the environment that name the state of the code
+SCHEMA = Path(__file__).parent / "result.schema.json"
 STAGES = ("claimed", "as_published", "repaired", "best")
-REASONS, NAMED = 20, 10  # of files left out: reasons that a page shows, and files that it names for each
+MAX_REASONS, MAX_NAMES = 20, 10  # of skipped files that a page lists: reasons, and names for each reason
 
 
 class Result:
     """The result of one notebook; create it before the work starts, `write()` it at the end.
 
-    Under the runner, `parameters` and the place to write to come from there; in an open notebook, parameters are
-    taken from its variables and the file goes to `build/interactive/`. `data` is what `datasets.load` returned.
+    The report runner provides `parameters` and the path of the file. In an open notebook, parameters are read from
+    its variables and the file goes to `build/interactive/`. `data` is what `imgcls.data.load` returned.
 
     Raises:
         ValueError: the runner executes another notebook than `case`.
@@ -79,30 +80,30 @@ class Result:
         best: Any = None,
         unit: str | None = None,
     ) -> None:
-        """Add a line of the table claimed -> as published -> repaired -> best.
+        """Add a row to the table claimed -> as published -> repaired -> best.
 
-        Each is a number, a text, an interval or None where there is none. Of an interval the value stands in the
-        line, its limits under "intervals" by the name of the stage. See `show` for `unit`.
+        Each is a number, a text, an interval or None. The limits of an interval are stored under "intervals" by the
+        name of the stage. See `show` for `unit`.
         """
         stages = dict(zip(STAGES, (claimed, as_published, repaired, best), strict=True))
         limits = {s: [v.low, v.high] for s, v in stages.items() if hasattr(v, "low") and math.isfinite(v.low)}
         self._add("claims", {"what": what, **stages, **({"intervals": limits} if limits else {})}, unit)
 
     def table(self, name: str, frame: Any) -> None:
-        """Put a data frame, such as the trials of a search, into the result file; what is not finite is None there.
+        """Add a data frame, such as the trials of a search, to the result file; values that are not finite become None.
 
-        Tables stand under "tables" by their names, for those who read the file: neither page nor index shows them.
+        Tables are stored under "tables" by name. Neither page nor index shows them.
         """
-        rows = frame.to_dict("records")
-        plain = [{key: None if _is_missing(value) else value for key, value in row.items()} for row in rows]
-        self.content.setdefault("tables", {})[name] = _plain(plain, f"table {name!r}")
+        finite = frame.replace([math.inf, -math.inf], math.nan)
+        rows = finite.astype(object).where(finite.notna(), None).to_dict("records")
+        self.content.setdefault("tables", {})[name] = _plain(rows, f"table {name!r}")
 
     def answer(self, text: str) -> None:
-        """State what was found, in a sentence or two built from results."""
+        """Set the answer to the question, one or two sentences built from results."""
         self.content["answer"] = text
 
     def write(self) -> Path:
-        """Write the result where the runner wants it, and return the path.
+        """Write the result file and return its path.
 
         Raises:
             ValueError: it is incomplete; the message lists what is missing.
@@ -129,7 +130,7 @@ class Result:
         )
 
     def provenance(self) -> Any:
-        """Where the numbers come from, as tables to show at the end of the notebook."""
+        """Data, parameters and environment, as tables to show at the end of the notebook."""
         data, run = self.content["data"], self.content["environment"]
         count = len(data["skipped"])
         rows = [
@@ -151,7 +152,7 @@ class Result:
 
 
 def display_markdown(text: str, **values: Any) -> None:
-    """Show Markdown built from results; with `values`, braces in the text are filled in as by `str.format`."""
+    """Show Markdown built from results; with `values`, the text is formatted by `str.format`."""
     import inspect
 
     from IPython.display import display
@@ -161,17 +162,17 @@ def display_markdown(text: str, **values: Any) -> None:
 
 
 def elapsed(seconds: float) -> str:
-    """A measured duration for `say`, in whole seconds; marked, so that `compare` knows that it differs by nature."""
-    return timed(f"{seconds:.0f} s")
+    """A measured duration for prose, in whole seconds; `compare` ignores it."""
+    return mark_time(f"{seconds:.0f} s")
 
 
-def timed(text: str) -> str:
-    """Anything else that a clock measured, such as a speed; marked alike."""
+def mark_time(text: str) -> str:
+    """Mark any other measurement of time, such as a speed, for `compare` to ignore."""
     return f'<span class="time">{text}</span>'
 
 
 def describe(data: Any) -> dict[str, Any]:
-    """What a report says about its data: `.name .kind .fingerprint .classes .train .val .test .skipped`."""
+    """The "data" of a result file from `.name .kind .fingerprint .classes .train .val .test .skipped`."""
     return {
         "name": data.name,
         "kind": data.kind,
@@ -183,7 +184,7 @@ def describe(data: Any) -> dict[str, Any]:
 
 
 def _skipped_text(files: Sequence[Mapping[str, str]]) -> str:
-    """Markdown table of what is no part of the data, by reason, the most frequent first; nothing where all is."""
+    """Markdown table of the skipped files by reason, the most frequent first; empty if none was skipped."""
     names: dict[str, list[str]] = {}
     for file in files:
         names.setdefault(file["reason"], []).append(file["name"])
@@ -191,24 +192,24 @@ def _skipped_text(files: Sequence[Mapping[str, str]]) -> str:
         return ""
     rows = []
     often = sorted(names.items(), key=lambda item: -len(item[1]))
-    for reason, found in often[:REASONS]:
-        more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
-        rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:NAMED])) + more))
-    if rest := sum(len(found) for _, found in often[REASONS:]):
+    for reason, found in often[:MAX_REASONS]:
+        more = f" and {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
+        rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:MAX_NAMES])) + more))
+    if rest := sum(len(found) for _, found in often[MAX_REASONS:]):
         rows.append(("another reason, as the result file says", f"{rest:,}", ""))
     return "\n\n" + _table(["left out because", "files", "which"], rows, align="lrl")
 
 
 def _literal(text: str) -> str:
-    """The words of others, such as the name of a file, as Markdown that shows them as they are."""
-    return re.sub(r"[!-#%-/:-@\[-`{}~]", r"\\\g<0>", text)  # all punctuation but $ and |, of which cells take care
+    """Text from outside, such as the name of a file, escaped for Markdown."""
+    return re.sub(r"[!-#%-/:-@\[-`{}~]", r"\\\g<0>", text)  # `_cell` escapes $ and |
 
 
 def show(value: Any, unit: str | None = None) -> str:
-    """A number as readers see it.
+    """A number formatted for readers.
 
-    Without a `unit`, a float from 0 to 1 is a share and shown in per cent; any other number is shown as it is.
-    `unit=""` shows a number between 0 and 1 as it is too (a loss, an AUROC); another unit stands behind it.
+    Without a `unit`, a float from 0 to 1 is shown in per cent. `unit=""` shows such a number unchanged (a loss, an
+    AUROC); any other unit is written after the number.
     """
     if value is None:
         return "–"
@@ -221,7 +222,7 @@ def show(value: Any, unit: str | None = None) -> str:
 
 
 def limits(claim: Mapping[str, Any], stage: str, between: str = " to ") -> str:
-    """The interval behind a number of the claims, `76.6 to 78.2`, or nothing where there is none."""
+    """Limits of the interval of a claim, `76.6 to 78.2`; empty if it has none."""
     found, unit = claim.get("intervals", {}).get(stage), claim.get("unit")
     if found is None:
         return ""
@@ -231,65 +232,32 @@ def limits(claim: Mapping[str, Any], stage: str, between: str = " to ") -> str:
 
 
 def _with_limits(claim: Mapping[str, Any], stage: str) -> str:
-    """A cell of the claims table: the number, and its interval where it has one."""
+    """A cell of the claims table: the number, and its interval if it has one."""
     interval = limits(claim, stage, ", ")
     return show(claim[stage], claim.get("unit")) + (f" [{interval}]" if interval else "")
 
 
 def validate(content: Any, case: str | None = None) -> list[str]:
-    """Everything that is wrong with a result, in words; empty if it may stand beside a report."""
-    if not isinstance(content, dict):
-        return ["it is no JSON object"]
-    number = (int, float)
-    problems = _missing(
-        content,
-        "",
-        case=str,
-        profile=str,
-        question=str,
-        answer=str,
-        finished=str,
-        seconds=number,
-        data=dict,
-        seeds=list,
-        parameters=dict,
-        environment=dict,
-        headline=list,
-        claims=list,
-        figures=list,
-    )
+    """Everything that is wrong with a result, one sentence each; empty if it is valid.
+
+    Args:
+        content: What the result file holds, checked against `result.schema.json`.
+        case: Name of the notebook that should have written it.
+    """
+    import jsonschema  # takes a quarter of a second, which a refused request does without
+
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    problems = []
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(content):
+        message = "is empty" if error.validator == "pattern" else error.message
+        problems.append(f"{error.json_path.removeprefix('$').removeprefix('.') or 'result'}: {message}")
     if problems:
         return problems
-    data = content["data"]
-    problems += _missing(
-        data, "data.", name=str, kind=str, fingerprint=str, classes=list, train=int, val=int, test=int, skipped=list
-    )
-    if data.get("kind") not in ("generated", "real"):
-        problems.append(f"data.kind is {data.get('kind')!r}, neither 'generated' nor 'real'")
-    environment = dict.fromkeys(("python", "torch", "device", "threads", "precision", "commit", "dirty"), object)
-    problems += _missing(content["environment"], "environment.", **environment)
-    for k, row in enumerate(content["headline"]):
-        wrong = _missing(row, f"headline[{k}].", metric=str, model=str, value=number, low=number, high=number, n=int)
-        if not wrong and not row["low"] <= row["value"] <= row["high"]:
-            wrong = [f"headline[{k}]: {row['value']} lies outside [{row['low']}, {row['high']}]"]
-        problems += wrong
-    for k, row in enumerate(content["claims"]):
-        problems += _missing(row, f"claims[{k}].", what=str, **dict.fromkeys(STAGES, object))
-    problems += [f"{key} is empty" for key in ("question", "answer", "finished") if not content[key].strip()]
-    problems += [f"seed {seed!r} is no whole number" for seed in content["seeds"] if not isinstance(seed, int)]
     if case is not None and content["case"] != case:
-        problems.append(f"case is {content['case']!r}, not {case!r}")
-    return problems
-
-
-def _missing(content: dict, prefix: str, **kinds: Any) -> list[str]:
-    """Keys that are absent or hold another type than `kinds` says."""
-    problems = []
-    for key, kind in kinds.items():
-        if key not in content:
-            problems.append(f"{prefix}{key} is missing")
-        elif not isinstance(content[key], kind) or (isinstance(content[key], bool) and kind is not object):
-            problems.append(f"{prefix}{key} is {content[key]!r}")
+        problems.append(f"case: {content['case']!r} instead of {case!r}")
+    for k, row in enumerate(content["headline"]):
+        if not row["low"] <= row["value"] <= row["high"]:
+            problems.append(f"headline[{k}]: {row['value']} is outside [{row['low']}, {row['high']}]")
     return problems
 
 
@@ -297,33 +265,22 @@ def _plain(value: Any, where: str = "result") -> Any:
     """The value in JSON's own types; arrays, tensors and intervals become numbers.
 
     Raises:
-        ValueError: not a finite number.
+        ValueError: a number is not finite.
     """
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, where) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}, which no report may state")
-    if value is None or type(value) in (str, bool, int, float):
-        return value
-    if hasattr(value, "low") and hasattr(value, "value"):
-        return _plain(value.value, where)
-    if hasattr(value, "item"):  # NumPy scalars, one-element arrays and tensors
-        return _plain(value.item(), where)
-    return str(value)
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether a cell of a data frame holds no number that JSON can state: NaN, infinite, pandas' NA."""
     try:
-        return not math.isfinite(value)
-    except (TypeError, ValueError):
-        return value is None or type(value).__name__ in ("NAType", "NaTType")
+        return json.loads(json.dumps(value, default=_number_or_text, allow_nan=False))
+    except ValueError as error:
+        raise ValueError(f"{where} contains nan or inf: {error}") from None
+
+
+def _number_or_text(value: Any) -> Any:
+    if hasattr(value, "low") and hasattr(value, "value"):
+        return value.value
+    return value.item() if hasattr(value, "item") else str(value)  # NumPy scalars, one-element arrays and tensors
 
 
 def _variables(case: str) -> dict[str, Any]:
-    """Parameters of an open notebook, as its variables stand now."""
+    """Parameters of an open notebook: the current values of its variables."""
     try:
         from IPython import get_ipython
 

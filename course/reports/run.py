@@ -1,7 +1,6 @@
-"""Execute a notebook with papermill, and find out for oneself whether it worked."""
+"""Execute a notebook with papermill and check that it really ran to its end."""
 
 import contextlib
-import html
 import json
 import logging
 import os
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from course.reports import index
-from course.reports.files import Files
+from course.reports.errors import ReportError
+from course.reports.files import Files, read_cells
 from course.reports.markup import plain
 from course.reports.parameters import Request
 from course.reports.result import validate
@@ -25,24 +25,20 @@ from imgcls.files import lock
 from imgcls.progress import MIRROR, columns, cut
 
 
-class Failed(RuntimeError):
-    """The notebook was run or rendered, and there is no report; `NAME.failed.html` tells why."""
-
-
 def execute(request: Request, timeout: float = 3600) -> Path:
     """Run a notebook in a fresh kernel and return the executed copy under `build/executed/<profile>/`.
 
-    The kernel is this interpreter's, works in the notebooks' folder as Jupyter does, and imports the same imgcls.
-    One notebook runs at a time in a checkout; others wait. `timeout` covers all cells together, in seconds.
+    The kernel uses this interpreter and this checkout, and works in the notebooks' folder as Jupyter does. One
+    notebook runs at a time in a checkout; others wait. `timeout` is for all cells together, in seconds.
 
     Raises:
-        Failed: an exception, a dead kernel, the time limit, or no valid result file of this very run.
-        KeyboardInterrupt: after the failed page was written.
+        ReportError: an exception, a dead kernel, the time limit, or no valid result file of this run.
+        KeyboardInterrupt: after the page of the failure was written.
     """
-    files, asked = request.files, time.time()
+    files, requested = request.files, time.time()
     waiting = f"{files.name}: waiting for another notebook to finish"
     with lock(paths.BUILD / "executed" / ".running", waiting):
-        if _done_since(asked, request):
+        if _done_since(requested, request):
             print(f"{files.name}: executed meanwhile by another process", file=sys.stderr)
             return files.executed
         request.stamp()
@@ -56,35 +52,35 @@ def execute(request: Request, timeout: float = 3600) -> Path:
             try:
                 _papermill(request, progress, timeout)
             except (Exception, KeyboardInterrupt) as error:
-                # papermill also raises for cells that are meant to raise; _unfinished looks for itself
-                meant = type(error).__name__ == "PapermillExecutionError" and progress.current is None
-                reason = None if meant else error
+                # papermill also raises for cells that are expected to raise; find_unfinished checks them
+                expected = type(error).__name__ == "PapermillExecutionError" and progress.current is None
+                reason = None if expected else error
         if reason is None:
-            reason = _unfinished(files) or _invalid(files, token)
+            reason = find_unfinished(files) or find_invalid(files, token)
         if reason is not None:
-            fail(files, _explain(reason, timeout), cell=progress.failed_at(reason))
+            fail(files, _explain(reason, timeout), cell=progress.current)
             if isinstance(reason, KeyboardInterrupt):
                 raise reason
-            raise Failed(f"{files.name} failed: {_explain(reason, timeout)}\n  see {_near(files.failed)}")
+            raise ReportError(f"{files.name} failed: {_explain(reason, timeout)}\n  see {_near(files.failed)}")
         files.running.replace(files.executed)
-        # A notebook that is saved while it runs is newer than this and runs again the next time.
+        # A notebook that was saved during the run is newer than this time, and make runs it again.
         os.utime(files.executed, (started, max(started, files.inputs.stat().st_mtime)))
     print(f"{files.name}: executed in {time.time() - started:.0f} s", file=sys.stderr)
     return files.executed
 
 
-def _done_since(asked: float, request: Request) -> bool:
-    """Whether another process finished this very run while this one waited: a second one would take it away again."""
+def _done_since(requested: float, request: Request) -> bool:
+    """Whether another process finished the same run while this one waited."""
     executed, inputs = request.files.executed, request.files.inputs
-    if not executed.exists() or executed.stat().st_ctime < asked or not inputs.exists():
+    if not executed.exists() or executed.stat().st_ctime < requested or not inputs.exists():
         return False
     before = inputs.stat().st_mtime_ns
-    request.stamp()  # rewrites the file only if it asks for something else
+    request.stamp()  # rewrites the file only if the request is another one
     return inputs.stat().st_mtime_ns == before and executed.stat().st_mtime >= request.files.notebook.stat().st_mtime
 
 
 def fail(files: Files, reason: str, cell: int | None = None, keep_executed: bool = False) -> None:
-    """Leave `NAME.failed.html` instead of a report, and say so in the index."""
+    """Replace the report by `NAME.failed.html`, and update the index."""
     files.withdraw()
     if not keep_executed:
         files.executed.unlink(missing_ok=True)
@@ -106,9 +102,9 @@ def _papermill(request: Request, progress: "_Progress", timeout: float) -> None:
         cwd=paths.NOTEBOOKS,
         stdout_file=progress.log,
         stderr_file=progress.log,
-        iopub_timeout=120,  # a large figure may come long after its cell on a busy machine
+        iopub_timeout=120,  # a large figure may arrive long after its cell on a busy machine
         timeout_func=lambda cell: max(deadline - time.monotonic(), 0.1),
-        extra_arguments=["--log-level=CRITICAL"],  # what ends a kernel is told by us, without its own tracebacks
+        extra_arguments=["--log-level=CRITICAL"],  # we report why a kernel ended; its own tracebacks would repeat it
         on_cell_start=progress.start,
         on_cell_executed=progress.done,
     )
@@ -116,9 +112,9 @@ def _papermill(request: Request, progress: "_Progress", timeout: float) -> None:
 
 @contextlib.contextmanager
 def _environment(request: Request, started: float, more: dict[str, str]) -> Iterator[str]:
-    """Environment of the kernel: who runs it, this interpreter's kernel, nothing from the user's home, and `more`.
+    """Environment of the kernel: the request, this interpreter's kernel, nothing from the user's home, and `more`.
 
-    Yields the token by which the result file proves to be of this run. SIGTERM ends the run as Ctrl-C does.
+    Yields a token that the result file must contain to be of this run. SIGTERM ends the run like Ctrl-C.
     """
     files, token = request.files, secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="imgcls-") as home:
@@ -135,38 +131,34 @@ def _environment(request: Request, started: float, more: dict[str, str]) -> Iter
             ),
             "IMGCLS_ROOT": str(paths.ROOT),
             "PYTHONHASHSEED": "0",
-            "PYTHONPATH": _join(str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")),
-            "JUPYTER_PATH": _join(str(Path(sys.prefix, "share", "jupyter")), os.environ.get("JUPYTER_PATH")),
+            "PYTHONPATH": _prepend("PYTHONPATH", Path(__file__).parents[2]),
+            "JUPYTER_PATH": _prepend("JUPYTER_PATH", Path(sys.prefix, "share", "jupyter")),
             "JUPYTER_RUNTIME_DIR": str(Path(home, "runtime")),
             "IPYTHONDIR": str(Path(home, "ipython")),
         } | more
-        before = {key: os.environ.get(key) for key in values}
+        before = os.environ.copy()
         handler = signal.signal(signal.SIGTERM, _interrupt)
         os.environ.update(values)
         try:
             yield token
         finally:
             signal.signal(signal.SIGTERM, handler)
-            for key, value in before.items():
-                if value is None:
-                    os.environ.pop(key, None)
-                else:
-                    os.environ[key] = value
+            os.environ.clear()
+            os.environ.update(before)
 
 
 class _Progress:
-    """One line per cell on standard error and in the log, where the kernel's own output goes as well.
+    """One line per cell on standard error and in the log, which also gets the kernel's output.
 
-    On a terminal the line of a cell that still runs also shows how far its work is: a display inside the kernel
-    reaches nobody before the cell ends, so `imgcls.tracking.Progress` writes it to a file too, which is read here.
+    On a terminal, the line of the running cell also shows its progress. papermill forwards the display of a kernel
+    only when the cell ends, so `imgcls.progress.Progress` writes its line to a file too, which a thread reads here.
     """
 
     def __init__(self, files: Files) -> None:
         self.files, self.current, self.began = files, None, 0.0
-        cells = json.loads(files.notebook.read_text(encoding="utf-8"))["cells"]
-        self.total = sum(cell["cell_type"] == "code" for cell in cells)
+        self.total = sum(cell["cell_type"] == "code" for cell in read_cells(files.notebook))
         self.count = 0
-        self.terminal, self.live, self.shown = sys.stderr.isatty(), False, ""
+        self.terminal, self.running, self.shown = sys.stderr.isatty(), False, ""
         self.mirror = files.log.with_suffix(".progress")
         self.environment = {MIRROR: str(self.mirror)} if self.terminal else {}
         self.drawing, self.over = threading.Lock(), threading.Event()
@@ -201,7 +193,7 @@ class _Progress:
             self.count += 1
         self.head = f"{self.files.name}  {self.count:3}/{self.total}  "
         with self.drawing:
-            self.current, self.cell, self.began, self.live = cell_index, cell, time.monotonic(), True
+            self.current, self.cell, self.began, self.running = cell_index, cell, time.monotonic(), True
             if self.terminal:
                 self.mirror.unlink(missing_ok=True)
                 self._draw(title(cell.source))
@@ -220,11 +212,11 @@ class _Progress:
                 room = max(0, min(62, columns() - len(self.head) - len(text) - 1))
                 self._draw(f"{cut(name, room - 2):<{room}}{text}")
             print("" if self.terminal else text, flush=True, file=sys.stderr)
-            self.live, self.shown = False, ""
+            self.running, self.shown = False, ""
         self.log.line(f"[{self.head}{name:<62}{text}]")
 
     def _draw(self, text: str) -> None:
-        """Rewrite the line; one that filled the terminal would wrap, and only its last row could be rewritten."""
+        """Rewrite the line, shorter than the terminal: of a wrapped line only the last row can be rewritten."""
         width = columns() - 1
         line = f"{self.head}{cut(text, width - len(self.head))}"[:width]
         if line != self.shown:
@@ -232,20 +224,16 @@ class _Progress:
             self.shown = line
 
     def _watch(self) -> None:
-        """Show what the cell that runs tells about itself, until the run is over."""
+        """Show the progress of the running cell until the run is over."""
         while not self.over.wait(0.25):
             with self.drawing, contextlib.suppress(OSError, UnicodeDecodeError):
                 text = self.mirror.read_text(encoding="utf-8")
-                if self.live and text.endswith("\n"):  # else it was read while it was written
+                if self.running and text.endswith("\n"):  # an incomplete line was read during a write
                     self._draw(text.rstrip())
-
-    def failed_at(self, reason: Any) -> int | None:
-        """Index of the cell that did not end well."""
-        return self.current
 
 
 class _Log:
-    """File in which a line that was redrawn with carriage returns stands once, in its last state."""
+    """Text file that keeps only the last state of a line that is redrawn with carriage returns."""
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.pending = file, ""
@@ -269,39 +257,39 @@ class _Log:
 
 
 def _forget(files: Files) -> None:
-    """Clear away all that an earlier run left and that could pass for the outcome of this one."""
+    """Remove the results of an earlier run, which could be mistaken for those of this one."""
     files.withdraw()
     for path in (files.executed, files.running, files.result):
         path.unlink(missing_ok=True)
 
 
-def _unfinished(files: Files) -> str | None:
-    """Why an execution that raised nothing is no clean exit; papermill calls cells complete that never ran."""
+def find_unfinished(files: Files) -> str | None:
+    """Why a run without an exception is incomplete, else None; papermill calls cells complete that never ran."""
     try:
-        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError) as error:  # a full disk, most likely
-        return f"the executed notebook was not written whole: {error}"
+        cells = read_cells(files.running)
+    except (OSError, ValueError) as error:  # most likely a full disk
+        return f"the executed notebook is incomplete: {error}"
     for cell in cells:
-        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+        if cell["cell_type"] != "code" or not cell["source"].strip():
             continue
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors and "raises-exception" not in cell["metadata"].get("tags", ()):
             return f"{errors[0]['ename']}: {errors[0]['evalue']}"
         if cell["execution_count"] is None:
-            return f"the notebook ended before the cell {title(''.join(cell['source']))!r} ran"
+            return f"the notebook ended before the cell {title(cell['source'])!r} ran"
     return None
 
 
-def _invalid(files: Files, token: str) -> str | None:
-    """Why the result file does not show that this run worked."""
+def find_invalid(files: Files, token: str) -> str | None:
+    """Why the result file is not a valid one of this run, else None."""
     if not files.result.exists():
         return "the notebook ended without writing a result: its last section must call report.write()"
     try:
         content = json.loads(files.result.read_text(encoding="utf-8"))
     except ValueError as error:
-        return f"the result file is no JSON: {error}"
+        return f"the result file is not JSON: {error}"
     if not isinstance(content, dict) or content.get("token") != token:
-        return "the result file is not of this run"
+        return "the result file is from another run"
     if problems := validate(content, files.name):
         return "the result file is not valid: " + "; ".join(problems)
     return None
@@ -329,54 +317,51 @@ def _evidence(files: Files, cell: int | None) -> dict[str, Any]:
     if cell is None or not files.running.exists():
         return evidence
     try:
-        cells = json.loads(files.running.read_text(encoding="utf-8"))["cells"]
-    except ValueError:  # torn by a full disk: what the log says must do
+        cells = read_cells(files.running)
+    except ValueError:  # cut off by a full disk: the log must suffice
         return evidence
-    # papermill puts notes of its own among the cells of a notebook that failed, and a cell with parameters
+    # papermill adds cells of its own: the error, and the parameters
     cells = [one for one in cells if "papermill-error-cell-tag" not in one["metadata"].get("tags", ())]
-    failed = cells[cell]
-    injected = sum("injected-parameters" in one["metadata"].get("tags", ()) for one in cells[:cell])
-    headings = [
-        line.lstrip("# ")
-        for one in cells[:cell]
-        if one["cell_type"] == "markdown"
-        for line in "".join(one["source"]).splitlines()
-        if line.startswith("#")
-    ]
-    texts, traceback = [], ""
+    failed, before = cells[cell], cells[:cell]
+    injected = sum("injected-parameters" in one["metadata"].get("tags", ()) for one in before)
+    text = "\n".join(one["source"] for one in before if one["cell_type"] == "markdown")
+    headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
+    outputs, traceback = "", ""
     for output in failed.get("outputs", ()):
-        if output["output_type"] == "stream":
-            texts.append("".join(output["text"]))
-        elif output["output_type"] == "error":
+        if output["output_type"] == "error":
             traceback = "\n".join(output["traceback"])
+        elif output["output_type"] == "stream":
+            outputs += "".join(output["text"])
         else:
-            texts.append("".join(output["data"].get("text/plain", "")) + "\n")
+            outputs += "".join(output["data"].get("text/plain", "")) + "\n"
     return evidence | {
         "cell": cell + 1 - injected,
         "section": headings[-1] if headings else "",
-        "source": "".join(failed["source"]),
+        "source": failed["source"],
         "traceback": traceback,
-        "outputs": "".join(texts)[-4000:],
+        "outputs": outputs[-4000:],
     }
 
 
 def title(source: str) -> str:
-    """First line of code of a cell, short enough for one line of a terminal."""
-    lines = [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith(("#", "import "))]
-    line = (lines or [line for line in source.splitlines() if line.strip()] or [""])[0].strip()
-    return html.unescape(line if len(line) <= 60 else line[:59] + "…")
+    """First line of code of a cell, at most 60 characters."""
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    code = [line for line in lines if not line.startswith(("#", "import "))]
+    line = next(iter(code + lines), "")
+    return line if len(line) <= 60 else line[:59] + "…"
 
 
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _join(*parts: str | None) -> str:
-    return os.pathsep.join(part for part in parts if part)
+def _prepend(variable: str, path: Path) -> str:
+    """The value of a search path of the environment with one more folder in front."""
+    return os.pathsep.join([str(path), *filter(None, [os.environ.get(variable)])])
 
 
 def _near(path: Path) -> str:
-    """The path as seen from the current folder, where that is shorter."""
+    """The path relative to the current folder if it is inside."""
     with contextlib.suppress(ValueError):
         return str(path.relative_to(Path.cwd()))
     return str(path)

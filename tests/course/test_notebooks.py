@@ -51,7 +51,9 @@ def test_one_parameters_cell_with_every_name_typed(notebook):
 
 def test_cells_are_short_and_define_nothing(notebook):
     for cell in code_cells(notebook):
-        assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+        lists = (ast.Import, ast.ImportFrom, ast.AnnAssign)  # of imports or of parameters, which are read by the line
+        is_list = all(isinstance(node, lists) for node in ast.parse(cell.source).body)
+        assert is_list or len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
         for node in ast.walk(ast.parse(cell.source)):
             forbidden = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While)
             assert not isinstance(node, forbidden), f"the library is the home of this: {ast.unparse(node)}"

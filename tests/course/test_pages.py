@@ -10,20 +10,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import CHROMIUM, Browser, wait
+from browser import chromium, needs_browser, screen
 from test_reports import cell, figure, make_result, png, stream, text, write_notebook
 
 from course.reports import index
 from course.reports.files import Files
 from imgcls import paths
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.skipif(importlib.util.find_spec("websocket") is None, reason="websocket-client is not installed"),
-]
+pytestmark = needs_browser
 NAME = "05_good"
-LOOKS = [(width, dark) for width in (390, 1280) for dark in (False, True)]
-BLOCKED = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "--disable-background-networking")
+SCREENS = [(width, dark) for width in (390, 1280) for dark in (False, True)]
 MADE = {"index": "index.html", "report": f"{NAME}.html", "failed": "02_broken.failed.html"}
 BUILT = sorted(path for path in paths.REPORTS.glob("**/*.html") if "smoke" not in path.parts)
 
@@ -147,38 +143,45 @@ def site(tmp_path_factory):
             files.result.write_text(json.dumps(result | {"case": name}))
             export.render(name)
         os.utime(Files("03_old").notebook, (time.time() + 60,) * 2)
-        index.write_failure(Files("02_broken"), 'the <loss> is "nan"', 3, "A part", "1 / 0  # " + "x" * 300, "E\n" * 9,
-                            "out", "log")  # fmt: skip
+        index.write_failure(Files("02_broken"), 'the <loss> is "nan"', cell=3, section="A part", log="log",
+                            source="1 / 0  # " + "x" * 300, traceback="E\n" * 9, outputs="out")  # fmt: skip
         index.write_index()
     return root / "reports"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    started = Browser(more=BLOCKED)
-    yield started
-    started.close()
+    with chromium("--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking") as started:
+        yield started
 
 
-def visit(browser, path, scripts=True):
-    """Open a page; the addresses that it asks for, other than itself and what lies inside it."""
-    browser("Emulation.setScriptExecutionDisabled", value=not scripts)
-    browser("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
-    browser.requested.clear()
-    browser("Page.navigate", url=path.as_uri())
-    browser.until_loaded(path.as_uri())
-    return [url for url in browser.requested if url != path.as_uri() and not url.startswith("data:")]
+@pytest.fixture
+def visit(browser):
+    """Opens a page on a screen without a network; the page notes the addresses that it requests, but for its own."""
+    contexts = []
+
+    def open_page(path, width=1280, dark=False, scripts=True):
+        contexts.append(browser.new_context(**screen(width, dark), java_script_enabled=scripts, offline=True))
+        page = contexts[-1].new_page()
+        page.requested = []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.goto(path.as_uri())
+        page.requested = [url for url in page.requested if url != path.as_uri() and not url.startswith("data:")]
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
-def findings(browser, width, dark=False):
-    browser.look(width, dark)
-    return browser.js(f"{FINDINGS}({width})")
+def findings(page):
+    return page.evaluate(FINDINGS, page.viewport_size["width"])
 
 
-def dead_links(browser, path):
+def dead_links(page, path):
     """Links to files that are not there, and to anything that is neither a file nor a page of the web."""
     dead = []
-    for href in browser.js(LINKS):
+    for href in page.evaluate(LINKS):
         parts = urlsplit(href)
         if parts.scheme in ("http", "https", "mailto"):
             continue
@@ -187,44 +190,46 @@ def dead_links(browser, path):
     return dead
 
 
-@pytest.mark.parametrize("page", MADE)
+@pytest.mark.parametrize("size", SCREENS, ids=str)
+@pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_a_page_pleases_a_browser(site, browser, page, scripts):
-    path = site / MADE[page]
-    assert visit(browser, path, scripts) == []
-    assert {look: findings(browser, *look) for look in LOOKS} == {look: [] for look in LOOKS}
-    assert dead_links(browser, path) == []
+def test_a_page_is_sound(site, visit, name, scripts, size):
+    path = site / MADE[name]
+    page = visit(path, *size, scripts=scripts)
+    assert page.requested == []
+    assert findings(page) == []
+    assert dead_links(page, path) == []
 
 
+@pytest.mark.parametrize("size", SCREENS, ids=str)
 @pytest.mark.parametrize("path", BUILT, ids=lambda path: str(path.relative_to(paths.REPORTS)))
-def test_a_report_that_was_built_pleases_a_browser(browser, path):
-    """What lies in reports/ at the moment, if anything; other reports may not have been built yet."""
-    assert visit(browser, path, scripts=False) == []
-    assert {look: findings(browser, *look) for look in LOOKS} == {look: [] for look in LOOKS}
-    links = dead_links(browser, path)
+def test_a_report_that_was_built_is_sound(visit, path, size):
+    """The current content of reports/, if any; other reports may not have been built yet."""
+    page = visit(path, *size, scripts=False)
+    assert page.requested == []
+    assert findings(page) == []
+    links = dead_links(page, path)
     assert [link for link in links if not (paths.NOTEBOOKS / f"{Path(link).stem}.ipynb").exists()] == []
 
 
-def test_the_theme_is_the_reader_s_and_figures_have_a_twin(site, browser):
-    browser.look(1280)
-    visit(browser, site / MADE["report"])
-    light = browser.js("document.querySelector('figure img').currentSrc")
-    for dark, paper in ((False, "rgb(253, 252, 250)"), (True, "rgb(21, 24, 27)")):
-        browser.look(1280, dark)
-        assert browser.js("getComputedStyle(document.body).backgroundColor") == paper
-    assert wait(lambda: browser.js("document.querySelector('figure img').currentSrc") != light, 5)
+def test_the_theme_is_the_reader_s_and_figures_have_a_dark_version(site, visit):
+    page = visit(site / MADE["report"])
+    light = page.evaluate("document.querySelector('figure img').currentSrc")
+    for scheme, paper in (("light", "rgb(253, 252, 250)"), ("dark", "rgb(21, 24, 27)")):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
+    page.wait_for_function("light => document.querySelector('figure img').currentSrc !== light", arg=light)
 
 
-def test_print_has_no_contents_and_no_code(site, browser):
-    visit(browser, site / MADE["report"])
-    browser("Emulation.setEmulatedMedia", media="print")
+def test_print_has_no_contents_and_no_code(site, visit):
+    page = visit(site / MADE["report"])
+    page.emulate_media(media="print")
     hidden = "[...document.querySelectorAll('.contents, details.source, .skip')].every(e => !e.checkVisibility())"
-    assert browser.js(hidden)
-    assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert browser.js(
+    assert page.evaluate(hidden)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(
         "[...document.querySelectorAll('.exercise h3, figure, .callout')].every(e => e.checkVisibility())"
     )
-    browser("Emulation.setEmulatedMedia", media="")
 
 
 BAD = {
@@ -243,20 +248,20 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_bad_is_found(browser, tmp_path, kind):
+def test_what_is_bad_is_found(visit, tmp_path, kind):
     lang = "" if kind == "no language" else " lang='en'"
-    page = tmp_path / "page.html"
+    path = tmp_path / "page.html"
     head = "<meta name=viewport content='width=device-width'>"
-    page.write_text(f"<!DOCTYPE html><html{lang}>{head}<h1>One</h1>{BAD[kind]}")
-    visit(browser, page)
-    assert {re.match("[^:]+", found)[0] for found in findings(browser, 390)} == {kind}
+    path.write_text(f"<!DOCTYPE html><html{lang}>{head}<h1>One</h1>{BAD[kind]}")
+    assert {re.match("[^:]+", found)[0] for found in findings(visit(path, 390))} == {kind}
 
 
-def test_requests_and_dead_files_are_found(browser, tmp_path):
-    page = tmp_path / "page.html"
-    page.write_text("<img src='https://example.org/a.png'><a href='gone.html'>a</a><a href='javascript:1'>b</a>")
-    assert visit(browser, page) == ["https://example.org/a.png"]
-    assert dead_links(browser, page) == ["gone.html", "javascript:1"]
+def test_requests_and_dead_files_are_found(visit, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("<img src='https://example.org/a.png'><a href='gone.html'>a</a><a href='javascript:1'>b</a>")
+    page = visit(path)
+    assert page.requested == ["https://example.org/a.png"]
+    assert dead_links(page, path) == ["gone.html", "javascript:1"]
 
 
 def axe_source():
@@ -269,32 +274,31 @@ def axe_source():
 needs_axe = pytest.mark.skipif(axe_source() is None, reason="axe-core is not installed: pip install axe-core-python")
 
 
-def serious(browser, path, dark):
+def serious(page):
     """What axe calls serious or critical on a page with everything unfolded."""
-    visit(browser, path)
-    findings(browser, 1280, dark)  # unfolds
-    browser.js(axe_source() + "; 0")
+    findings(page)  # unfolds
+    page.evaluate(axe_source() + "; 0")
     run = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice'], resultTypes: ['violations']})"
-    report = browser("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
-    violations = report["result"]["value"]["violations"]
+    violations = page.evaluate(run)["violations"]
     return [(one["id"], one["nodes"][0]["html"][:200]) for one in violations
             if one["impact"] in ("serious", "critical")]  # fmt: skip
 
 
 @needs_axe
-@pytest.mark.parametrize("page", MADE)
-def test_axe_finds_nothing_serious(site, browser, page):
-    assert [serious(browser, site / MADE[page], dark) for dark in (False, True)] == [[], []]
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", MADE)
+def test_axe_finds_nothing_serious(site, visit, name, dark):
+    assert serious(visit(site / MADE[name], dark=dark)) == []
 
 
 @needs_axe
 @pytest.mark.parametrize("path", BUILT, ids=lambda path: str(path.relative_to(paths.REPORTS)))
-def test_axe_finds_nothing_serious_in_a_report_that_was_built(browser, path):
-    assert serious(browser, path, dark=False) == []
+def test_axe_finds_nothing_serious_in_a_report_that_was_built(visit, path):
+    assert serious(visit(path)) == []
 
 
 @needs_axe
-def test_axe_is_awake(browser, tmp_path):
-    page = tmp_path / "page.html"
-    page.write_text(f"<!DOCTYPE html><html><h1>One</h1>{BAD['no alt text']}{BAD['contrast']}")
-    assert {kind for kind, _ in serious(browser, page, dark=False)} >= {"image-alt", "color-contrast", "html-has-lang"}
+def test_axe_finds_what_is_bad(visit, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(f"<!DOCTYPE html><html><h1>One</h1>{BAD['no alt text']}{BAD['contrast']}")
+    assert {kind for kind, _ in serious(visit(path))} >= {"image-alt", "color-contrast", "html-has-lang"}

@@ -18,8 +18,8 @@ from imgcls import paths
 NAME = "01_arctic_fox_vs_elephant"
 QUICK = {
     "image_size": 32, "seeds": "[0]", "published_seeds": "[0]", "published_epochs": 1, "trials": 6, "epochs": 1,
-    "deep_epochs": 1, "probe_epochs": 2, "tune_epochs": "[1,1]", "biases": "[0.0,1.0]", "bias_epochs": 1,
-    "train_count": 64,
+    "deep_epochs": 1, "probe_epochs": 2, "probed_tune_epochs": 1, "tune_epochs": 1, "biases": "[0.0,1.0]",
+    "bias_epochs": 1, "train_count": 64,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from test_reports import cell, command, figure, good, png, render, stream, text,
 from course.reports import elapsed
 from course.reports.__main__ import main
 from course.reports.compare import differences
-from course.reports.parameters import Refused
+from course.reports.errors import RequestError
 
 __all__ = ["tree"]  # a fixture
 NAME = "05_good"
@@ -21,7 +21,7 @@ from imgcls.plots import show
 from course.reports import elapsed
 from imgcls.progress import Progress
 progress = Progress(1)
-progress.finish(f"1 epoch in 0:{time.time_ns() % 60:02} · loss 0.5 · {time.time_ns() % 1000} images/s")
+progress.finish(f"1 epoch in {time.time_ns() % 60} min 7 s · loss 0.5 · {time.time_ns() % 1000} images/s")
 rungs = pd.DataFrame({"name": ["a", "b"], "accuracy": [.5, .6], "low": [.4, .5], "high": [.6, .7]})
 timed = rungs.assign(seconds=[1.0, 2 + time.time_ns() % 1000])
 display(timed)
@@ -45,8 +45,8 @@ def table(**columns):
 
 
 MEASURED = {
-    "a line of training": lambda k: cell("fit()", outputs=[stream(f"in 0:3{k} · loss 0.2 · {1234 + k:,} images/s")]),
-    "an hour of it": lambda k: cell("fit()", outputs=[stream(f"2 epochs in {k}:02:33, about {k}0 s left")]),
+    "a line of training": lambda k: cell("fit()", outputs=[stream(f"in 3{k} s · loss 0.2 · {1234 + k:,} images/s")]),
+    "an hour of it": lambda k: cell("fit()", outputs=[stream(f"2 epochs in {k + 1} h 2 min, 0.{k + 2}5 s left")]),
     "a column": lambda k: table(name=["a", "b"], **{"seconds of training": [k, 7]}),
     "a row": lambda k: shown(pd.Series({"seed": 1, "seconds": k}).to_frame("card")._repr_html_()),
     "prose": lambda k: shown(f"It took {elapsed(30 + k)} in all.", "text/markdown"),
@@ -56,7 +56,7 @@ MEASURED = {
     "a table of trials": lambda k: {"tables": {"trials": [{"lr": 0.1, "seconds": 1.5 + k}]}},
 }
 FOUND = {
-    "a line of training": lambda k: cell("fit()", outputs=[stream(f"in 0:36 · loss 0.{k} · 123 images/s")]),
+    "a line of training": lambda k: cell("fit()", outputs=[stream(f"in 36 s · loss 0.{k} · 123 images/s")]),
     "a column": lambda k: table(name=["a", "b"], **{"seconds": [1, 2], "accuracy": [k, 7]}),
     "a row": lambda k: shown(pd.Series({"seed": k, "seconds": 1}).to_frame("card")._repr_html_()),
     "prose": lambda k: text(f"The others took {30 + k} s."),
@@ -99,7 +99,7 @@ def test_a_difference_is_named_by_its_place(tree):
     assert f"{NAME}.json: 'claims[0].best: 0.0' or 'claims[0].best: 0.5'" in two_builds(tree, FOUND["a claim"])
     (tree / "second" / f"{NAME}.json").unlink()
     assert f"{NAME}.json is missing in {tree / 'second'}" in list(differences(tree / "first", tree / "second"))
-    with pytest.raises(Refused, match="holds no report"):
+    with pytest.raises(RequestError, match="contains no report"):
         list(differences(tree / "first", tree / "notebooks"))
 
 

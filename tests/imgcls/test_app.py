@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 import zlib
 from dataclasses import replace
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM, Browser, wait
+from browser import chromium, needs_browser, screen
 from conftest import colour_split
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -511,9 +512,8 @@ typer.run(serve)
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_browser
 def test_in_a_real_browser(save, tmp_path, monkeypatch):
-    pytest.importorskip("websocket")
     save(temperature=1.5)
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -531,44 +531,64 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
     monkeypatch.setenv("IMGCLS_ROOT", str(tmp_path))
     command = [sys.executable, "-c", WATCHED, str(tmp_path / "written.txt"), "--headless", "--port", str(port)]
     served = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    browser = None
     try:
-        assert wait(lambda: urllib.request.urlopen(f"http://localhost:{port}/_stcore/health").read(), 60)
-        browser = Browser()
-        browser("Page.navigate", url=f"http://localhost:{port}/")
-        browser.until("What is in this image?", "About this run", seconds=60)
-        for name in ("text.jpg", "huge.png", "cut.jpg"):
-            browser.upload(tmp_path / name)
-            browser.until(f"{name} cannot be used: ", REFUSED[name][1])
-        browser.upload(tmp_path / "red.png")
-        text = browser.until("red.png, 1,000 × 1,200 pixels", "Regions for “red”")
-        assert re.search(r"Prediction\s+red\s+[\d.]+ % probable", text)
-        pictures = "[...document.querySelectorAll('.views img')].map(i => i.complete && i.naturalWidth)"
-        assert wait(lambda: browser.js(pictures) == [533, 320, 320], 10)
-        fills = "[...document.querySelectorAll('.fill')].map(e => e.getBoundingClientRect().width)"
-        widths = browser.js(fills)
-        assert len(widths) == 3
-        assert widths == sorted(widths, reverse=True)
-        assert widths[0] > 100
-        for name in ("moving.gif", "cmyk.jpg", "deep.png"):
-            browser.upload(tmp_path / name)
-            text = browser.until(f"{name}, 40 × 30 pixels", "Regions for “red”")
-            assert re.search(r"Prediction\s+red\s+[\d.]+ % probable", text)
-        for dark in (False, True):
-            browser.look(390, dark)
-            paper = "rgb(21, 24, 27)" if dark else "rgb(253, 252, 250)"
-            assert wait(lambda p=paper: browser.js(PAPER) == p, 10)
-            assert 300 < browser.js(RIGHT) <= 390
-        elsewhere = [url for url in browser.requested if not re.match(rf"data:|blob:|http://localhost:{port}/", url)]
-        assert elsewhere == []
+        wait_for_server(f"http://localhost:{port}/_stcore/health")
+        with chromium() as browser:
+            use_in_browser(browser, f"http://localhost:{port}/", tmp_path)
     finally:
-        if browser:
-            browser.close()
         served.terminate()
         served.wait(10)
     lines = (tmp_path / "written.txt").read_text().splitlines()
     written = [line for line in lines if ".pyc" not in line and "/dev/null" not in line]
     assert written == []
+
+
+def wait_for_server(address, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return urllib.request.urlopen(address).read()
+        except OSError:
+            assert time.monotonic() < end, f"{address} did not answer"
+            time.sleep(0.1)
+
+
+def use_in_browser(browser, address, folder):
+    """Upload files, bad ones first, and look at the page in both widths and themes."""
+    page = browser.new_context(**screen(1280)).new_page()
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(address)
+    see(page, "What is in this image?", "About this run", seconds=60)
+    for name in ("text.jpg", "huge.png", "cut.jpg"):
+        page.set_input_files("input[type=file]", folder / name)
+        see(page, f"{name} cannot be used: ", REFUSED[name][1])
+    answer = re.compile(r"Prediction\s+red\s+[\d.]+ % probable")
+    page.set_input_files("input[type=file]", folder / "red.png")
+    see(page, "red.png, 1,000 × 1,200 pixels", "Regions for “red”", answer)
+    pictures = "[...document.querySelectorAll('.views img')].map(i => i.complete && i.naturalWidth).join()"
+    page.wait_for_function(f"{pictures} === '533,320,320'")
+    widths = page.evaluate("[...document.querySelectorAll('.fill')].map(e => e.getBoundingClientRect().width)")
+    assert len(widths) == 3
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 100
+    for name in ("moving.gif", "cmyk.jpg", "deep.png"):
+        page.set_input_files("input[type=file]", folder / name)
+        see(page, f"{name}, 40 × 30 pixels", "Regions for “red”", answer)
+    page.set_viewport_size(screen(390)["viewport"])
+    for scheme, paper in (("light", "rgb(253, 252, 250)"), ("dark", "rgb(21, 24, 27)")):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"{PAPER} === '{paper}'")
+        assert 300 < page.evaluate(RIGHT) <= 390
+    assert [url for url in requested if not re.match(rf"data:|blob:|{address}", url)] == []
+
+
+def see(page, *texts, seconds=20):
+    """Wait until the page shows each text."""
+    from playwright.sync_api import expect
+
+    for text in texts:
+        expect(page.locator("body")).to_contain_text(text, use_inner_text=True, timeout=1000 * seconds)
 
 
 INSIDE = "[...document.querySelectorAll('.q, .q img, .q p, .q li, .q span')]"
