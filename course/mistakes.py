@@ -3,7 +3,9 @@
 import copy
 from collections.abc import Callable, Mapping
 
+import optuna
 import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 
 from imgcls.evaluation import Predictions
@@ -61,3 +63,8 @@ def swapped_channels(images: Tensor) -> Tensor:
 def unscaled_bgr(images: Tensor) -> Tensor:
     """Both mistakes at once, as the original report's `predict` made them."""
     return without_scaling(swapped_channels(images))
+
+
+def best_by_training_loss(study: optuna.Study) -> FrozenTrial:
+    """The trial that a search selects by training loss instead of validation accuracy."""
+    return min(study.get_trials(states=(TrialState.COMPLETE,)), key=lambda t: t.user_attrs["train_loss"])
