@@ -44,7 +44,7 @@ def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_pat
     assert code == 0
     assert "3 classes (blue, green, red)" in out
     assert "simple_cnn, 5 trials of 2 epochs; study 'tpe' in" in out
-    assert "lr  0.0001 to 0.1, on a log scale" in out
+    assert "lr  0.0001 to 0.1 on a log scale" in out
     assert err.count("\n") == 1
     assert "5 of 5 trials · " in err
     study = read_study(storage, "tpe")
