@@ -350,7 +350,9 @@ def test_best_so_far_adds_up_the_compute_of_every_trial():
     for seconds, epochs, reached, state in rows:
         trial = study.ask()
         diverged = "epoch 2" if state == "FAIL" else None
-        for name, value in zip(("seconds", "epochs", "reached", "diverged"), (seconds, epochs, reached, diverged)):
+        for name, value in zip(
+            ("seconds", "epochs", "reached", "diverged"), (seconds, epochs, reached, diverged), strict=True
+        ):
             if value is not None:
                 trial.set_user_attr(name, value)
         study.tell(trial, reached if state == "COMPLETE" else None, state=TrialState[state])
