@@ -43,10 +43,9 @@ def search(
 ) -> optuna.Study:
     """Train one network per trial and compare them on the validation split; the test split is not used.
 
-    In one process the same seed gives the same study, trial by trial, also when it was stopped or killed and resumed
-    on one machine. Processes that name one storage share the study: each takes the next free trial, and all return
-    when the last trial has ended. With "random" they draw what one process would; "tpe" and pruning depend on the
-    trials that are known at that moment, and so on the speed of each process.
+    In one process the same seed gives the same study, trial by trial, also when it was killed and resumed on one
+    machine. Processes that name one storage share the study, and all return when its last trial has ended. With
+    "random" they draw what one process would; "tpe" and pruning depend on the trials that have ended by then.
 
     A trial counts when it is complete, pruned or failed (it diverged, or its network could not be made or trained). A
     trial that was interrupted or whose process is gone is done again from its first epoch, with what it had drawn: at
@@ -123,7 +122,7 @@ def search(
                 study.optimize(objective, n_trials=1)
             except TrialTaken:
                 continue
-        progress.finish(f"{limits.status(counted_trials(study))} · {format_duration(time.perf_counter() - began)}")
+        progress.finish(f"{_status(study, limits)[1]} · {format_duration(time.perf_counter() - began)}")
     return study
 
 
@@ -163,36 +162,17 @@ class Limits:
             return False
         if self.epochs is None:
             return True
+        trained = sum(t.user_attrs.get("epochs", 0) for t in trials if is_done(t))
         reserved = self.trial_epochs * sum(not is_done(t) for t in trials[:number])
-        return _epochs(trials) + reserved + self.trial_epochs <= self.epochs
-
-    def progress(self, trials: Sequence[FrozenTrial]) -> int:
-        """Trials that are done, or trained epochs where only these are limited."""
-        return _epochs(trials) if self.trials is None else sum(map(is_done, trials))
-
-    def status(self, trials: Sequence[FrozenTrial]) -> str:
-        """The progress line: trials, how many of them ended early, the best validation accuracy so far."""
-        done = list(filter(is_done, trials))
-        pruned = sum(t.state is TrialState.PRUNED for t in done)
-        diverged = sum("diverged" in t.user_attrs for t in done)
-        values = [t.value for t in done if t.value is not None]
-        count = f"{len(done)} trials" if self.trials is None else f"{len(done)} of {self.trials} trials"
-        if self.epochs is not None:
-            count += f" · {_epochs(done)} of {self.epochs} epochs"
-        best = f" · best validation {100 * max(values):.1f} %" if values else ""
-        return f"{count} · {pruned} pruned · {diverged} diverged{best}"
-
-
-def _epochs(trials: Sequence[FrozenTrial]) -> int:
-    return sum(t.user_attrs.get("epochs", 0) for t in trials if is_done(t))
+        return trained + reserved + self.trial_epochs <= self.epochs
 
 
 def _find_trial(study: optuna.Study, limits: Limits, progress: Progress) -> bool:
     """Wait until a trial is free, and queue it if it was interrupted; false when the study is complete."""
     while True:
         fail_lost_trials(study)
+        progress.update(*_status(study, limits))
         known = counted_trials(study)
-        progress.update(limits.progress(known), partial(limits.status, known))
         free = (n for n, t in enumerate(known) if t.state is TrialState.WAITING or is_interrupted(t))
         number = next(free, len(known))
         if limits.allow(number, known):
@@ -202,6 +182,20 @@ def _find_trial(study: optuna.Study, limits: Limits, progress: Progress) -> bool
         if not any(t.state is TrialState.RUNNING for t in known[: limits.trials]):
             return False
         time.sleep(PAUSE)
+
+
+def _status(study: optuna.Study, limits: Limits) -> tuple[int, str]:
+    """How many trials are done (epochs where only these are limited), and the progress line."""
+    done = list(filter(is_done, counted_trials(study)))
+    epochs = sum(t.user_attrs.get("epochs", 0) for t in done)
+    pruned = sum(t.state is TrialState.PRUNED for t in done)
+    diverged = sum("diverged" in t.user_attrs for t in done)
+    values = [t.value for t in done if t.value is not None]
+    line = f"{len(done)} trials" if limits.trials is None else f"{len(done)} of {limits.trials} trials"
+    line += f" · {epochs} of {limits.epochs} epochs" if limits.epochs is not None else ""
+    line += f" · {pruned} pruned · {diverged} diverged"
+    line += f" · best validation {100 * max(values):.1f} %" if values else ""
+    return epochs if limits.trials is None else len(done), line
 
 
 def _train(trial: optuna.Trial, build: Callable[[], nn.Module], run: Callable[..., History]) -> float | None:

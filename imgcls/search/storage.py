@@ -23,6 +23,7 @@ DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+p
 OPEN_TRIES = 3  # two processes that create the tables at once get in each other's way
 TRIES = 60  # of one operation, a second apart: a server that restarts must not end a training
 SETTINGS = "settings"  # user attribute of a study
+SETTINGS_PATIENCE = 5.0  # seconds in which the process that created a study writes its settings
 
 
 def parse_storage(where: str | Path) -> "URL":
@@ -87,7 +88,12 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
     url = parse_storage(where)
     options = {"pool_pre_ping": True}  # a server may have closed the connection during a long trial
     if url.drivername == "sqlite":
-        _prepare_file(Path(url.database), must_exist)
+        path = Path(url.database)
+        if must_exist and not path.is_file():
+            others = [other.name for other in path.parent.glob("*") if other.suffix in FILES]
+            hint = did_you_mean(path.name, others) if others else "search(…, storage=…) creates one"
+            raise FileNotFoundError(f"there are no studies at {path}; {hint}")
+        path.parent.mkdir(parents=True, exist_ok=True)
         options = {"connect_args": {"timeout": 60}}
     text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # RDBStorage formats it
     try:
@@ -114,14 +120,6 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
     return storage
 
 
-def _prepare_file(path: Path, must_exist: bool) -> None:
-    if must_exist and not path.is_file():
-        others = [other.name for other in path.parent.glob("*") if other.suffix in FILES]
-        hint = did_you_mean(path.name, others) if others else "search(…, storage=…) creates one"
-        raise FileNotFoundError(f"there are no studies at {path}; {hint}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-
 def _patiently(operation: Callable[..., Any], tries: int) -> Callable[..., Any]:
     """The operation, repeated each second while the database fails."""
     from sqlalchemy import exc
@@ -145,41 +143,29 @@ def start_study(where: str | Path | None, name: str, settings: Mapping[str, str]
         ValueError: it was started with other settings, which are named.
     """
     options |= {"study_name": name, "storage": open_storage(where)}
+    study_at, created = f"the study {name!r} in {shown(where)}", True
     try:
         study = optuna.create_study(direction="maximize", **options)  # succeeds for one of several processes
     except DuplicatedStudyError:
-        study = optuna.load_study(**options)
-        theirs = _settings_of(study)
-        if theirs is not None:
-            _refuse_others(theirs, settings, f"the study {name!r} in {shown(where)}")
-            return study
-        if study.get_trials(deepcopy=False):
-            raise ValueError(
-                f"the study {name!r} in {shown(where)} was not started by search(), and its settings are unknown; "
-                "choose another name"
-            ) from None
-    study.set_user_attr(SETTINGS, dict(settings))
-    return study
-
-
-def _settings_of(study: optuna.Study, patience: float = 5.0) -> dict[str, str] | None:
-    """What the process that created the study writes next; None where that process was stopped in between."""
-    ends = time.monotonic() + patience
-    while (settings := study.user_attrs.get(SETTINGS)) is None and time.monotonic() < ends:
+        study, created = optuna.load_study(**options), False
+    ends = time.monotonic() + SETTINGS_PATIENCE
+    while not created and SETTINGS not in study.user_attrs and time.monotonic() < ends:
         time.sleep(0.1)
-    return settings
-
-
-def _refuse_others(theirs: Mapping[str, str], ours: Mapping[str, str], study: str) -> None:
+    if SETTINGS not in study.user_attrs and study.get_trials(deepcopy=False):
+        raise ValueError(f"{study_at} was not started by search(), and its settings are unknown; choose another name")
+    if SETTINGS not in study.user_attrs:
+        study.set_user_attr(SETTINGS, dict(settings))
+    theirs = study.user_attrs[SETTINGS]
     differences = [
-        f"{key} was {theirs.get(key, 'left out')}, now {ours.get(key, 'left out')}"
-        for key in {**theirs, **ours}
-        if theirs.get(key) != ours.get(key)
+        f"{key} was {theirs.get(key, 'left out')}, now {settings.get(key, 'left out')}"
+        for key in {**theirs, **settings}
+        if theirs.get(key) != settings.get(key)
     ]
     if differences:
         raise ValueError(
-            f"{study} was started with other settings ({'; '.join(differences)}): use its settings, or another name"
+            f"{study_at} was started with other settings ({'; '.join(differences)}): use its settings, or another name"
         )
+    return study
 
 
 def read_study(storage: str | Path, name: str | None = None) -> optuna.Study:
@@ -197,10 +183,8 @@ def read_study(storage: str | Path, name: str | None = None) -> optuna.Study:
     names = sorted(optuna.get_all_study_names(opened))
     if name is None and len(names) == 1:
         name = names[0]
-    if not names:
-        raise ValueError(f"there is no study in {shown(storage)} yet; search(…, storage=…) starts one")
-    if name is None:
-        raise ValueError(f"there are several studies in {shown(storage)}; name one of {', '.join(names)}")
     if name not in names:
-        raise ValueError(f"there is no study {name!r} in {shown(storage)}; {did_you_mean(name, names)}")
+        wanted = "the study has to be named" if name is None else f"there is no study {name!r}"
+        hint = did_you_mean(name, names) if names else "search(…, storage=…) starts one"
+        raise ValueError(f"{wanted} in {shown(storage)}; {hint}")
     return optuna.load_study(study_name=name, storage=opened)

@@ -383,7 +383,7 @@ def test_a_finished_study_is_read_back(tiny, tmp_path):
     search(CREATE, *tiny, RECIPE, SPACE, trials=1, storage=where, name="tpe")
     with pytest.raises(ValueError, match=r"there is no study 'rndom' in .*did you mean 'random'\?"):
         read_study(where, "rndom")
-    with pytest.raises(ValueError, match=r"several studies in .*name one of random, tpe"):
+    with pytest.raises(ValueError, match=r"has to be named in .*choose from random, tpe"):
         read_study(where)
 
 
@@ -423,7 +423,7 @@ def test_a_study_with_other_settings_is_not_joined(tiny, tmp_path):
 
 
 def test_a_study_of_another_program_is_not_joined(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage._settings_of, "__defaults__", (0.0,))
+    monkeypatch.setattr(storage, "SETTINGS_PATIENCE", 0.0)
     where = tmp_path / "study.db"
     other = optuna.create_study(storage=storage.open_storage(where), study_name="search")
     search(CREATE, *tiny, RECIPE, SPACE, trials=1, storage=where)  # empty: as if its maker had been killed
