@@ -115,7 +115,7 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
             "user, password and database in the address"
         ) from error
     for name in dir(storage):
-        if name.startswith(("create_", "get_", "_get_", "set_", "record_")):
+        if re.match(r"_?(create|get|set|record)_", name):
             setattr(storage, name, _patiently(getattr(storage, name), TRIES))
     return storage
 

@@ -5,7 +5,6 @@ import os
 import platform
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 
 import optuna
@@ -79,7 +78,6 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
-@cache
 def this_process() -> dict[str, str | int]:
     """This process; processes with the same `machine` (host name, boot and container) see the same process ids."""
     parts = [platform.node()]
