@@ -1,4 +1,4 @@
-"""`imgcls search`: settings that suit a data set, by training many networks for a short time."""
+"""`imgcls search`: hyperparameters for a data set, found by training many networks for a short time."""
 
 import inspect
 import shlex
@@ -12,6 +12,7 @@ import optuna
 import pandas as pd
 import torch
 import typer
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from imgcls import paths
@@ -22,25 +23,25 @@ from imgcls.cli.train import train
 from imgcls.data import Splits, load
 from imgcls.messages import did_you_mean
 from imgcls.models import create_model, minimum_size
-from imgcls.search import SAMPLERS, Between, Space, Value
-from imgcls.search.answers import AUGMENT, apart
+from imgcls.search import SAMPLERS, Space, Value
 from imgcls.search.loop import TRIALS
-from imgcls.search.sharing import check_storage, shown
+from imgcls.search.space import AUGMENT, Choices, apply_params
+from imgcls.search.storage import parse_storage, shown
 from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
 
 EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
 SCALES = ("log", "linear")
 SHOWN = 5  # trials of the table at the end
-NETWORK_SPACES: dict[str, dict[str, Between | tuple[Value, ...]]] = {
+NETWORK_SPACES: dict[str, dict[str, Choices]] = {
     "simple_cnn": {"blocks": (2, 3, 4, 5), "filters": (16, 32, 64), "kernel_size": (3, 5), "batch_norm": (False, True)},
     "configurable_cnn": {
         "layers": (3, 4, 5), "filters": (32, 64, 128), "filter_multiplier": (0.5, 1.0, 2.0), "dropout": (0.2, 0.3),
         "activation": ("relu", "gelu", "silu", "mish"), "batch_norm": (False, True), "hidden_features": (128, 256, 512),
     },
-    "cifar": {"dropout": Between(0.0, 0.5), "hidden_features": (64, 128, 256)},
-    "zfnet": {"dropout": Between(0.0, 0.5)},
+    "cifar": {"dropout": FloatDistribution(0.0, 0.5), "hidden_features": (64, 128, 256)},
+    "zfnet": {"dropout": FloatDistribution(0.0, 0.5)},
 }  # fmt: skip
-"""What is searched besides the recipe, by the start of a network's name."""
+"""Spaces of networks, by the start of their names."""
 
 
 def search(
@@ -48,22 +49,22 @@ def search(
     model: Annotated[str, typer.Option(help="Name of a network, as imgcls models has it.")] = "resnet18",
     space: Annotated[
         list[str] | None,
-        typer.Option(help=f"NAME=LOW..HIGH[:log] or NAME=A,B,…, {EXAMPLE}; repeatable. Default: what suits the model."),
+        typer.Option(help=f"Search NAME=LOW..HIGH[:log] or NAME=A,B,…, {EXAMPLE}; repeatable. Default: by model."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Networks to train, those in the study included; 24 without --max-epochs.")
+        int | None, typer.Option(help="Stop the study after this many trials. Default: 24 without --max-epochs.")
     ] = None,
-    max_epochs: Annotated[int | None, typer.Option(help="Epochs of all trials together; no limit if left out.")] = None,
-    sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLERS)}.")] = "tpe",
-    prune: Annotated[bool, typer.Option(help="Stop trials that are below the median of the others.")] = True,
+    max_epochs: Annotated[int | None, typer.Option(help="Limit the epochs of all trials together.")] = None,
+    sampler: Annotated[str, typer.Option(help=f"Draw with one of {', '.join(SAMPLERS)}.")] = "tpe",
+    prune: Annotated[bool, typer.Option(help="Stop trials below the median of the others early.")] = True,
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Journal file (.journal, .log) or address of a database (sqlite:///…, postgresql://…); "
-            "build/searches/<data>-<model>.journal if left out."
+            help="Store the study in a SQLite file (.db, .sqlite) or a PostgreSQL database (postgresql://…). "
+            "Default: build/searches/<data>-<model>.db."
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the study in the storage; the sampler's if left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name the study in the storage. Default: the sampler.")] = None,
     image_size: ImageSize = 64,
     grayscale: Grayscale = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
@@ -71,12 +72,12 @@ def search(
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
     schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
     augment: Annotated[bool, typer.Option(help="Random crop and horizontal flip.")] = True,
-    seed: Annotated[int, typer.Option(help="Of the split, the draws, the first weights and the training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the split, draws, initialisation and training.")] = 0,
 ) -> None:
-    """Search for the settings with the best validation accuracy; the test split is not looked at.
+    """Search for the settings with the best validation accuracy; the test split is not used.
 
-    The same command again goes on where a stopped one was. Given in several terminals, or on several machines that
-    reach the storage, it shares the trials among them; a trial whose process was killed is done again.
+    The same command continues a stopped search. Run in several terminals, or on several machines that reach the
+    storage, it shares the trials among them; a trial whose process was killed is done again.
 
     \b
       imgcls search photos.zip --model simple_cnn --trials 20
@@ -93,8 +94,8 @@ def search(
         transforms=augmentation(image_size) if augment else (),
     )  # fmt: skip
     chosen = parse_space(space, model, image_size, recipe) if space else default_space(model, image_size, recipe)
-    where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.journal")
-    check_storage(where)
+    where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.db")
+    parse_storage(where)
     name = name or sampler
     splits = load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
     trials = TRIALS if trials is None and max_epochs is None else trials
@@ -121,8 +122,8 @@ def default_space(model: str, size: int, recipe: Recipe) -> Space:
     """Learning rate and weight decay, and for the course's own networks their shape as far as the size allows it."""
     adaptive = recipe.optimizer in ("adam", "adamw")
     space = {
-        "lr": Between(1e-5, 1e-2, log=True) if adaptive else Between(1e-3, 0.3, log=True),
-        "weight_decay": Between(1e-6, 1e-2, log=True),
+        "lr": FloatDistribution(1e-5, 1e-2, log=True) if adaptive else FloatDistribution(1e-3, 0.3, log=True),
+        "weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
     }
     network = next((shape for start, shape in NETWORK_SPACES.items() if model.startswith(start)), {})
     base = {}  # values that make a network of this size: five poolings, the usual number, are too many for small images
@@ -135,7 +136,7 @@ def default_space(model: str, size: int, recipe: Recipe) -> Space:
 
 
 def parse_space(texts: list[str], model: str, size: int, recipe: Recipe) -> Space:
-    """What the options say is searched, each value tried on the recipe or on a network without weights.
+    """The space that the options describe; each value is checked on the recipe or on a network without weights.
 
     Raises:
         ValueError: it is no range or list, there is no such hyperparameter, or it does not take such values.
@@ -164,7 +165,7 @@ def parse_space(texts: list[str], model: str, size: int, recipe: Recipe) -> Spac
     return space
 
 
-def _tried(choices: Between | tuple[Value, ...]) -> tuple[Value, ...]:
+def _tried(choices: Choices) -> tuple[Value, ...]:
     return choices if isinstance(choices, tuple) else (choices.low, choices.high)
 
 
@@ -173,20 +174,16 @@ def _defaults(model: str) -> dict[str, Any]:
     recipe = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe)}
     given = {"epochs", "optimizer", "schedule", "class_weights"}  # by options of their own; weights need the classes
     scalar = {name: value for name, value in recipe.items() if isinstance(value, bool | int | float)}
-    network = {name: value for name, value in options(model, build(model, 2)).items() if _is_plain(value)}
+    network = options(model, build(model, 2))
     return {
         **{name: value for name, value in scalar.items() if name not in given},
         "early_stopping_patience": 1, "max_grad_norm": 1.0,  # None unless they are searched
         AUGMENT: True,
-        **{name: value for name, value in network.items() if name not in recipe},
+        **{name: value for name, value in network.items() if name not in recipe and isinstance(value, Value)},
     }  # fmt: skip
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool | int | float | str)
-
-
-def _range(text: str, values: str, default: Any) -> Between | None:
+def _range(text: str, values: str, default: Any) -> FloatDistribution | IntDistribution | None:
     """LOW..HIGH with a scale; None where the text is a list."""
     low, dots, rest = values.partition("..")
     if not dots:
@@ -199,13 +196,14 @@ def _range(text: str, values: str, default: Any) -> Between | None:
     if any(isinstance(end, bool | str) for end in ends):
         raise ValueError(f"--space {text!r}: only numbers have a range; list the choices of {name}, as in {name}=A,B")
     try:
-        return Between(*ends, log=scale.strip() == "log")
+        distribution = IntDistribution if all(isinstance(end, int) for end in ends) else FloatDistribution
+        return distribution(*ends, log=scale.strip() == "log")
     except ValueError as error:
         raise ValueError(f"--space {text!r}: {error}") from error
 
 
 def _value(text: str, name: str, value: str, default: Any) -> Value:
-    """A value of the kind that the default is of."""
+    """The value, of the type of the default."""
     if isinstance(default, str):
         return value
     if isinstance(default, bool):
@@ -218,18 +216,18 @@ def _value(text: str, name: str, value: str, default: Any) -> Value:
         raise ValueError(f"--space {text!r}: {name} takes {called}, not {value!r}; {EXAMPLE}") from None
 
 
-def _problem(model: str, size: int, recipe: Recipe, drawn: Mapping[str, Value]) -> str:
-    """Why a trial with these values cannot be; empty if it can. Its network is built without memory for weights."""
+def _problem(model: str, size: int, recipe: Recipe, params: Mapping[str, Value]) -> str:
+    """Why no trial can have these values; empty if one can. The network is built without memory for its weights."""
     try:
-        _, network = apart(drawn, recipe)
+        _, network = apply_params(params, recipe)
         with torch.device("meta"):
             create_model(model, 2, image_size=size, **network)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        return str(error) or f"{drawn} makes no network"
+        return str(error) or f"{params} makes no network"
     return ""
 
 
-# ------------------------------------------------------------------ what is said
+# ------------------------------------------------------------------ output
 def _print_plan(
     splits: Splits, model: str, space: Space, recipe: Recipe, trials: int | None, max_epochs: int | None, study: str
 ) -> None:
@@ -244,10 +242,10 @@ def _print_plan(
         typer.echo(f"  {name:{width}}  {_written(choices)}")
 
 
-def _written(choices: Between | tuple[Value, ...]) -> str:
-    if isinstance(choices, Between):
-        return f"{choices.low:g} to {choices.high:g}{', even on a log scale' if choices.log else ''}"
-    return ", ".join(map(_cell, choices))
+def _written(choices: Choices) -> str:
+    if isinstance(choices, tuple):
+        return ", ".join(map(_cell, choices))
+    return f"{choices.low:g} to {choices.high:g}{' on a log scale' if choices.log else ''}"
 
 
 def _best(study: optuna.Study, names: list[str]) -> str:
@@ -262,11 +260,11 @@ def _importances(study: optuna.Study, seed: int) -> str:
     try:
         shares = studies.importances(study, seed)
     except (ValueError, RuntimeError) as error:
-        return f"\nwhat mattered cannot be told yet: {error}"
+        return f"\nimportances cannot be computed yet: {error}"
     if shares.empty or not shares.notna().all():
-        return "\nwhat mattered cannot be told: every trial reached the same"
+        return "\nimportances cannot be computed: all trials have the same accuracy"
     lines = pd.Series([f"{100 * share:.0f} %" for share in shares], shares.index).to_string()
-    return f"\nwhat mattered, share of the variance in {len(studies.table(study))} trials\n{lines}"
+    return f"\nimportances, share of the variance in {len(studies.table(study))} trials\n{lines}"
 
 
 def _cell(value: object) -> str:
@@ -274,7 +272,7 @@ def _cell(value: object) -> str:
 
 
 def _print_next(data: str, settings: Mapping[str, Any], drawn: Mapping[str, Value]) -> None:
-    """The line that trains the best trial again, and what `imgcls train` cannot be told."""
+    """The line that trains the best trial again, and the settings that `imgcls train` has no option for."""
     parameters = inspect.signature(train).parameters
     known = {name: value for name, value in {**settings, **drawn}.items() if name in parameters}
     words = ["imgcls", "train", data]

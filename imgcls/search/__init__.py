@@ -1,21 +1,20 @@
 """Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
 
-from imgcls.search.answers import apart, best_by_training_loss, best_so_far, importances, recipe_of, table
 from imgcls.search.loop import search
+from imgcls.search.results import best_so_far, importances, recipe_of, table
 from imgcls.search.selection import Selection, alternating_flips, forward_selection
-from imgcls.search.sharing import read_study
-from imgcls.search.space import SAMPLERS, Between, Space, Value
+from imgcls.search.space import SAMPLERS, Space, Value
+from imgcls.search.storage import read_study
+from imgcls.search.trials import counted_trials
 
 __all__ = [
     "SAMPLERS",
-    "Between",
     "Selection",
     "Space",
     "Value",
     "alternating_flips",
-    "apart",
-    "best_by_training_loss",
     "best_so_far",
+    "counted_trials",
     "forward_selection",
     "importances",
     "read_study",

@@ -1,41 +1,37 @@
 """What a trial may draw, and how it draws: a function of the seed, the trial and the hyperparameter alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import fields, replace
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from imgcls.reproducibility import derive_seed
+from imgcls.training import Recipe
 
 SAMPLERS = ("random", "tpe")
+AUGMENT = "augment"  # a switch that a space may have, because a storage cannot hold transforms
 Value = str | int | float | bool
+Choices = FloatDistribution | IntDistribution | tuple[Value, ...]
+Space = Mapping[str, Choices]
 
 
-@dataclass(frozen=True)
-class Between:
-    """A number from `low` to `high`, both included; `log` draws its logarithm evenly, whole numbers stay whole."""
+def suggest(trial: optuna.Trial, space: Space, sampler: str, seed: int, number: int) -> dict[str, Value]:
+    """What the trial draws, or drew before it was interrupted.
 
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"a range needs low < high, and low > 0 on a log scale; got {self.low}, {self.high}")
-
-
-Space = Mapping[str, Between | tuple[Value, ...]]
-
-
-def draw(trial: optuna.Trial, space: Space, sampler: str, seed: int) -> dict[str, Value]:
-    """What the trial draws, or has drawn before it was interrupted."""
-    drawn = {}
+    Each draw has a sampler of its own, seeded by (seed, number, name): no process repeats the draws of another one,
+    and no draw depends on how many came before it.
+    """
+    params = {}
     for name, choices in space.items():
-        # One sampler for each draw: no process repeats another's, and none depends on how many came before it.
-        trial.study.sampler = make_sampler(sampler, seed, trial.number, name)
-        drawn[name] = _draw(trial, name, choices)
-    return drawn
+        trial.study.sampler = make_sampler(sampler, seed, number, name)
+        if isinstance(choices, tuple):
+            params[name] = trial.suggest_categorical(name, choices)
+        else:
+            draw = trial.suggest_int if isinstance(choices, IntDistribution) else trial.suggest_float
+            params[name] = draw(name, choices.low, choices.high, step=choices.step, log=choices.log)
+    return params
 
 
 def make_sampler(name: str, *key: int | str) -> BaseSampler:
@@ -43,12 +39,16 @@ def make_sampler(name: str, *key: int | str) -> BaseSampler:
     seed = derive_seed(key[0], "search", *key[1:]) % 2**32
     if name == "random":
         return RandomSampler(seed=seed)
-    return TPESampler(seed=seed, n_startup_trials=10, multivariate=False)  # draws when asked, the number being known
+    return TPESampler(seed=seed, n_startup_trials=10, multivariate=False)  # univariate: one draw at a time
 
 
-def _draw(trial: optuna.Trial, name: str, choices: Between | tuple[Value, ...]) -> Value:
-    if isinstance(choices, Between):
-        whole = isinstance(choices.low, int) and isinstance(choices.high, int)
-        suggest = trial.suggest_int if whole else trial.suggest_float
-        return suggest(name, choices.low, choices.high, log=choices.log)
-    return trial.suggest_categorical(name, list(choices))
+def apply_params(params: Mapping[str, Value], recipe: Recipe) -> tuple[Recipe, dict[str, Value]]:
+    """The recipe with the parameters that are its fields, and the rest, which are keyword arguments of the network.
+
+    `augment` false removes the recipe's transforms and batch mix.
+    """
+    if not params.get(AUGMENT, True):
+        recipe = replace(recipe, transforms=(), batch_mix=None)
+    known = {field.name for field in fields(Recipe)}
+    recipe = replace(recipe, **{name: value for name, value in params.items() if name in known})
+    return recipe, {name: value for name, value in params.items() if name not in {*known, AUGMENT}}

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 from conftest import colour_split, write_photos
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from imgcls import cli
 from imgcls.cli.search import default_space, parse_space
-from imgcls.search import Between, read_study
+from imgcls.search import read_study
 from imgcls.training import Recipe
 
 
@@ -38,19 +39,19 @@ LR = ("--space", "lr=1e-4..1e-1:log")
 
 
 def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_path):
-    journal = tmp_path / "study.journal"
-    code, out, err = imgcls("search", photos, *SETTINGS, *LR, "--no-augment", "--trials", 5, "--storage", journal)
+    storage = tmp_path / "study.db"
+    code, out, err = imgcls("search", photos, *SETTINGS, *LR, "--no-augment", "--trials", 5, "--storage", storage)
     assert code == 0
     assert "3 classes (blue, green, red)" in out
     assert "simple_cnn, 5 trials of 2 epochs; study 'tpe' in" in out
-    assert "lr  0.0001 to 0.1, even on a log scale" in out
+    assert "lr  0.0001 to 0.1 on a log scale" in out
     assert err.count("\n") == 1
     assert "5 of 5 trials · " in err
-    study = read_study(journal, "tpe")
+    study = read_study(storage, "tpe")
     best = re.search(r"best trials\n.*\n +(\d+) +(\S+) %", out)
     assert int(best[1]) == study.best_trial.number
     assert float(best[2]) == pytest.approx(100 * study.best_value, abs=0.051)
-    assert re.search(r"what mattered.*5 trials\nlr +100 %", out)
+    assert re.search(r"importances.*5 trials\nlr +100 %", out)
 
     words = shlex.split(next(line for line in out.splitlines() if line.startswith("train: ")))[1:]
     assert float(words[words.index("--lr") + 1]) == study.best_params["lr"]
@@ -61,15 +62,15 @@ def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_pat
     assert metrics["validation"]["accuracy"]["value"] == study.best_value
 
 
-def test_the_same_command_goes_on_and_another_is_refused(photos, imgcls, own_folders):
+def test_the_same_command_continues_and_another_is_refused(photos, imgcls, own_folders):
     command = ("search", photos, *SETTINGS, "--space", "filters=4,8", *LR, "--sampler", "random", "--grayscale")
     assert imgcls(*command, "--trials", 2)[0] == 0
     code, out, err = imgcls(*command, "--trials", 3)
     assert code == 0
     assert "3 of 3 trials" in err
-    (journal,) = (own_folders / "build" / "searches").iterdir()
-    assert journal.name == f"{photos.name}-simple_cnn.journal"
-    study = read_study(journal)
+    (storage,) = (own_folders / "build" / "searches").iterdir()
+    assert storage.name == f"{photos.name}-simple_cnn.db"
+    study = read_study(storage)
     assert study.study_name == "random"
     assert len(study.trials) == 3
     assert f"no option for filters={study.best_params['filters']} " in err
@@ -81,14 +82,14 @@ def test_the_same_command_goes_on_and_another_is_refused(photos, imgcls, own_fol
 
 
 def test_a_budget_of_epochs_sets_the_number_of_trials(photos, imgcls, tmp_path):
-    command = ("search", photos, *SETTINGS, *LR, "--max-epochs", 7, "--storage", tmp_path / "study.log")
+    command = ("search", photos, *SETTINGS, *LR, "--max-epochs", 7, "--storage", tmp_path / "study.sqlite")
     code, out, err = imgcls(*command)
     assert code == 0
     assert "simple_cnn, trials of 2 epochs, at most 7 epochs together" in out
     assert "3 trials · 6 of 7 epochs" in err
 
 
-def test_no_trial_completed_is_said(photos, imgcls, tmp_path):
+def test_no_completed_trial_is_a_warning(photos, imgcls, tmp_path):
     code, out, err = imgcls("search", photos, *SETTINGS, "--space", "lr=1e30,2e30", "--trials", 2)
     assert code == 0
     assert "warning: no trial was completed" in err
@@ -101,7 +102,7 @@ def test_no_trial_completed_is_said(photos, imgcls, tmp_path):
         (("--space", "flters=2,3"), "simple_cnn has no 'flters'; did you mean 'filters'"),
         (("--space", "lr"), "--space 'lr' is no NAME=VALUES, such as lr="),
         (("--space", "lr=1e-4.1e-1"), "lr takes numbers, not '1e-4.1e-1'"),
-        (("--space", "lr=1e-1..1e-4"), "a range needs low < high"),
+        (("--space", "lr=1e-1..1e-4"), "`low <= high` must hold"),
         (("--space", "lr=1e-4..1e-1:lgo"), "the scale 'lgo' is unknown; did you mean 'log'?"),
         (("--space", "lr=-1,0.1"), "lr must be positive, got -1.0"),
         (("--space", "filters=16..32.5"), "filters takes whole numbers, not '32.5'"),
@@ -112,8 +113,9 @@ def test_no_trial_completed_is_said(photos, imgcls, tmp_path):
         (("--space", "lr=0.1,0.1"), "lists a value twice"),
         (("--space", "lr=0.1,0.2", "--space", "lr=0.3,0.4"), "names 'lr' twice"),
         (("--sampler", "tpee"), "sampler 'tpee' is unknown; did you mean 'tpe'?"),
-        (("--storage", "study.db"), "sqlite:///study.db"),
-        (("--storage", "postgress://me@host/x"), "did you mean postgresql"),
+        (("--storage", "study.json"), "write study.db or postgresql://user"),
+        (("--storage", "study.journal"), "journal files are no longer read"),
+        (("--storage", "postgress://me@host/x"), "did you mean 'postgresql'"),
         (("--model", "simple_cn"), "did you mean 'simple_cnn'"),
         (("--optimizer", "sdg"), "optimizer 'sdg' is unknown"),
         (("--trials", "0"), "--trials must be at least 1, got 0"),
@@ -124,23 +126,23 @@ def test_mistakes_are_named_before_any_image_is_decoded(photos, imgcls, monkeypa
     code, _, err = imgcls("search", photos, *SETTINGS, *arguments)
     assert code == 2
     assert message in err
-    assert not list(tmp_path.rglob("*.journal"))
+    assert not list(tmp_path.rglob("*.db"))
 
 
-def test_a_mistyped_data_set_leaves_no_journal(imgcls, tmp_path):
+def test_a_mistyped_data_set_leaves_no_file(imgcls, tmp_path):
     code, _, err = imgcls("search", "nowhere.zip", *SETTINGS)
     assert code == 2
     assert "no folder or archive at" in err
-    assert not list(tmp_path.rglob("*.journal"))
+    assert not list(tmp_path.rglob("*.db"))
 
 
-def test_what_a_space_says():
+def test_a_space_is_parsed():
     texts = ["lr=1e-4..1e-1:log", "dropout=0..0.5", "filters=16..64", "layers=3,4", "batch_norm=true,FALSE",
              "activation=relu, gelu", "early_stopping_patience=2,3"]  # fmt: skip
     assert parse_space(texts, "configurable_cnn", 32, Recipe()) == {
-        "lr": Between(1e-4, 0.1, log=True),
-        "dropout": Between(0.0, 0.5),
-        "filters": Between(16, 64),
+        "lr": FloatDistribution(1e-4, 0.1, log=True),
+        "dropout": FloatDistribution(0.0, 0.5),
+        "filters": IntDistribution(16, 64),
         "layers": (3, 4),
         "batch_norm": (True, False),
         "activation": ("relu", "gelu"),
@@ -148,7 +150,7 @@ def test_what_a_space_says():
     }
 
 
-def test_what_is_searched_by_default():
+def test_the_default_space():
     for model in ("resnet18", "simple_cnn", "configurable_cnn", "cifar_dropout", "zfnet"):
         space = default_space(model, 64, Recipe())
         assert list(space)[:2] == ["lr", "weight_decay"]

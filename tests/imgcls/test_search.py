@@ -6,13 +6,15 @@ from functools import partial
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 
+from course.mistakes import best_by_training_loss
 from imgcls.models import create_model
-from imgcls.search import Between, best_by_training_loss, importances, recipe_of, search, table
+from imgcls.search import importances, recipe_of, search, table
 from imgcls.training import Recipe, build_seeded, fit
 
 CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2)
-SPACE = {"lr": Between(1e-4, 0.3, log=True), "filters": (2, 4, 8), "momentum": Between(0.5, 0.95)}
+SPACE = {"lr": FloatDistribution(1e-4, 0.3, log=True), "filters": (2, 4, 8), "momentum": FloatDistribution(0.5, 0.95)}
 RECIPE = Recipe(epochs=3, batch_size=32)
 
 
@@ -32,8 +34,8 @@ def test_the_same_seed_gives_the_same_trials(tiny, sampler):
         assert trial.params["filters"] in (2, 4, 8)
 
 
-def test_the_draws_of_a_trial_know_nothing_of_each_other(tiny):
-    space = {"momentum": Between(0.0, 0.9), "label_smoothing": Between(0.0, 0.9)}
+def test_the_draws_of_a_trial_are_independent(tiny):
+    space = {"momentum": FloatDistribution(0.0, 0.9), "label_smoothing": FloatDistribution(0.0, 0.9)}
     study = search(CREATE, *tiny, Recipe(epochs=1, batch_size=96), space, trials=20, sampler="random")
     assert abs(table(study)[list(space)].corr().iloc[0, 1]) < 0.6  # beyond which 20 pairs come once in 200 times
 
@@ -72,7 +74,7 @@ def test_a_space_may_switch_the_augmentation_off(tiny):
 
 
 def test_training_loss_chooses_another_when_the_labels_of_validation_disagree(tiny):
-    """Selecting by the wrong quantity is caught: what fits the training labels best is worst on shifted ones."""
+    """What fits the training labels best is worst on shifted labels."""
     train, val = tiny
     shifted = replace(val, labels=(val.labels + 1) % 3)
     study = search(CREATE, train, shifted, RECIPE, SPACE, trials=8, prune=False, seed=3)
@@ -111,12 +113,14 @@ def test_a_trial_that_diverges_fails_alone(tiny):
     assert study.best_params == {"lr": 0.05}
 
 
-def test_any_database_that_optuna_knows(tiny, tmp_path):
-    address = f"sqlite:///{tmp_path / 'study.db'}"
+@pytest.mark.parametrize("address", ["{}/study.db", "{}/study.sqlite", "sqlite:///{}/study.db"])
+def test_a_study_in_a_file_is_continued(tiny, tmp_path, address):
+    address = address.format(tmp_path)
     run = partial(search, CREATE, *tiny, Recipe(epochs=1, batch_size=32), SPACE, seed=5, storage=address)
     run(trials=2)
     study = run(trials=3)
     assert [t.number for t in study.trials] == [0, 1, 2]
+    assert {path.stem for path in tmp_path.iterdir()} == {"study"}
 
 
 @pytest.mark.parametrize(
@@ -129,13 +133,11 @@ def test_any_database_that_optuna_knows(tiny, tmp_path):
 def test_wrong_arguments_are_refused(tiny, arguments, message):
     with pytest.raises(ValueError, match=message):
         search(CREATE, *tiny, RECIPE, **{"space": SPACE} | arguments)
-    with pytest.raises(ValueError, match="low < high"):
-        Between(1, 1)
 
 
 def test_importances_of_trials_that_do_not_differ_are_unknown():
     study = optuna.create_study(direction="maximize")
-    space = {"lr": optuna.distributions.FloatDistribution(0, 1), "depth": optuna.distributions.IntDistribution(1, 3)}
+    space = {"lr": FloatDistribution(0, 1), "depth": IntDistribution(1, 3)}
     for lr, depth in ((0.1, 1), (0.9, 3)):
         study.add_trial(optuna.trial.create_trial(params={"lr": lr, "depth": depth}, distributions=space, value=0.5))
     found = importances(study)

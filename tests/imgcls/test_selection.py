@@ -1,9 +1,8 @@
-"""Ideas on trial, on a task where it is known which of them helps."""
+"""Forward selection on a task where it is known which ideas help."""
 
 import json
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -13,35 +12,34 @@ from conftest import colour_split
 from imgcls import paths
 from imgcls.evaluation import predict
 from imgcls.models import create_model
-from imgcls.search import alternating_flips, forward_selection
+from imgcls.search import alternating_flips, forward_selection, selection
 from imgcls.training import History, Recipe, Run, build_seeded, fit, recipes
 from imgcls.transforms import ColorJitter, RandomCrop, RandomHorizontalFlip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-climbing = import_module("imgcls.search.selection")  # the function hides the module of its name
 CREATE = partial(create_model, "simple_cnn", num_classes=3, image_size=8, blocks=2, filters=4)
 SLOW = Recipe(epochs=2, batch_size=16, lr=1e-4)  # learns next to nothing
 IDEAS = {
-    "no lesson": {"label_smoothing": 1e-6},
-    "a learning rate that learns": {"lr": 0.1},
-    "wide, for nothing": {"filters": 5, "lr": 1e-6},
+    "no effect": {"label_smoothing": 1e-6},
+    "a useful learning rate": {"lr": 0.1},
+    "wider, but worse": {"filters": 5, "lr": 1e-6},
 }
 
 
-def test_only_the_idea_that_helps_stays(tiny):
-    climbed = forward_selection(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
-    assert climbed.kept == ["a learning rate that learns"]
-    assert climbed.recipe == Recipe(epochs=2, batch_size=16, lr=0.1)
-    assert climbed.options == {}
-    table = climbed.table.set_index("name")
-    assert table.loc["a learning rate that learns", "low"] > 0
-    assert table.loc["no lesson", "low"] <= 0
-    assert table.loc["wide, for nothing", "gain"] < 0  # measured against the best so far, not against the start
-    assert [run.seed for run in climbed.runs] == [0, 1, 2]
-    assert climbed.correct.tolist() == [predict(run.model, tiny[1]).correct.tolist() for run in climbed.runs]
-    mean = sum(predict(run.model, tiny[1]).accuracy for run in climbed.runs) / 3
-    assert mean == pytest.approx(climbed.table["accuracy"].max())
+def test_only_the_idea_that_helps_is_kept(tiny):
+    found = forward_selection(CREATE, SLOW, IDEAS, *tiny, seeds=(0, 1, 2))
+    assert found.kept == ["a useful learning rate"]
+    assert found.recipe == Recipe(epochs=2, batch_size=16, lr=0.1)
+    assert found.options == {}
+    table = found.table.set_index("name")
+    assert table.loc["a useful learning rate", "low"] > 0
+    assert table.loc["no effect", "low"] <= 0
+    assert table.loc["wider, but worse", "gain"] < 0  # measured against the best so far, not against the start
+    assert [run.seed for run in found.runs] == [0, 1, 2]
+    assert found.correct.tolist() == [predict(run.model, tiny[1]).correct.tolist() for run in found.runs]
+    mean = sum(predict(run.model, tiny[1]).accuracy for run in found.runs) / 3
+    assert mean == pytest.approx(found.table["accuracy"].max())
 
 
 def test_an_option_of_the_network_reaches_it(tiny):
@@ -52,19 +50,19 @@ def test_an_option_of_the_network_reaches_it(tiny):
     assert found.runs[0].model.built_from["options"]["filters"] == 6
 
 
-def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
-    """Planted answers: two ideas gain one image each, the third loses one, the last many; the two are seen together."""
+def test_inconclusive_gains_are_combined(monkeypatch, capsys):
+    """Planted predictions: two ideas gain one image each and many together; the third loses one, the last many."""
     images = 100
-    right = {"": 50, "a": 51, "b": 51, "c": 49, "d": 20, "ab": 70}
+    correct = {"": 50, "a": 51, "b": 51, "c": 49, "d": 20, "ab": 70}
 
-    def planted_repeat(create, train, val, recipe, seeds, show):
+    def planted_runs(create, train, val, recipe, seeds, show):
         return [Run(create(), History([{"seconds": 1.0}], 1), seed) for seed in seeds]
 
-    def planted_answers(model, val):
-        return SimpleNamespace(correct=torch.arange(images) < right["".join(sorted(model))])
+    def planted_predictions(model, val):
+        return SimpleNamespace(correct=torch.arange(images) < correct["".join(sorted(model))])
 
-    monkeypatch.setattr(climbing, "fit_seeds", planted_repeat)
-    monkeypatch.setattr(climbing, "predict", planted_answers)
+    monkeypatch.setattr(selection, "fit_seeds", planted_runs)
+    monkeypatch.setattr(selection, "predict", planted_predictions)
     ideas = {name: {name: True} for name in "abcd"}
     found = forward_selection(lambda **options: tuple(options), SLOW, ideas, None, None, seeds=(0, 1))
     assert found.table["name"].tolist() == ["start", "a", "b", "c", "d", "the promising together"]
@@ -77,14 +75,14 @@ def test_gains_too_small_to_be_seen_are_tried_together(monkeypatch, capsys):
     assert found.table["gain"].tolist()[1:] == pytest.approx([0.01, 0.01, -0.01, -0.3, 0.2])
 
 
-def test_one_seed_decides_nothing(tiny):
+def test_one_seed_is_refused(tiny):
     with pytest.raises(ValueError, match="at least two"):
         forward_selection(CREATE, SLOW, IDEAS, *tiny, seeds=(0,))
 
 
-def test_ideas_change_the_recipe_that_stands():
-    grown = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip(), ColorJitter(0.3)))
-    assert alternating_flips(grown) == {"alternating_flip": True, "transforms": (RandomCrop(2), ColorJitter(0.3))}
+def test_an_idea_may_depend_on_the_best_recipe():
+    best = Recipe(transforms=(RandomCrop(2), RandomHorizontalFlip(), ColorJitter(0.3)))
+    assert alternating_flips(best) == {"alternating_flip": True, "transforms": (RandomCrop(2), ColorJitter(0.3))}
 
 
 def test_the_fast_recipe_runs_on_its_network():
@@ -99,11 +97,11 @@ def test_the_fast_recipe_runs_on_its_network():
     assert history.rows[-1]["train_loss"] < history.rows[0]["train_loss"]
 
 
-def test_the_fast_recipe_is_what_stayed_on_real_images():
+def test_the_fast_recipe_has_the_ideas_kept_on_real_images():
     result = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))["real"]["05_cifar_ten"]
     rows = {row["name"]: row for row in result["tables"]["ideas on trial"]}
-    together = rows.get(climbing.TOGETHER, {"kept": False})["kept"]
-    stayed = {name for name, row in rows.items() if row["kept"] or (together and row["gain"] > 0)}
+    together = rows.get(selection.COMBINED, {"kept": False})["kept"]
+    kept = {name for name, row in rows.items() if row["kept"] or (together and row["gain"] > 0)}
     names = {
         "Muon": recipes.FAST.optimizer == "muon",
         "whitening": bool(recipes.FAST.unfreeze_schedule),
@@ -111,4 +109,4 @@ def test_the_fast_recipe_is_what_stayed_on_real_images():
         "alternating flips": recipes.FAST.alternating_flip,
         "small images first": bool(recipes.FAST.resolution_schedule),
     }
-    assert stayed - {"start", climbing.TOGETHER} == {name for name, there in names.items() if there}
+    assert kept - {"start", selection.COMBINED} == {name for name, there in names.items() if there}

@@ -1,0 +1,190 @@
+"""Where a study is stored: in memory, in a SQLite file, or in a PostgreSQL database that several machines share."""
+
+import re
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+
+from imgcls.messages import did_you_mean
+from imgcls.search import trials
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+FILES, JOURNALS = (".db", ".sqlite"), (".journal", ".log")
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
+OPEN_TRIES = 3  # two processes that create the tables at once get in each other's way
+TRIES = 60  # of one operation, a second apart: a server that restarts must not end a training
+SETTINGS = "settings"  # user attribute of a study
+SETTINGS_PATIENCE = 5.0  # seconds in which the process that created a study writes its settings
+
+
+def parse_storage(where: str | Path) -> "URL":
+    """The address of a SQLite file or of a PostgreSQL database.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    from sqlalchemy import URL, exc, make_url
+
+    driver, mark, _ = str(where).partition("://")
+    if not mark:
+        path = Path(where)
+        if path.suffix in JOURNALS:
+            raise ValueError(
+                f"storage {str(where)!r}: journal files are no longer read; export each study of it once: "
+                "from optuna.storages import JournalStorage, journal; optuna.copy_study(from_study_name=NAME, "
+                f"from_storage=JournalStorage(journal.JournalFileBackend({str(where)!r})), "
+                f"to_storage={f'sqlite:///{path.stem}.db'!r})"
+            )
+        if path.suffix not in FILES:
+            raise ValueError(
+                f"storage {str(where)!r} is neither a SQLite file, whose name ends in {' or '.join(FILES)}, nor the "
+                f"address of a database; write {path.stem or 'study'}.db or postgresql://user:password@host/database"
+            )
+        return URL.create("sqlite", database=str(path))
+    if driver not in DRIVERS:
+        raise ValueError(f"storage {shown(where)!r}: {driver!r} is unknown; {did_you_mean(driver, DRIVERS)}")
+    try:
+        url = make_url(str(where)).set(drivername=DRIVERS[driver])
+    except (exc.ArgumentError, ValueError):  # whose message may hold the password
+        raise ValueError(
+            f"storage {shown(where)!r} cannot be read as {driver}://user:password@host:port/database; signs such as "
+            "@ and / in a password are written %40 and %2F"
+        ) from None
+    if driver == "sqlite" and (url.host or not url.database):
+        raise ValueError(f"storage {shown(where)!r} names no file; write sqlite:///study.db, with three slashes")
+    return url
+
+
+def shown(where: str | Path | None) -> str:
+    """The storage as messages may name it: without its password."""
+    text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", str(where or "memory"))
+    return re.sub(r"(password=)[^&]*", r"\1***", text)
+
+
+def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStorage:
+    """The storage at a path or an address, created if it is not there, unless it must exist; in memory for None.
+
+    Raises:
+        ValueError: it is neither a SQLite file nor the address of a PostgreSQL database.
+        FileNotFoundError: it must exist and does not.
+        ImportError: the driver of the database is not installed.
+        ConnectionError: the database cannot be reached.
+    """
+    from sqlalchemy import exc
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a warning for each diverged trial would bury the progress
+    warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats
+    if where is None:
+        return InMemoryStorage()
+    url = parse_storage(where)
+    options = {"pool_pre_ping": True}  # a server may have closed the connection during a long trial
+    if url.drivername == "sqlite":
+        path = Path(url.database)
+        if must_exist and not path.is_file():
+            others = [other.name for other in path.parent.glob("*") if other.suffix in FILES]
+            hint = did_you_mean(path.name, others) if others else "search(…, storage=…) creates one"
+            raise FileNotFoundError(f"there are no studies at {path}; {hint}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options = {"connect_args": {"timeout": 60}}
+    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # RDBStorage formats it
+    try:
+        storage = _patiently(RDBStorage, OPEN_TRIES)(
+            text,
+            engine_kwargs=options,
+            heartbeat_interval=trials.HEARTBEAT,
+            grace_period=trials.GRACE,
+            skip_table_creation=must_exist,
+        )
+    except ImportError as error:
+        raise ImportError(
+            'PostgreSQL needs a driver that is not installed: pip install "imgcls[postgresql]"'
+        ) from error
+    except (exc.DBAPIError, StorageInternalError) as error:
+        reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error.__cause__
+        raise ConnectionError(
+            f"the database {shown(where)} could not be opened ({reason}); check that the server runs, and the host, "
+            "user, password and database in the address"
+        ) from error
+    for name in dir(storage):
+        if re.match(r"_?(create|get|set|record)_", name):
+            setattr(storage, name, _patiently(getattr(storage, name), TRIES))
+    return storage
+
+
+def _patiently(operation: Callable[..., Any], tries: int) -> Callable[..., Any]:
+    """The operation, repeated each second while the database fails."""
+    from sqlalchemy import exc
+
+    @wraps(operation)
+    def patient(*args: Any, **options: Any) -> Any:
+        for _ in range(tries - 1):
+            try:
+                return operation(*args, **options)
+            except (exc.DBAPIError, StorageInternalError):
+                time.sleep(1)
+        return operation(*args, **options)
+
+    return patient
+
+
+def start_study(where: str | Path | None, name: str, settings: Mapping[str, str], **options: Any) -> optuna.Study:
+    """The study of that name, created with these settings if it is not there yet; options as in `create_study`.
+
+    Raises:
+        ValueError: it was started with other settings, which are named.
+    """
+    options |= {"study_name": name, "storage": open_storage(where)}
+    study_at, created = f"the study {name!r} in {shown(where)}", True
+    try:
+        study = optuna.create_study(direction="maximize", **options)  # succeeds for one of several processes
+    except DuplicatedStudyError:
+        study, created = optuna.load_study(**options), False
+    ends = time.monotonic() + SETTINGS_PATIENCE
+    while not created and SETTINGS not in study.user_attrs and time.monotonic() < ends:
+        time.sleep(0.1)
+    if SETTINGS not in study.user_attrs and study.get_trials(deepcopy=False):
+        raise ValueError(f"{study_at} was not started by search(), and its settings are unknown; choose another name")
+    if SETTINGS not in study.user_attrs:
+        study.set_user_attr(SETTINGS, dict(settings))
+    theirs = study.user_attrs[SETTINGS]
+    differences = [
+        f"{key} was {theirs.get(key, 'left out')}, now {settings.get(key, 'left out')}"
+        for key in {**theirs, **settings}
+        if theirs.get(key) != settings.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{study_at} was started with other settings ({'; '.join(differences)}): use its settings, or another name"
+        )
+    return study
+
+
+def read_study(storage: str | Path, name: str | None = None) -> optuna.Study:
+    """A stored study, for `table`, `importances` and the rest; nothing is written.
+
+    Args:
+        storage: As in `search`.
+        name: Of the study; may be left out where there is only one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: there is no study of that name, or several and none was named.
+    """
+    opened = open_storage(storage, must_exist=True)
+    names = sorted(optuna.get_all_study_names(opened))
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name not in names:
+        wanted = "the study has to be named" if name is None else f"there is no study {name!r}"
+        hint = did_you_mean(name, names) if names else "search(…, storage=…) starts one"
+        raise ValueError(f"{wanted} in {shown(storage)}; {hint}")
+    return optuna.load_study(study_name=name, storage=opened)
