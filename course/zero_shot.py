@@ -179,8 +179,8 @@ def fit_exemplars(
     """
     teachers, unseen = list(train.classes), _unseen_classes(attributes, train.classes)
     seen = teachers if seen is None else list(seen)
-    if strangers := [name for name in seen if name not in teachers]:
-        raise ValueError(f"the seen class {strangers[0]!r} has no images to learn from; choose among {teachers}")
+    if unknown := [name for name in seen if name not in teachers]:
+        raise ValueError(f"the seen class {unknown[0]!r} has no images to learn from; choose among {teachers}")
     if len(seen) < 4:
         raise ValueError(f"{len(seen)} seen classes; take at least 4")
     order = [*seen, *(name for name in teachers if name not in seen)]

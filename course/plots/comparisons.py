@@ -1,4 +1,4 @@
-"""Accuracies side by side: claims, mistakes, ideas on trial, methods under controls, and the predicted classes."""
+"""Accuracies side by side: claims, mistakes, ideas under test, methods under controls, and the predicted classes."""
 
 from collections.abc import Mapping
 from itertools import pairwise

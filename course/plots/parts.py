@@ -70,7 +70,7 @@ def part_bars(parts: pd.DataFrame, most: int = 10) -> Figure:
 
     Args:
         parts: Columns class, part, energy, energy_low, energy_high, area, density; one panel a class.
-        most: Parts drawn of each class, those with the most energy; the background is given in words.
+        most: Parts drawn of each class, those with the most energy; the background is given as text.
     """
     theme.need_columns(parts, "part_bars", ["class", "part", "energy", "energy_low", "energy_high", "area", "density"])
     groups = [frame for _, frame in parts.groupby("class", sort=False)]
@@ -110,7 +110,7 @@ def _part_panel(ax: Axes, frame: pd.DataFrame, most: int, tall: int) -> None:
             color=theme.INK if row < len(parts) else theme.MUTED, annotation_clip=False,
         )  # fmt: skip
     for energy, area in zip(background["energy"], background["area"], strict=True):
-        # In words: its bar would be so long that those of the parts were too short to read.
+        # As text: its bar would be so long that those of the parts were too short to read.
         text = f"background: {theme.percent(energy)}, of the area {theme.percent(area)}"
         look = {"va": "center", "size": theme.SMALL, "color": theme.MUTED, "annotation_clip": False}
         ax.annotate(text, (0, len(parts)), (2, 0), textcoords="offset points", **look)

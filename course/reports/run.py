@@ -131,6 +131,7 @@ def _environment(request: Request, started: float, more: dict[str, str]) -> Iter
             ),
             "IMGCLS_ROOT": str(paths.ROOT),
             "PYTHONHASHSEED": "0",
+            "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm in other libraries: it asks for widgets
             "PYTHONPATH": _prepend("PYTHONPATH", Path(__file__).parents[2]),
             "JUPYTER_PATH": _prepend("JUPYTER_PATH", Path(sys.prefix, "share", "jupyter")),
             "JUPYTER_RUNTIME_DIR": str(Path(home, "runtime")),

@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
-HEARTBEAT = 30  # seconds between two signs of life of a running trial
+HEARTBEAT = 30  # seconds between two heartbeats of a running trial
 GRACE = 300  # seconds without one after which the trial is done again
 OWNER = "worker"  # user attribute: the process that runs the trial
 OUTCOMES = ("diverged", "error")  # user attributes of a failed trial that counts
