@@ -85,7 +85,7 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
     A gain or loss far beyond the others is an arrow at the edge, so that the intervals of the others remain visible.
 
     Args:
-        trials: Columns name, gain, low, high (shares) and kept, as `search.forward_selection` returns them; rows
+        trials: Columns name, gain, low, high (shares) and kept, as `selection.forward_selection` returns them; rows
             without a gain, such as the start, are left out. The first row is on top.
         ax: Where to draw; a new figure by default.
     """

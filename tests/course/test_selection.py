@@ -9,10 +9,11 @@ import pytest
 import torch
 from conftest import colour_split
 
+from course import selection
+from course.selection import alternating_flips, forward_selection
 from imgcls import paths
 from imgcls.evaluation import predict
 from imgcls.models import create_model
-from imgcls.search import alternating_flips, forward_selection, selection
 from imgcls.training import History, Recipe, Run, build_seeded, fit, recipes
 from imgcls.transforms import ColorJitter, RandomCrop, RandomHorizontalFlip
 
