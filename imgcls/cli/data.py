@@ -20,7 +20,7 @@ FORMATS = ("table", "json")
 SHOWN = 20  # skipped files and pairs of duplicates that a table names
 IMBALANCED = 1.5  # ratio of the largest to the smallest class from which on a note is given
 
-Format = Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")]
+Format = Annotated[str, typer.Option(help="Print as table or json.")]
 
 
 class _ChecksByDefault(TyperGroup):
