@@ -48,7 +48,7 @@ DOORS = {"app", "cli"}
 HARMLESS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.AnnAssign)
 PURE_CALLS = {
     "LinearSegmentedColormap.from_list", "Path(__file__).resolve", "Path(__file__).with_name", "fields", "frozenset",
-    "functools.partial", "os.environ.get", "partial", "range", "re.compile", "slice", "torch.tensor", "tuple",
+    "functools.partial", "list", "os.environ.get", "partial", "range", "re.compile", "slice", "torch.tensor", "tuple",
 }  # fmt: skip
 """What the value of a module's constant may call, besides classes."""
 
