@@ -12,8 +12,10 @@ from imgcls.messages import format_duration
 from imgcls.plots import theme
 from imgcls.plots.labels import level_lines
 
-TICKS = [n * unit for unit in (0.01, 0.1) for n in (1, 2, 5)]  # seconds
-TICKS += [n * unit for unit in (1, 60, 3600) for n in (1, 2, 5, 10, 20, 30)]
+TICKS = [  # seconds
+    *(n * unit for unit in (0.01, 0.1) for n in (1, 2, 5)),
+    *(n * unit for unit in (1, 60, 3600) for n in (1, 2, 5, 10, 20, 30)),
+]
 SIDES = [(9, 0), (-9, 0), (0, 9), (0, -9), (7, 7), (7, -7), (-7, 7), (-7, -7)]  # of a label: points to the right, up
 
 
