@@ -444,14 +444,13 @@ def street(c: Canvas) -> None:
     )
     across, up = along * 0.9 - (along * 0.9).floor(), high * 0.62 - (high * 0.62).floor()
     soft_u, soft_v = 1 / (blur * 0.9 + 0.04), 1 / (far * c.pixel * 0.62 + 0.04)
-    pane = ((0.24 - (across - 0.5).abs()) * soft_u + 0.5).clamp(0, 1) * (
-        (0.3 - (up - 0.52).abs()) * soft_v + 0.5
-    ).clamp(0, 1)
-    frame = ((0.32 - (across - 0.5).abs()) * soft_u + 0.5).clamp(0, 1) * (
-        (0.38 - (up - 0.52).abs()) * soft_v + 0.5
-    ).clamp(0, 1)
-    pane = pane * (high < roof - 0.4)
-    frame = frame * (high < roof - 0.4)
+
+    def rectangle(half_width: float, half_height: float) -> torch.Tensor:
+        sides = ((half_width - (across - 0.5).abs()) * soft_u + 0.5).clamp(0, 1)
+        ends = ((half_height - (up - 0.52).abs()) * soft_v + 0.5).clamp(0, 1)
+        return sides * ends * (high < roof - 0.4)
+
+    pane, frame = rectangle(0.24, 0.3), rectangle(0.32, 0.38)
     wall = blend(tone * light[:, None], c.cloud * 0.9, frame * 0.55)
     glass = blend(c.near * 0.35, c.sky, 0.25 + 0.5 * (hue - 0.3).clamp(0, 1) + 0.15 * up)
     wall = blend(wall, glass, pane)

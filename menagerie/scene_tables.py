@@ -37,9 +37,14 @@ def _pyramid(finest: torch.Tensor) -> torch.Tensor:
     """All mip levels of a square table, concatenated and flat."""
     levels = [finest]
     for _ in range(LEVELS - 1):
-        last = levels[-1]
-        levels.append((last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]) * 0.25)
+        levels.append(_halved(levels[-1]))
     return torch.cat([one.flatten() for one in levels])
+
+
+def _halved(table: torch.Tensor) -> torch.Tensor:
+    """Means of 2 × 2 samples of the last two dimensions."""
+    upper, lower = table[..., ::2, :], table[..., 1::2, :]
+    return (upper[..., ::2] + lower[..., ::2] + upper[..., 1::2] + lower[..., 1::2]) * 0.25
 
 
 @cache
@@ -174,8 +179,7 @@ class Stamp:
         axis = (torch.arange(STAMP) + 0.5) / STAMP
         self.x, self.y = (axis - 0.5).view(1, -1), (1 - axis).view(-1, 1)
         self.layers = torch.zeros(3, STAMP, STAMP)
-        fine = _waves(seed, (STAMP, STAMP), 16, 3, 0.8)
-        self.rough = fine - 0.5
+        self.rough = _waves(seed, (STAMP, STAMP), 16, 3, 0.8) - 0.5
 
     def blob(
         self, x: float, y: float, rx: float, ry: float, tone: float, light: float = 1.0, rough: float = 0.0
@@ -519,7 +523,7 @@ def stamps() -> torch.Tensor:
         for _ in range(STAMP_LEVELS - 1):
             last = levels[-1]
             solid = torch.cat([last[:1], last[1:] * last[:1].clamp(min=0.01)])
-            sums = (solid[:, ::2, ::2] + solid[:, 1::2, ::2] + solid[:, ::2, 1::2] + solid[:, 1::2, 1::2]) * 0.25
-            levels.append(torch.cat([sums[:1], sums[1:] / sums[:1].clamp(min=0.01)]))
+            means = _halved(solid)
+            levels.append(torch.cat([means[:1], means[1:] / means[:1].clamp(min=0.01)]))
         pictures.append(torch.cat([one.flatten(1) for one in levels], dim=1))
     return torch.cat(pictures, dim=1).T.contiguous()
