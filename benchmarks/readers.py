@@ -59,14 +59,14 @@ def ours(folder: Path) -> tuple[dict[str, str], float]:
     }
     skipped = {entry.name: entry.reason for entry in splits.skipped}
     files = malformed.files()
-    shown = [file for file in files if file.pixels is not None]
+    readable = [file for file in files if file.pixels is not None]
     outcomes, slowest = {}, 0.0
     for k, file in enumerate(files):
         name = f"{CLASSES[k % 2]}/{file.listed_name or file.name}"
         if name in skipped:
             outcomes[file.name] = SKIPPED if file.reason and file.reason in skipped[name] else ERROR
         else:
-            outcomes[file.name] = classify(file, read[name], shown) if name in read else UNLISTED
+            outcomes[file.name] = classify(file, read[name], readable) if name in read else UNLISTED
         begun = time.perf_counter()
         decoding.try_decode_square(file.data, malformed.SIDE, 3)
         slowest = max(slowest, time.perf_counter() - begun)
@@ -131,7 +131,7 @@ def peer_outcomes(name: str, folder: Path) -> tuple[dict[str, str], float]:
     files = malformed.files()
     found = PEERS[name][0](folder)
     below = {str(Path(path).relative_to(folder)): read for path, read in found.items()}
-    shown = [file for file in files if file.pixels is not None]
+    readable = [file for file in files if file.pixels is not None]
     outcomes, slowest = {}, 0.0
     for k, file in enumerate(files):
         read = below.get(f"{CLASSES[k % 2]}/{file.name}")
@@ -140,7 +140,7 @@ def peer_outcomes(name: str, folder: Path) -> tuple[dict[str, str], float]:
             continue
         begun = time.perf_counter()
         try:
-            outcomes[file.name] = classify(file, read(), shown)
+            outcomes[file.name] = classify(file, read(), readable)
         except Exception:  # any error would reach the training loop
             outcomes[file.name] = ERROR
         slowest = max(slowest, time.perf_counter() - begun)

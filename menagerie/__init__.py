@@ -137,8 +137,8 @@ def generate(
         habitat_bias: probability that the background is the habitat of the kind instead of a random one. A negative
             value is the probability of the habitat of another class, so -1 swaps the backgrounds of two classes. The
             subject, its place in the frame and its occlusion do not depend on it.
-        clutter: how much pose, scale, position and occlusion vary. At 0 every subject is whole, large, centred and
-            seen from the side; 1 is the default of the data sets.
+        clutter: how much pose, scale, position and occlusion vary. At 0 every subject is whole, large, centred,
+            seen from the side and not occluded; 1 is the default of the data sets.
 
     Raises:
         ValueError: for an unknown subset or split, or a number out of range.
