@@ -1,6 +1,6 @@
-"""Every comparison in one run, then the figure of all.
+"""Run every benchmark, then draw the figure.
 
-python -m benchmarks [--out FILE]     (about fifty minutes on two quiet cores)
+python -m benchmarks [--out FILE]     (about fifty minutes on two idle cores)
 """
 
 import subprocess
@@ -25,17 +25,17 @@ NAMES = (
 
 
 def main() -> int:
-    """Run each in a process of its own; one that fails keeps no other from running, but the exit code tells."""
-    asked = arguments(__doc__, runs=None)
+    """Run each benchmark in its own process; return 1 if any failed, after running the rest."""
+    args = arguments(__doc__, runs=None)
     failed = []
     for name in NAMES:
         print(f"\n── {name}", flush=True)
         begun = time.perf_counter()
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(asked.out)]).returncode:
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(args.out)]).returncode:
             failed.append(name)
         print(f"   {(time.perf_counter() - begun) / 60:.1f} minutes", flush=True)
     if failed:
-        print(f"failed: {', '.join(failed)}; their old rows stand", file=sys.stderr)
+        print(f"failed: {', '.join(failed)}; their old rows are kept", file=sys.stderr)
     return bool(failed)
 
 

@@ -1,4 +1,4 @@
-"""Random crop, flip and normalisation of 32-pixel images: whole batches here, against torchvision and kornia.
+"""Random crop, flip and normalisation of 32-pixel images: imgcls (whole batches) against torchvision and kornia.
 
 python -m benchmarks.augment [--runs 5] [--images 50000] [--out FILE]     (about two minutes)
 """
@@ -20,19 +20,19 @@ from imgcls.transforms import RandomCrop, RandomHorizontalFlip, apply
 
 SIZE, PADDING = 32, 4
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
-TRIAL = 4096  # images with which the peers' settings are tried
+TRIAL = 4096  # images used to pick the fastest settings of the peers
 WORKERS = 2
 
 
 @cache
 def pixels(images: int) -> Tensor:
-    """Uint8 (N, 3, H, W); what they show does not matter to the clock."""
+    """Random uint8 images (N, 3, H, W); the content does not affect the time."""
     return torch.randint(0, 256, (images, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator(0, "pixels"))
 
 
 @cache
 def pictures(images: int) -> list[Image.Image]:
-    """The same as Pillow images, decoded already."""
+    """The images of `pixels` as decoded Pillow images."""
     return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in pixels(images)]
 
 
@@ -48,7 +48,7 @@ def ours(images: int, batch_size: int) -> float:
 
 @torch.inference_mode()
 def kornia(images: int, batch_size: int, cropping: str, normalizing: str) -> float:
-    """Seconds for all images, from uint8 as ours: kornia needs floats, so the conversion is part of it."""
+    """Seconds for all images, including the conversion from uint8 to the floats that kornia needs."""
     import kornia.augmentation as K
     from kornia.enhance import Normalize as Plain
 
@@ -72,12 +72,12 @@ def torchvision(images: int, batch_size: int, workers: int) -> float:
             lambda: [torch.stack([transform(p) for p in shown[i : i + batch_size]]).shape for i in starts]
         )
     loader = DataLoader(Transformed(shown, transform), batch_size, num_workers=workers, persistent_workers=True)
-    next(iter(loader))  # the workers are up before the clock runs
+    next(iter(loader))  # the time excludes the start of the workers
     return seconds_of(lambda: [x.shape for x in loader])
 
 
 class Transformed(torch.utils.data.Dataset):
-    """Pictures that are transformed when they are asked for."""
+    """A data set that transforms an image when it is indexed."""
 
     def __init__(self, shown: Sequence[Image.Image], transform: Callable[[Image.Image], Tensor]) -> None:
         self.shown, self.transform = shown, transform
@@ -91,13 +91,13 @@ class Transformed(torch.utils.data.Dataset):
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__, images=50_000)
+    args = arguments(__doc__, images=50_000)
     threads = configure_threads()
     rows: list[Row] = []
     with own_process() as for_us, own_process() as for_kornia, own_process() as for_torchvision:
         for batch_size, suffix in ((128, ""), (500, "_batch_500")):
             print(f"augment, batches of {batch_size}", flush=True)
-            trial, whole = min(asked.images, TRIAL), asked.images
+            trial, whole = min(args.images, TRIAL), args.images
             ways = {
                 f"{crop}, {norm}": (crop, norm)
                 for crop in ("slice", "resample")
@@ -114,7 +114,7 @@ def main() -> None:
                     "kornia": partial(for_kornia, kornia, whole, batch_size, *ways[way]),
                     "torchvision": partial(for_torchvision, torchvision, whole, batch_size, int(workers)),
                 },
-                asked.runs,
+                args.runs,
             )
             rates = {name: [whole / value for value in values] for name, values in seconds.items()}
             for peer, target, settings in (
@@ -135,7 +135,7 @@ def main() -> None:
                         threads=threads,
                     )
                 )
-    report(rows, asked.out)
+    report(rows, args.out)
 
 
 if __name__ == "__main__":

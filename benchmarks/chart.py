@@ -1,4 +1,4 @@
-"""figures/benchmarks.png: every ratio of results.json beside its target; of another file, a picture beside it.
+"""figures/benchmarks.png: every ratio of results.json with its target; with `--out`, a figure beside that file.
 
 python -m benchmarks.chart [--out FILE]     (seconds)
 """
@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from benchmarks.measure import arguments
-from benchmarks.record import RESULTS, Row, met
+from benchmarks.record import RESULTS, Row, meets_target
 from imgcls import paths
 from imgcls.plots import save
 from imgcls.plots.theme import ACCENT, INK, MUTED, SERIES, SMALL, canvas, dress, legend_above, need, themed
@@ -27,10 +27,10 @@ TICKS = (0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 
 @themed
 def ratios(rows: Sequence[Row]) -> Figure:
-    """How many times faster than each peer, over what each training loop costs beside a bare one.
+    """Speed-up over each peer (upper panel) and the overhead of each training loop over a bare loop (lower panel).
 
     Args:
-        rows: of results.json; those without a ratio are left aside.
+        rows: of results.json; those without a ratio are left out.
     """
     faster = [one for one in rows if one["ratio"] is not None and not one["name"].startswith(OVERHEAD)]
     loops = [one for one in rows if one["ratio"] is not None and one["name"].startswith(OVERHEAD)]
@@ -50,14 +50,14 @@ def _faster(ax: Axes, rows: Sequence[Row]) -> None:
     labels = [f"{one.get('what', one['name'])}\nagainst {one['peer_name']}{_variant(one)}" for one in rows]
     limits = [float(one["target"].split()[-1]) for one in rows]
     ax.set_xscale("log")
-    _bars(ax, labels, [one["ratio"] for one in rows], limits, [met(one) for one in rows], low=1)
+    _bars(ax, labels, [one["ratio"] for one in rows], limits, [meets_target(one) for one in rows], low=1)
     ax.set_xlim(min(0.9, 0.8 * min(one["ratio"] for one in rows)), 1.6 * max(one["ratio"] for one in rows))
     ax.xaxis.set_major_locator(FixedLocator(TICKS))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     ax.set_xlabel("times faster than the peer")
-    keys = [Patch(color=ACCENT, label="target kept"), Line2D([], [], color=INK, linewidth=2, label="target")]
-    if any(met(one) is False for one in rows):
+    keys = [Patch(color=ACCENT, label="target met"), Line2D([], [], color=INK, linewidth=2, label="target")]
+    if any(meets_target(one) is False for one in rows):
         keys.insert(1, Patch(color=MISSED, label="missed"))
     legend_above(ax, handles=keys)
 
@@ -67,13 +67,13 @@ def _overhead(ax: Axes, rows: Sequence[Row]) -> None:
     others = [one for one in rows if one["name"] != OVERHEAD]
     labels = ["our fit"] * len(own) + [one["peer_name"] for one in others]
     values = [one["ratio"] for one in own] + [one["peer_overhead"] for one in others]
-    kept = [met(one) for one in own] + [None] * len(others)
+    kept = [meets_target(one) for one in own] + [None] * len(others)
     limits = [float(one["target"].split()[-1]) for one in own] + [None] * len(others)
     _bars(ax, labels, values, limits, kept, low=0, digits=3)
     ax.set_xlim(0, 1.18 * max(values))
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-    ax.set_xlabel("time of a short step beside a bare loop's")
+    ax.set_xlabel("time of a short step, relative to a bare loop")
 
 
 def _bars(
@@ -85,7 +85,7 @@ def _bars(
     low: float,
     digits: int = 2,
 ) -> None:
-    """Bars from `low`, first on top, with their value at the end and a line across each at its target."""
+    """Horizontal bars from `low`, first on top, each with its value at the end and a line at its target."""
     dress(ax, grid="x")
     colours = [MUTED if verdict is None else ACCENT if verdict else MISSED for verdict in kept]
     ax.barh(range(len(values)), [value - low for value in values], left=low, height=0.56, color=colours)

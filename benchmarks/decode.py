@@ -1,9 +1,9 @@
-"""Photographs to uint8 tensors of 64 px: ours into an empty cache, against ImageFolder and its loader.
+"""Decoding of photographs to uint8 tensors of 64 px: imgcls with an empty cache against ImageFolder and DataLoader.
 
 python -m benchmarks.decode [--runs 5] [--data cats-dogs.zip] [--out FILE]     (about three minutes)
 
-Ours reads the archive in place, decodes with as many processes as there are cores and writes the cache. The peer reads
-the same files unpacked, resamples with the same filter, and gets the number of loader workers that suits it best.
+imgcls reads the archive in place, decodes with one process per core and writes its cache. The peer reads the unpacked
+files, resamples with the same filter and uses its fastest number of loader workers.
 """
 
 import tempfile
@@ -27,14 +27,14 @@ WORKERS = (0, 1, 2)
 
 
 def ours(archive: Path) -> int:
-    """Every picture of the archive, decoded into an empty cache; how many there are."""
+    """Decode every image of the archive into an empty cache; return their number."""
     with tempfile.TemporaryDirectory() as empty:
         splits = load(archive, image_size=SIZE, cache=empty)
         return sum(len(split) for _, split in splits.items())
 
 
 def image_folder(folder: Path, workers: int) -> int:
-    """The same pictures as torchvision's tutorials load them; how many there are."""
+    """Load the unpacked images as torchvision's tutorials do; return their number."""
     square = T.Compose(
         [T.Resize(SIZE, T.InterpolationMode.BICUBIC), T.CenterCrop(SIZE), T.PILToTensor()]
     )  # no floats: the cache holds uint8 too
@@ -43,13 +43,8 @@ def image_folder(folder: Path, workers: int) -> int:
     return len(torch.cat(batches))
 
 
-def seconds(work: Callable[..., int], *values: object) -> float:
-    """Wall time of one run."""
-    return seconds_of(partial(work, *values))
-
-
 def rate(work: Callable[..., int], *values: object) -> float:
-    """Pictures a second."""
+    """Images per second."""
     begun = time.perf_counter()
     count = work(*values)
     return count / (time.perf_counter() - begun)
@@ -57,21 +52,21 @@ def rate(work: Callable[..., int], *values: object) -> float:
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__, archive="cats-dogs.zip")
+    args = arguments(__doc__, archive="cats-dogs.zip")
     with tempfile.TemporaryDirectory() as folder:
-        found = load(asked.data, image_size=SIZE, cache=Path(folder, "cache"))
+        found = load(args.data, image_size=SIZE, cache=Path(folder, "cache"))
         images = sum(len(split) for _, split in found.items())
         for name, split in found.items():
-            unpack(asked.data, split.names, Path(folder, "files", name))
+            unpack(args.data, split.names, Path(folder, "files", name))
         with own_process() as mine, own_process() as theirs:
             files = Path(folder, "files")
-            mine(ours, asked.data)
-            best = fastest({str(n): partial(theirs, seconds, image_folder, files, n) for n in WORKERS})
+            mine(ours, args.data)
+            best = fastest({str(n): partial(theirs, seconds_of, partial(image_folder, files, n)) for n in WORKERS})
             sides = {
-                "ours": partial(mine, rate, ours, asked.data),
+                "ours": partial(mine, rate, ours, args.data),
                 "imagefolder": partial(theirs, rate, image_folder, files, int(best)),
             }
-            times = alternate(sides, asked.runs, "images/s")
+            times = alternate(sides, args.runs, "images/s")
     report(
         [
             versus(
@@ -86,7 +81,7 @@ def main() -> None:
                 images=images,
             )
         ],
-        asked.out,
+        args.out,
     )
 
 

@@ -1,4 +1,4 @@
-"""How hard the menagerie is, for methods that should fail and for one that should not.
+"""Difficulty of the generated data sets: baselines that should fail and a network that should succeed.
 
 python -m benchmarks.difficulty [--out FILE]     (about eight minutes)
 """
@@ -30,7 +30,7 @@ def network(name: str, splits: Splits, recipe: Recipe) -> Interval:
 
 
 def backgrounds(subset: str, habitat_bias: float) -> Splits:
-    """The places of a subset without their subjects, labelled with the class that would stand there."""
+    """Images of a subset without their subjects, labelled with the class that each would have shown."""
     found = {}
     for split, count in menagerie.sizes(subset).items():
         shown = menagerie.render(subset, split, torch.arange(count), habitat_bias=habitat_bias, subject=False)
@@ -41,7 +41,7 @@ def backgrounds(subset: str, habitat_bias: float) -> Splits:
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__, runs=None)
+    args = arguments(__doc__, runs=None)
     reproducibility.configure_threads()
     species, pair = load("menagerie/species"), load("menagerie/fox_elephant")
     results = []
@@ -60,7 +60,7 @@ def main() -> None:
     shortcut = network("resnet18", backgrounds("fox_elephant", 1.0), BACKGROUND)
     note("fox_elephant_background_only_bias_1", shortcut, ">= 0.95")
     note("species_resnet18_scratch", network("resnet18", species, SCRATCH), "0.60 to 0.90")
-    report(results, asked.out)
+    report(results, args.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""One training epoch of the CIFAR ladder's network on image files, against common pipelines.
+"""One training epoch of a CIFAR network on image files, against common pipelines.
 
 python -m benchmarks.epoch [--runs 5] [--images 50000] [--data cifar10-jpeg.zip] [--out FILE]   (about twenty minutes)
 
-The epoch against the usual pipeline (ImageFolder, DataLoader, float32) has all images; epochs against frameworks, once
-with their defaults and once with their fastest settings, have at most FRAMEWORK_IMAGES. Ours trains from its decoded
-cache; the row `epoch_first_vs_imagefolder` includes the time to fill that cache, test images included.
+The usual pipeline (ImageFolder, DataLoader, float32) trains on all images. Frameworks train on at most
+FRAMEWORK_IMAGES, with their defaults and with their fastest settings. imgcls trains from its decoded cache; the row
+`epoch_first_vs_imagefolder` includes the time to fill that cache, test images included.
 """
 
 import tempfile
@@ -21,7 +21,11 @@ from benchmarks.tasks import Task, load, prepare
 SIZE = 32
 FRAMEWORK_IMAGES, TRIAL_IMAGES = 10_000, 2560
 WORKERS = (0, 1, 2)
-FRAMEWORKS = {"lightning": 0, "fastai": 2, "accelerate": 0}  # workers of their loaders by default; fastai's: the cores
+FRAMEWORKS = {
+    "lightning": 0,
+    "fastai": 2,
+    "accelerate": 0,
+}  # default number of loader workers; fastai uses one per core
 DISTRIBUTIONS = {"imagefolder": "torchvision"}
 
 
@@ -37,7 +41,7 @@ def seconds(name: str, task: Task) -> float:
 
 
 def tuned(name: str, task: Task, trial: Task, process: object) -> Task:
-    """The task with the number of loader workers that is fastest on the trial."""
+    """Set the number of loader workers that is fastest on the trial."""
     best = fastest({str(n): partial(process, seconds, name, replace(trial, workers=n)) for n in WORKERS})
     return replace(task, workers=int(best))
 
@@ -49,7 +53,7 @@ def settings(task: Task) -> str:
 
 
 def compared(peers: dict[str, tuple[str, Task]], task: Task, trial: Task, runs: int, target: str) -> list[Row]:
-    """Measure ours and the peers by turns; `peers` maps the suffix of a row's name to a loop and its task."""
+    """Measure imgcls and the peers in turn; `peers` maps the suffix of a row's name to a loop and its task."""
     rows = []
     with ExitStack() as stack:
         processes = {name: stack.enter_context(own_process()) for name in ("ours", *peers)}
@@ -85,16 +89,16 @@ def compared(peers: dict[str, tuple[str, Task]], task: Task, trial: Task, runs: 
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__, archive="cifar10-jpeg.zip", images=50_000)
+    args = arguments(__doc__, archive="cifar10-jpeg.zip", images=50_000)
     with tempfile.TemporaryDirectory() as folder:
-        make = partial(prepare, asked.data, Path(folder), SIZE)
-        trial = make(min(asked.images, TRIAL_IMAGES))
-        task, smaller = make(asked.images), make(min(asked.images, FRAMEWORK_IMAGES))
+        make = partial(prepare, args.data, Path(folder), SIZE)
+        trial = make(min(args.images, TRIAL_IMAGES))
+        task, smaller = make(args.images), make(min(args.images, FRAMEWORK_IMAGES))
 
         print(f"epoch of {task.images:,} images, usual pipeline", flush=True)
-        rows = compared({"imagefolder": ("imagefolder", replace(task, workers=-1))}, task, trial, asked.runs, ">= 5")
+        rows = compared({"imagefolder": ("imagefolder", replace(task, workers=-1))}, task, trial, args.runs, ">= 5")
         with own_process() as process:
-            decoding = [process(first_decode, asked.data) for _ in range(asked.runs)]
+            decoding = [process(first_decode, args.data) for _ in range(args.runs)]
         usual = rows[0]
         first = [a + b for a, b in zip(usual["ours_runs"], decoding, strict=True)]
         rows.append(
@@ -115,8 +119,8 @@ def main() -> None:
         for name, workers in FRAMEWORKS.items():
             peers[name] = name, replace(smaller, workers=workers)
             peers[f"{name}_best"] = name, replace(smaller, workers=-1, fast=True)
-        rows += compared(peers, smaller, trial, asked.runs, "> 1")
-    report(rows, asked.out)
+        rows += compared(peers, smaller, trial, args.runs, "> 1")
+    report(rows, args.out)
 
 
 if __name__ == "__main__":

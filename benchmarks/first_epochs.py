@@ -2,8 +2,8 @@
 
 python -m benchmarks.first_epochs [--runs 5] [--data cats-dogs.zip] [--out FILE]     (about seven minutes)
 
-Ours decodes every file of the archive once, into an empty cache, and its time includes all of `fit`; the peer decodes
-its training files in each epoch, with its fastest number of workers, and trains in float32.
+imgcls decodes every file of the archive once, into an empty cache; its time includes all of `fit`. The peer decodes its
+training files in each epoch, with its fastest number of workers, and trains in float32.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ SIZE, EPOCHS = 64, 5
 
 
 def ours(task: Task, train: bool) -> float:
-    """Seconds to decode, and with `train` to train too."""
+    """Seconds to decode, and to train if `train`."""
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as empty:
@@ -34,7 +34,7 @@ def ours(task: Task, train: bool) -> float:
 
 
 def usual(task: Task, train: bool) -> float:
-    """Seconds of the usual pipeline; without training, of one pass over its loader."""
+    """Seconds of the usual pipeline, or of one pass over its loader if not `train`."""
     if train:
         return run("imagefolder", task).seconds
     loader = image_folder(task, augment=False)
@@ -43,9 +43,9 @@ def usual(task: Task, train: bool) -> float:
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__, archive="cats-dogs.zip")
+    args = arguments(__doc__, archive="cats-dogs.zip")
     with tempfile.TemporaryDirectory() as folder, own_process() as for_us, own_process() as for_them:
-        task = replace(prepare(asked.data, Path(folder), SIZE), epochs=EPOCHS)
+        task = replace(prepare(args.data, Path(folder), SIZE), epochs=EPOCHS)
         print(f"decoding and {EPOCHS} epochs of {task.images:,} photographs", flush=True)
         rows = []
         for name, train, target, what in (
@@ -57,7 +57,7 @@ def main() -> None:
             theirs = replace(task, workers=int(best))
             works = {"ours": partial(for_us, ours, task, train), "imagefolder": partial(for_them, usual, theirs, train)}
             for_us(ours, one, train)
-            found = alternate(works, asked.runs)
+            found = alternate(works, args.runs)
             rows.append(
                 versus(
                     name,
@@ -71,7 +71,7 @@ def main() -> None:
                     images=task.images,
                 )
             )
-    report(rows, asked.out)
+    report(rows, args.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Mutated files through the decoder: how many crash it, how long the worst takes, how much memory it needs.
+"""Fuzz the decoder with mutated files: number of crashes, longest time and peak memory.
 
 python -m benchmarks.fuzz [--images 10000] [--seconds 900] [--seed 0] [--data cats-dogs.zip] [--out FILE]
 
-Files are photographs of the archive where it is there, and generated ones in every format. Batches run in processes of
-their own, as small as the one that decodes for a data set, so that a crash is told from a reason and memory is theirs.
-Times are processor time: a machine that does other things as well does not count.
+Files are photographs of the archive, if it exists, and generated ones in every format. Each batch runs in its own
+process, which imports no more than a decoding process does: this isolates crashes and measures memory. Times are
+processor time, so other load on the machine does not matter.
 """
 
 import argparse
@@ -25,39 +25,39 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import hostile
+from benchmarks import malformed
 from imgcls.data import decoding
 
 BATCH, SIZE = 500, 64
-PHOTOS = 200  # of the archive that are mutated
-SECONDS, MEBIBYTES = 1, 500  # that no file may reach
-HANGS = 30  # seconds of one file after which its process is ended
+PHOTOS = 200  # number of photographs taken from the archive
+SECONDS, MEBIBYTES = 1, 500  # limits that no file may reach
+HANGS = 30  # seconds spent on one file before its process is killed
 SHARE_OF_PHOTOS = 0.5
-ODD = (0, 1, 0x7F, 0x80, 0xFF)  # bytes that limits and signs are made of
+ODD = (0, 1, 0x7F, 0x80, 0xFF)  # byte values at limits and sign changes
 
 
 def originals(archive: Path | None) -> tuple[list[bytes], list[bytes]]:
-    """Photographs, and generated pictures in every format and mode; the former are empty without an archive."""
+    """Photographs (none without an archive), and generated images in every format and mode."""
     photos = []
     if archive is not None and archive.is_file():
         with zipfile.ZipFile(archive) as packed:
             names = [name for name in packed.namelist() if name.lower().endswith((".jpg", ".jpeg", ".png"))]
             photos = [packed.read(name) for name in names[:: max(1, len(names) // PHOTOS)][:PHOTOS]]
     pixels = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    large = [hostile.encode(pixels, kind) for kind in decoding.FORMATS]
-    large.append(hostile.encode(pixels, "TIFF", compression="tiff_lzw"))
-    large.append(hostile.encode(pixels, "JPEG", progressive=True))
-    return photos, large + [file.data for file in hostile.files() if file.shows is not None]
+    large = [malformed.encode(pixels, kind) for kind in decoding.FORMATS]
+    large.append(malformed.encode(pixels, "TIFF", compression="tiff_lzw"))
+    large.append(malformed.encode(pixels, "JPEG", progressive=True))
+    return photos, large + [file.data for file in malformed.files() if file.pixels is not None]
 
 
 def mutate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """The file with one to four faults, as broken disks and broken minds make them."""
+    """Add one to four faults to a file, such as flipped bits, lost blocks and false sizes."""
     spoilt = bytearray(data)
     for _ in range(rng.integers(1, 5)):
         size = len(spoilt)
         if size < 16:
             break
-        # Half of the faults hit the first bytes, where sizes and formats stand.
+        # Half of the faults hit the first bytes, which hold format and size.
         at = int(rng.integers(0, min(size, 128) if rng.random() < 0.5 else size))
         length = int(min(rng.integers(1, 64), size - at))
         match rng.integers(0, 8):
@@ -83,7 +83,7 @@ def mutate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _with_checksums(data: bytearray) -> bytes:
-    """The blocks of a PNG with sums that hold, so that faults reach what reads them; other files as they are."""
+    """Correct the checksums of a PNG, so that faults reach its chunk parsers; other files stay unchanged."""
     at = 8
     while data.startswith(b"\x89PNG") and at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
@@ -98,12 +98,12 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
     """Decode cases first … first + count, each a function of (seed, case) alone.
 
     Returns:
-        read, skipped {reason without its numbers: how often}, slowest (seconds of processor time) and slowest_case.
+        read, skipped {reason without its numbers: count}, slowest (seconds of processor time) and slowest_case.
     """
     warnings.simplefilter("ignore")
     skipped: Counter[str] = Counter()
     read, slowest, slowest_case = 0, 0.0, first
-    decoding.try_decode_square(others[0], SIZE, 3)  # plugins load with the first picture
+    decoding.try_decode_square(others[0], SIZE, 3)  # the first image loads the plugins
     for case in range(first, first + count):
         rng = np.random.default_rng([seed, case])
         group = photos if photos and rng.random() < SHARE_OF_PHOTOS else others
@@ -111,13 +111,13 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
         data = mutate(data, other, rng)
         faulthandler.dump_traceback_later(HANGS, exit=True)
         begun = time.thread_time()
-        answer = decoding.try_decode_square(data, SIZE, 3)
+        result = decoding.try_decode_square(data, SIZE, 3)
         taken = time.thread_time() - begun
         faulthandler.cancel_dump_traceback_later()
-        if isinstance(answer, str):
-            skipped[re.sub(r"[\d,]+", "N", answer).partition(": ")[0]] += 1
+        if isinstance(result, str):
+            skipped[re.sub(r"[\d,]+", "N", result).partition(": ")[0]] += 1
         else:
-            assert len(answer[0]) == SIZE * SIZE * 3, case
+            assert len(result[0]) == SIZE * SIZE * 3, case
             read += 1
         if taken > slowest:
             slowest, slowest_case = taken, case
@@ -125,7 +125,7 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
 
 
 def in_batches(archive: Path, images: int, seed: int, seconds: float) -> dict[str, Any]:
-    """All cases, or as many as the time allows, a process for each batch."""
+    """Run all cases, or as many as the time allows, one process per batch."""
     total: dict[str, Any] = {
         "files": 0,
         "read": 0,
@@ -142,7 +142,7 @@ def in_batches(archive: Path, images: int, seed: int, seconds: float) -> dict[st
         done = subprocess.run([*command, "--data", str(archive)], capture_output=True, text=True, errors="replace")
         total["files"] += count
         if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             total["crashes"].append(f"cases {first} to {first + count - 1}, code {done.returncode}: {last[0]}")
             continue
         found = json.loads(done.stdout.splitlines()[-1])
@@ -157,7 +157,7 @@ def in_batches(archive: Path, images: int, seed: int, seconds: float) -> dict[st
 
 
 def peak_memory() -> float:
-    """MiB that this process ever held; Linux counts what its parent held before it started into ru_maxrss."""
+    """Peak memory of this process in MiB; on Linux, ru_maxrss would include memory of its parent."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 2**10
@@ -173,31 +173,31 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        found = campaign(*originals(asked.data), *asked.child, asked.seed)
+    args = parser.parse_args()
+    if args.child:
+        found = campaign(*originals(args.data), *args.child, args.seed)
         print(json.dumps(found | {"peak": peak_memory()}))
         return 0
 
-    from benchmarks.measure import SHARED  # with PyTorch, which the small processes do without
+    from benchmarks.measure import SHARED  # these import PyTorch, which child processes do without
     from benchmarks.record import RESULTS, report, row
 
-    archive = asked.data or SHARED / "cats-dogs.zip"
+    archive = args.data or SHARED / "cats-dogs.zip"
     archive = archive / "cats-dogs.zip" if archive.is_dir() else archive
-    found = in_batches(archive, asked.images, asked.seed, asked.seconds)
+    found = in_batches(archive, args.images, args.seed, args.seconds)
     more = {
         "files": found["files"],
         "read": found["read"],
         "skipped": dict(found["skipped"].most_common()),
         "photographs": archive.is_file(),
-        "seed": asked.seed,
+        "seed": args.seed,
     }
     rows = [
         row("fuzz_batches_crashed", "batches", len(found["crashes"]), "0", 1, **more),
         row("fuzz_slowest_file", "s", found["slowest"], f"< {SECONDS}", 1, case=found["slowest_case"]),
         row("fuzz_peak_memory", "MiB", found["peak"], f"< {MEBIBYTES}", 1),
     ]
-    report(rows, asked.out or RESULTS)
+    report(rows, args.out or RESULTS)
     for crash in found["crashes"]:
         print(crash, file=sys.stderr)
     return bool(found["crashes"]) or found["slowest"] >= SECONDS or found["peak"] >= MEBIBYTES

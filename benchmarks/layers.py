@@ -1,4 +1,4 @@
-"""What two layers of our networks gain over PyTorch's plain modules: training steps of the CIFAR ladder in memory.
+"""Gain of two custom layers over PyTorch's plain modules: training steps of CIFAR networks on images in memory.
 
 python -m benchmarks.layers [--runs 51] [--out FILE]     (about two minutes)
 
@@ -21,14 +21,14 @@ BATCH, STEPS, SIZE, CLASSES = 128, 2, 32, 10
 
 
 def plain_dropout(network: nn.Module) -> None:
-    """Put PyTorch's dropout in place of ours."""
+    """Replace the dropout of imgcls by PyTorch's."""
     for path, module in list(network.named_modules()):
         if isinstance(module, Dropout):
             network.set_submodule(path, nn.Dropout(module.p))
 
 
 def relu_before_pool(network: nn.Module) -> None:
-    """Exchange pooling and ReLU at the end of each block, so that the ReLU comes first."""
+    """Swap pooling and ReLU at the end of each block, so that the ReLU comes first."""
     for block in network.features:
         pool = next(i for i, module in enumerate(block) if isinstance(module, nn.MaxPool2d))
         block[pool], block[pool + 1] = block[pool + 1], block[pool]
@@ -41,7 +41,7 @@ ROWS = {
 
 
 def trainer(name: str, change: Callable[[nn.Module], None] | None = None) -> Callable[[], float]:
-    """A function that does some steps and returns the milliseconds of one."""
+    """Build a function that trains for STEPS steps and returns the milliseconds per step."""
     torch.manual_seed(0)
     model = create_model(name, CLASSES, image_size=SIZE, statistics=(0.5, 0.25)).train()
     if change:
@@ -64,7 +64,7 @@ def trainer(name: str, change: Callable[[nn.Module], None] | None = None) -> Cal
 
 def main() -> None:
     """Measure, print, record."""
-    settings = arguments(__doc__, runs=51)
+    args = arguments(__doc__, runs=51)
     configure_threads()
     rows = []
     for row, (name, change, peer) in ROWS.items():
@@ -72,11 +72,11 @@ def main() -> None:
         works = {"ours": trainer(name), "peer": trainer(name, change)}
         for work in works.values():
             work()
-        found = alternate(works, settings.runs, "ms")
+        found = alternate(works, args.runs, "ms")
         rows.append(
             versus(row, "ms", found["ours"], found["peer"], peer, "> 1", what=f"one step of {name}", steps=STEPS)
         )
-    report(rows, settings.out)
+    report(rows, args.out)
 
 
 if __name__ == "__main__":

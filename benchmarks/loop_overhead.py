@@ -1,9 +1,9 @@
-"""The cost of a training loop beside the arithmetic: steps of about a millisecond on images in memory.
+"""Overhead of a training loop over its arithmetic: steps of about a millisecond on images in memory.
 
 python -m benchmarks.loop_overhead [--runs 25] [--out FILE]     (about four minutes)
 
-Every loop trains the same model on the same batches, drawn from memory by a fresh permutation, in the same precision.
-The rows `step_vs_…` compare a step of ours with the same step without one of its optimisations.
+Every loop trains the same model on the same shuffled batches in the same precision. The rows `step_vs_…` compare a step
+of imgcls with the same step without one of its optimisations.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from imgcls.training import Recipe
 
 BATCH, STEPS, SIZE, CLASSES = 32, 400, 16, 10
 PEERS = ("lightning", "fastai", "accelerate")
-WITHOUT = {  # optimisation left out -> network, batch size, and what is patched in a process of its own
+WITHOUT = {  # optimisation left out -> network, batch size, what is patched, replacement
     "default_malloc": ("cifar_dropout", 128, "platform.libc_ver", lambda: ("", "")),
     "unfused": ("simple_cnn", 32, "imgcls.training.optimizers.FUSED", ()),
 }
@@ -49,7 +49,7 @@ def images(count: int, size: int = SIZE) -> Images:
 
 
 class Shuffled:
-    """Batches of a fresh permutation in each pass, drawn from memory, so that a peer's loop needs no loader."""
+    """Batches from memory, shuffled anew in each pass, so that a peer's loop needs no loader."""
 
     def __init__(self, split: Images) -> None:
         self.split = split
@@ -65,7 +65,7 @@ class Shuffled:
 
 
 def network() -> nn.Module:
-    """A small model with normalisation statistics."""
+    """Build a small model with normalisation statistics."""
     torch.manual_seed(0)
     model = create_model("simple_cnn", CLASSES, image_size=SIZE, blocks=2, filters=8)
     model.normalize.set_statistics((0.5,) * 3, (0.25,) * 3)
@@ -96,7 +96,7 @@ def milliseconds(name: str, steps: int = STEPS) -> float:
 
 
 def step_milliseconds(name: str, patched: bool, steps: int = 20) -> float:
-    """One step on images of 32 px, the mean of some, with or without an optimisation."""
+    """Mean time of one step on images of 32 px, with or without an optimisation."""
     architecture, batch, target, replacement = WITHOUT[name]
     with patch(target, replacement) if patched else nullcontext():
         configure_threads()  # once per process
@@ -108,7 +108,7 @@ def step_milliseconds(name: str, patched: bool, steps: int = 20) -> float:
 
 
 def steps_without(runs: int) -> list[Row]:
-    """A row for each optimisation of a step."""
+    """Measure a row for each optimisation of a step."""
     rows = []
     for name, (architecture, batch, *_) in WITHOUT.items():
         with own_process() as a, own_process() as b:
@@ -129,14 +129,14 @@ def steps_without(runs: int) -> list[Row]:
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__, runs=25)
+    args = arguments(__doc__, runs=25)
     print(f"loop overhead, {STEPS} steps a run", flush=True)
     with own_process() as both, own_process() as a, own_process() as b, own_process() as c:
         works = {"bare": partial(both, milliseconds, "bare"), "ours": partial(both, milliseconds, "ours")}
         works |= {name: partial(process, milliseconds, name) for name, process in zip(PEERS, (a, b, c), strict=True)}
         for work in works.values():
             work()
-        found = alternate(works, asked.runs, "ms")
+        found = alternate(works, args.runs, "ms")
     rows = [
         versus(
             "loop_overhead",
@@ -166,7 +166,7 @@ def main() -> None:
                 peer_overhead=cost,
             )
         )
-    report(rows + steps_without(asked.runs), asked.out)
+    report(rows + steps_without(args.runs), args.out)
 
 
 if __name__ == "__main__":

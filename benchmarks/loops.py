@@ -1,8 +1,7 @@
-"""The training loops to compare: ours, a bare PyTorch loop, accelerate, Lightning and fastai.
+"""The training loops to compare: imgcls, a bare PyTorch loop, accelerate, Lightning and fastai.
 
-All keep running sums of loss and correct predictions. With `fast` the peers compute as ours does (bfloat16 where the
-processor has it, channels-last weights) without logging, checkpoints and progress bars; without it they run with
-their defaults.
+All keep running sums of loss and correct predictions. With `fast`, the peers compute as imgcls does (bfloat16 where the
+processor has it, channels-last weights) without logging, checkpoints and progress bars; else with their defaults.
 """
 
 import tempfile
@@ -48,7 +47,7 @@ class Sums:
         self.loss, self.correct, self.seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
 
     def add(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        """Count one step without waiting for the device."""
+        """Add one step, without synchronising the device."""
         self.loss += loss.detach()
         self.correct += (logits.argmax(1) == y).sum()
         self.seen += 1
@@ -65,7 +64,7 @@ class Sums:
 
 
 def run(name: str, task: Task) -> Outcome:
-    """Train a task by one of PEERS on its image files, or by "ours" on the decoded cache."""
+    """Train a task: with one of PEERS on its image files, or with "ours" (imgcls) on the decoded cache."""
     if name == "ours":
         found = splits(task)
         return ours(our_network(task), found.train, found.val, task.recipe)
@@ -77,7 +76,7 @@ def run(name: str, task: Task) -> Outcome:
 
 
 def ours(model: nn.Module, train: Any, val: Any, recipe: Any) -> Outcome:
-    """`fit`; its history counts images per second without validation."""
+    """imgcls: `fit`, whose history has images per second without validation."""
     history: History = fit(model, train, val, recipe)
     images = len(train.labels) // recipe.batch_size * recipe.batch_size
     seconds = sum(images / row["images_per_second"] for row in history.rows)
@@ -86,7 +85,26 @@ def ours(model: nn.Module, train: Any, val: Any, recipe: Any) -> Outcome:
 
 def plain(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = False) -> Outcome:
     """The loop of every PyTorch tutorial."""
-    optimizer = sgd(model.parameters())
+    return _tutorial_loop(model, sgd(model.parameters()), batches, epochs, fast, Tensor.backward)
+
+
+def accelerated(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = False) -> Outcome:
+    """The tutorial loop with accelerate, which brings its own autocast."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if fast and has_bfloat16() else "no")
+    prepared = accelerator.prepare(model, sgd(model.parameters()), batches)
+    return _tutorial_loop(*prepared, epochs, False, accelerator.backward)
+
+
+def _tutorial_loop(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    epochs: int,
+    fast: bool,
+    backward: Callable[[Tensor], None],
+) -> Outcome:
     model.train()
     sums = Sums()
     for _ in range(epochs):
@@ -96,28 +114,7 @@ def plain(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = Fals
             with precision(fast):
                 logits = model(x)
             loss = F.cross_entropy(logits.float(), y)
-            loss.backward()
-            optimizer.step()
-            sums.add(loss, logits, y)
-    sums.stop()
-    return sums.outcome
-
-
-def accelerated(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = False) -> Outcome:
-    """The same loop with accelerate's five changed lines."""
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if fast and has_bfloat16() else "no")
-    model, optimizer, batches = accelerator.prepare(model, sgd(model.parameters()), batches)
-    model.train()
-    sums = Sums()
-    for _ in range(epochs):
-        sums.new_epoch()
-        for x, y in batches:
-            optimizer.zero_grad()
-            logits = model(x)
-            loss = F.cross_entropy(logits, y)
-            accelerator.backward(loss)
+            backward(loss)
             optimizer.step()
             sums.add(loss, logits, y)
     sums.stop()
@@ -125,7 +122,7 @@ def accelerated(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool 
 
 
 def lightning(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = False) -> Outcome:
-    """Lightning's Trainer, without the time of its set-up and of the checkpoint that it writes by default."""
+    """Lightning's Trainer; the time excludes its set-up and the checkpoint that it writes by default."""
     from lightning import LightningModule, Trainer
 
     class Classifier(LightningModule):
@@ -162,7 +159,7 @@ def lightning(model: nn.Module, batches: Batches, epochs: int = 1, fast: bool = 
 
 
 def fastai(model: nn.Module, loaders: Any, epochs: int = 1, fast: bool = False) -> Outcome:
-    """Learner of fastai at a constant learning rate, without the time of validation after the last epoch."""
+    """Fastai's Learner at a constant learning rate; the time excludes validation after the last epoch."""
     import fastai.callback.progress  # noqa: F401 - the progress bar is on by default, as in fastai.vision.all
     from fastai.callback.core import Callback
     from fastai.learner import Learner
@@ -217,12 +214,12 @@ def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 
 
 def has_bfloat16() -> bool:
-    """Whether ours computes in bfloat16 on this processor."""
+    """Whether imgcls computes in bfloat16 on this processor."""
     return reproducibility.pick_precision() == torch.bfloat16
 
 
 def precision(fast: bool) -> AbstractContextManager:
-    """Our autocast, or none."""
+    """The autocast of imgcls if `fast`, else a context that does nothing."""
     return reproducibility.autocast() if fast else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""How things are timed: by turns with their peer, each side in a process of its own."""
+"""Timing: imgcls and its peers take turns, each in its own process."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.record import RESULTS
 from imgcls import paths
 
-SHARED = paths.ROOT.parent / "shared" / "data"  # where the archives of real images lie beside a checkout
+SHARED = paths.ROOT.parent / "shared" / "data"  # archives of real images, next to the checkout
 
 
 def arguments(
@@ -24,10 +24,10 @@ def arguments(
     runs: int | None = 5,
     table: bool = False,
 ) -> argparse.Namespace:
-    """Command line of a benchmark: `--out`, and `--runs`, `--images`, `--data`, `--table` where it has them.
+    """Command line of a benchmark: `--out`, and `--runs`, `--images`, `--data`, `--table` if requested.
 
     Raises:
-        SystemExit: the archive is not there, or a count is not positive.
+        SystemExit: the archive is missing, or a count is not positive.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS, help="results file that gets the rows (%(default)s)")
@@ -39,20 +39,20 @@ def arguments(
         parser.add_argument("--data", type=Path, default=SHARED, help=f"{archive}, or its folder (%(default)s)")
     if table:
         parser.add_argument("--table", action="store_true", help="print the table of --out for README, measure nothing")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     for name in ("runs", "images"):
-        if getattr(asked, name, 1) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(asked, name)}")
+        if getattr(args, name, 1) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
     if archive:
-        asked.data = asked.data / archive if asked.data.is_dir() else asked.data
-        if not asked.data.is_file():
-            parser.error(f"no archive at {asked.data}; bring {archive} and say where it lies with --data")
-    return asked
+        args.data = args.data / archive if args.data.is_dir() else args.data
+        if not args.data.is_file():
+            parser.error(f"no archive at {args.data}; download {archive} and pass its path as --data")
+    return args
 
 
 @contextlib.contextmanager
 def own_process() -> Iterator[Callable[..., Any]]:
-    """A fresh interpreter that calls functions one after the other and keeps what they import and cache.
+    """Yield a function that makes calls in a fresh interpreter, which keeps imports and caches between calls.
 
     Thread counts, allocator settings and patches of one framework cannot reach another's timing.
     """
@@ -62,7 +62,7 @@ def own_process() -> Iterator[Callable[..., Any]]:
 
 
 def _start_children_as_usual(method: str) -> None:
-    """A spawned process would spawn its loader workers too, which takes seconds that no user of a loader pays."""
+    """Restore the usual start method: a spawned process would spawn its loader workers too, which takes seconds."""
     multiprocessing.set_start_method(method, force=True)
 
 
@@ -76,7 +76,7 @@ def _quietly(work: Callable[..., Any], *values: Any) -> Any:
 
 
 def alternate(works: Mapping[str, Callable[[], float]], runs: int, unit: str = "s") -> dict[str, list[float]]:
-    """What each returns, by turns; every other round goes backwards, so that a drift of the machine meets all alike."""
+    """Values of all functions, called in turn; every second round runs backwards, to balance drift of the machine."""
     found: dict[str, list[float]] = {name: [] for name in works}
     for run in range(runs):
         for name in list(works)[:: -1 if run % 2 else 1]:
@@ -87,7 +87,7 @@ def alternate(works: Mapping[str, Callable[[], float]], runs: int, unit: str = "
 
 
 def fastest(candidates: Mapping[str, Callable[[], float]]) -> str:
-    """The candidate that takes the fewest seconds, each tried twice after one that is not counted."""
+    """Name of the candidate with the fewest seconds: the better of two runs, after a warm-up run."""
     times = {}
     for name, work in candidates.items():
         work()
@@ -105,6 +105,6 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
-    """Median wall time of some runs, after one that is not counted."""
+    """Median wall time of some runs, after a warm-up run."""
     work()
     return statistics.median(seconds_of(work) for _ in range(runs))

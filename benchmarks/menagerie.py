@@ -1,4 +1,4 @@
-"""How fast the menagerie draws, and how soon its sets are ready.
+"""Rendering speed of the menagerie, and the time until its data sets are ready.
 
 python -m benchmarks.menagerie [--runs 5] [--out FILE]     (about two minutes)
 """
@@ -17,13 +17,13 @@ COUNT = 960  # images of one timed call
 
 def main() -> None:
     """Measure, print, record."""
-    asked = arguments(__doc__)
+    args = arguments(__doc__)
     reproducibility.configure_threads()
     rows = []
     for size, target in ((32, "-"), (64, ">= 300"), (96, ">= 150"), (224, "-")):
         count = COUNT if size < 200 else COUNT // 4
-        seconds = median_seconds(lambda n=count, s=size: menagerie.generate("species", "train", 0, n, s), asked.runs)
-        rows.append(row(f"menagerie_{size}px", "images/s", count / seconds, target, asked.runs))
+        seconds = median_seconds(lambda n=count, s=size: menagerie.generate("species", "train", 0, n, s), args.runs)
+        rows.append(row(f"menagerie_{size}px", "images/s", count / seconds, target, args.runs))
     with tempfile.TemporaryDirectory() as cache:
         first, again = {}, {}
         for times in (first, again):
@@ -35,7 +35,7 @@ def main() -> None:
     rows.append(row("menagerie_all_sets_ready", "s", sum(first.values()), "< 120", 1))
     rows.append(row("menagerie_all_sets_from_cache", "s", sum(again.values()), "-", 1))
     rows.append(row("menagerie_slowest_set_from_cache", "s", max(again.values()), "< 1", 1))
-    report(rows, asked.out)
+    report(rows, args.out)
 
 
 if __name__ == "__main__":

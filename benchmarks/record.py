@@ -1,4 +1,4 @@
-"""Rows of benchmarks/results.json, and a table of them for the terminal."""
+"""Rows of benchmarks/results.json, and their table for the terminal."""
 
 import importlib.metadata
 import json
@@ -16,13 +16,13 @@ from imgcls import reproducibility
 
 RESULTS = Path(__file__).parent / "results.json"
 PEERS = ("torch", "torchvision", "kornia", "lightning", "fastai", "accelerate", "pillow")
-UNITS = ("avx512f", "avx512_bf16", "amx_bf16")  # instruction sets that decide the speed, as Linux names them
+UNITS = ("avx512f", "avx512_bf16", "amx_bf16")  # instruction sets that determine the speed, as named by Linux
 
 Row = dict[str, Any]
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """Describe the machine of a measurement."""
     reproducibility.configure_threads()
     provenance = reproducibility.provenance()
     lines = _cpu_lines()
@@ -39,7 +39,7 @@ def machine() -> dict[str, object]:
 
 
 def version(package: str) -> str | None:
-    """Installed version, None where the package is not there."""
+    """Installed version, or None if the package is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -52,7 +52,7 @@ def _cpu_lines() -> list[str]:
 
 
 def row(name: str, unit: str, ours: float, target: str, runs: int, **peer: object) -> Row:
-    """One result; without a peer the columns that speak of it are null."""
+    """One result; without a peer, the columns about it are None."""
     return {"name": name, "unit": unit, "ours": round(ours, 4), "peer": None, "peer_name": None, "ratio": None,
             "target": target, "runs": runs} | peer  # fmt: skip
 
@@ -66,13 +66,13 @@ def versus(
     target: str,
     **more: object,
 ) -> Row:
-    """Two sides measured by turns.
+    """A row that compares imgcls and a peer, measured in turn.
 
-    The ratio is that of the medians: how many times faster ours is, or with a target such as "<= 1.05" how many
-    times the peer's time ours takes. `spread` holds the least and the greatest ratio of one turn.
+    `ratio` is that of the medians: the speed-up over the peer, or, with a target such as "<= 1.05", the time relative
+    to the peer's. `spread` holds the smallest and largest ratio of a single run.
     """
     if len(ours) != len(peer) or not ours:
-        raise ValueError(f"{name}: {len(ours)} runs of ours and {len(peer)} of {peer_name}; measure both by turns")
+        raise ValueError(f"{name}: {len(ours)} runs of ours and {len(peer)} of {peer_name}; measure both in turn")
     cost, rate = target.startswith("<"), unit.endswith("/s")
 
     def ratio(a: float, b: float) -> float:
@@ -87,8 +87,8 @@ def versus(
     )  # fmt: skip
 
 
-def met(one: Row) -> bool | None:
-    """Whether the ratio of a row keeps its target; None where there is no ratio or no bound."""
+def meets_target(one: Row) -> bool | None:
+    """Whether the ratio of a row meets its target; None if the row has no ratio or no bound."""
     bound = re.fullmatch(r"(<=|>=|<|>) ([\d.]+)", one["target"])
     if one["ratio"] is None or bound is None:
         return None
@@ -97,7 +97,7 @@ def met(one: Row) -> bool | None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows for the terminal."""
+    """Format rows for the terminal."""
     width = max(len(str(one["name"])) for one in rows)
     lines = []
     for one in rows:
@@ -106,15 +106,17 @@ def table(rows: Sequence[Row]) -> str:
             text += f"  [{one['low']:.4g}, {one['high']:.4g}]"
         if one["ratio"] is not None:
             text += f"   {one['peer_name']} {one['peer']:.4g}   ratio {one['ratio']:.3g}"
-        lines.append(f"{text}   target {one['target']}{ {True: ' met', False: ' MISSED', None: ''}[met(one)] }")
+        lines.append(
+            f"{text}   target {one['target']}{ {True: ' met', False: ' MISSED', None: ''}[meets_target(one)] }"
+        )
     return "\n".join(lines)
 
 
 def report(rows: Sequence[Row], out: Path = RESULTS) -> None:
-    """Print rows, and put them in the results file in place of those of the same name.
+    """Print rows, and write them to the results file, where they replace rows of the same name.
 
-    Each row names its commit (None where it was measured before commits were recorded) and its processor; `machine`
-    describes that of the latest rows.
+    Each row names its commit (None if measured before commits were recorded) and its processor; `machine` describes
+    the machine of the latest rows.
     """
     print(table(rows), flush=True)
     here = machine()

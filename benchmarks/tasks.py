@@ -1,4 +1,4 @@
-"""The same work for everyone: which files, which network, which settings."""
+"""The task that all training loops share: files, network and settings."""
 
 import zipfile
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from imgcls.reproducibility import configure_threads
 from imgcls.training import Recipe
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
-HELD_OUT = 0.002  # share of the images to validate on: a fit needs some, and they should cost nothing
+HELD_OUT = 0.002  # share of images for validation, which `fit` needs; small, since it is not timed
 LR, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 5e-4
 
 
 @dataclass(frozen=True)
 class Task:
-    """Some epochs over the same images; ours reads the archive in place, the peers its files in a folder."""
+    """Some epochs over the same images; imgcls reads the archive in place, the peers read unpacked files."""
 
     archive: Path
-    cache: Path  # of ours
+    cache: Path  # of imgcls
     folder: Path  # of the peers: train/<class>/<file> and val/<class>/<file>
     images: int  # of train
     image_size: int
-    mean: tuple[float, ...]  # of train in [0, 1], which the peers get for nothing
+    mean: tuple[float, ...]  # of train in [0, 1]; the time excludes computing them
     std: tuple[float, ...]
     num_classes: int
     epochs: int = 1
@@ -41,7 +41,7 @@ class Task:
 
     @property
     def recipe(self) -> Recipe:
-        """The same training for `fit`."""
+        """The training settings for `fit`."""
         return Recipe(
             epochs=self.epochs, batch_size=self.batch_size, lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY,
             schedule="constant", transforms=(RandomCrop(padding=4), RandomHorizontalFlip()),
@@ -49,7 +49,7 @@ class Task:
 
 
 def load(archive: Path, folder: Path, image_size: int, images: int | None) -> Splits:
-    """Every file of the archive decoded, at most `images` of them to train on, equally many of each class."""
+    """Decode every file of the archive; at most `images` are for training, equally many per class."""
     return imgcls.data.load(
         archive, image_size=image_size, cache=folder, train_count=images, val_fraction=HELD_OUT, test_fraction=HELD_OUT
     )
@@ -57,12 +57,12 @@ def load(archive: Path, folder: Path, image_size: int, images: int | None) -> Sp
 
 @cache
 def splits(task: Task) -> Splits:
-    """The images of ours, from the decoded cache."""
+    """The images for imgcls, from the decoded cache."""
     return load(task.archive, task.cache, task.image_size, task.images)
 
 
 def prepare(archive: Path, folder: Path, image_size: int, images: int | None = None) -> Task:
-    """Decode for ours, unpack the very same training and validation files for the peers, measure the statistics."""
+    """Decode for imgcls, unpack the same training and validation files for the peers, compute mean and std."""
     configure_threads()
     found = load(archive, folder / "cache", image_size, images)
     place = folder / f"files-{len(found.train)}"
@@ -76,9 +76,9 @@ def prepare(archive: Path, folder: Path, image_size: int, images: int | None = N
 
 
 def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
-    """Write the files with these names of a loaded archive to folder/class/file."""
+    """Write the named files of an archive to folder/class/file."""
     with zipfile.ZipFile(archive) as packed:
-        depth = names[0].count("/") + 1  # a wrapper folder is no part of the names
+        depth = names[0].count("/") + 1  # names leave out a wrapper folder
         members = {"/".join(name.split("/")[-depth:]): name for name in packed.namelist()}
         for name in names:
             target = folder / "/".join(name.split("/")[-2:])
@@ -87,12 +87,12 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
 
 
 def our_network(task: Task) -> nn.Module:
-    """The model as `fit` takes it, normalisation first."""
+    """The model for `fit`, which begins with normalisation."""
     torch.manual_seed(0)
     return create_model(task.network, task.num_classes, image_size=task.image_size)
 
 
 def peer_network(task: Task) -> nn.Module:
-    """The same module without the normalisation, which the peers' transforms do; in PyTorch's own memory format."""
+    """The model without normalisation, which the peers do in their transforms; channels-last only if `task.fast`."""
     memory_format = torch.channels_last if task.fast else torch.contiguous_format
     return our_network(task).network.to(memory_format=memory_format)

@@ -1,9 +1,9 @@
-"""Generated images: no download, exact masks and parts, and as many as one asks for.
+"""Generated images with exact masks, parts and depth: no download, and any number of them.
 
-How a picture comes about, one module for each step: a row of the species table and a random draw give an individual
-(`kinds`); its body plan (`plans`) poses a skeleton of primitives (`anatomy`); the view (`view`) turns it and fits it to
-the frame; the primitives become pixels (`raster`), which get their coat (`coat`) and light in a place (`scene`);
-`picture` puts the steps in order.
+Each step has its module. A row of the species table and random draws give an individual (`kinds`). Its body plan
+(`plans`) poses a skeleton of primitives (`anatomy`). The view (`view`) rotates the body and fits it to the frame. The
+primitives become pixels (`raster`), which get a coat (`coat`) and light (`light`) in a habitat (`scene`). `picture`
+runs the steps in order.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ import torch
 from menagerie import picture
 from menagerie import scene as scenes
 from menagerie.anatomy import PARTS
-from menagerie.draws import WORD, Draws
-from menagerie.draws import mix as scramble
+from menagerie.draws import WORD, Draws, scramble
 from menagerie.kinds import attribute_names, attributes, differences, document, named, row, table
 from menagerie.making import steps
 from menagerie.threads import one_thread_each
@@ -44,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION = 1
-"""Raised by every change that alters an image: caches of generated images are keyed by it, so old ones are not read."""
+"""Increase with every change that alters an image: caches of generated images are keyed by it."""
 
 SPLITS = ("train", "val", "test")
 UNKNOWN = "unknown"  # the last class of species_mixed
@@ -52,39 +51,39 @@ UNKNOWN = "unknown"  # the last class of species_mixed
 
 @dataclass(frozen=True)
 class Subset:
-    """What a generated data set shows; which class and kind image i shows is a function of i alone."""
+    """Contents of a generated data set; the class and kind of image i depend on i alone."""
 
     classes: tuple[str, ...]
     kinds: tuple[tuple[str, ...], ...]  # of each class
-    sizes: tuple[int, int, int]  # of train, val and test, unless asked otherwise
-    image_size: int  # that its classes need to be told apart with ease
-    orders: tuple[tuple[int, ...], ...]  # classes of successive images, over and over, of train, val and test
+    sizes: tuple[int, int, int]  # default number of train, val and test images
+    image_size: int  # pixels at which the classes are easy to distinguish
+    orders: tuple[tuple[int, ...], ...]  # of train, val and test: classes of successive images, repeated cyclically
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """A batch of generated images with what is known about every pixel."""
+    """A batch of generated images with the ground truth of every pixel."""
 
     images: torch.Tensor  # uint8 (N, 3, H, W)
     masks: torch.Tensor  # bool (N, H, W), the visible subject
-    parts: torch.Tensor  # uint8 (N, H, W), 0 is what is not the subject, k is PARTS[k - 1]
-    depth: torch.Tensor  # float32 (N, H, W), larger is nearer, in halves of the image's width; NaN off the subject
+    parts: torch.Tensor  # uint8 (N, H, W), 0 off the subject, k is PARTS[k - 1]
+    depth: torch.Tensor  # float32 (N, H, W) in half image widths, larger is nearer; NaN off the subject
     labels: torch.Tensor  # int64 (N,)
     classes: tuple[str, ...]
     kinds: tuple[str, ...]  # of each image
     habitats: tuple[str, ...]  # of each image
-    traits: torch.Tensor  # float32 (N, T): attributes of the individual shown, named by attribute_names()
+    traits: torch.Tensor  # float32 (N, T), attributes of the individual, named by attribute_names()
 
 
 @cache
 def habitats() -> tuple[str, ...]:
-    """Names of the places in which images are taken."""
+    """Names of the habitats that can be the background."""
     return tuple(scenes.habitats())
 
 
 @cache
 def subsets() -> dict[str, Subset]:
-    """Every generated set by name."""
+    """Every generated data set by name."""
     found = {}
     for name, entry in document()["subsets"].items():
         if "unknown" in entry:
@@ -102,13 +101,13 @@ def subsets() -> dict[str, Subset]:
 
 
 def _counts(name: str, classes: int, least: int, most: int) -> list[int]:
-    """A number of images for each class, from least to most."""
+    """Random number of images of each class, from least to most."""
     drawn = Draws(f"{name}/counts", torch.arange(classes)).number(least, most + 1)
     return [int(one) for one in drawn]
 
 
 def _evenly(counts: Sequence[int]) -> tuple[int, ...]:
-    """Classes in an order that spreads each as evenly as can be, class c occurring counts[c] times."""
+    """Order in which class c occurs counts[c] times, spread as evenly as possible."""
     places = [((k + 0.5) / count, label) for label, count in enumerate(counts) for k in range(count)]
     return tuple(label for _, label in sorted(places))
 
@@ -125,8 +124,8 @@ def generate(
 ) -> Generated:
     """Render images `start` to `start + count` of a split.
 
-    Image i is a pure function of (subset, split, seed, i): the same bytes whatever is rendered beside it and by
-    however many threads. Another `image_size` shows the same scene in more or fewer pixels.
+    Image i is a pure function of (subset, split, seed, i); its bytes depend neither on the batch nor on the number of
+    threads. Another `image_size` shows the same scene in more or fewer pixels.
 
     Args:
         subset: a name in `subsets()`.
@@ -134,12 +133,12 @@ def generate(
         start: index of the first image.
         count: number of images.
         image_size: height and width in pixels.
-        seed: of every random draw.
-        habitat_bias: probability with which the picture is taken in the habitat of the kind instead of any; below
-            zero, with which it is taken in the habitat of another class, so that -1 swaps the places of two classes.
-            The subject, its place in the frame and what hides it do not depend on it.
-        clutter: how much a picture is a matter of luck: at 0 every subject is whole, large and in the middle, seen
-            from the side with nothing in front of it; at 1, as the sets have it, any of that may be otherwise.
+        seed: random seed of every draw.
+        habitat_bias: probability that the background is the habitat of the kind instead of a random one. A negative
+            value is the probability of the habitat of another class, so -1 swaps the backgrounds of two classes. The
+            subject, its place in the frame and its occlusion do not depend on it.
+        clutter: how much pose, scale, position and occlusion vary. At 0 every subject is whole, large, centred,
+            seen from the side and not occluded; 1 is the default of the data sets.
 
     Raises:
         ValueError: for an unknown subset or split, or a number out of range.
@@ -159,7 +158,7 @@ def render(
     clutter: float = 1.0,
     subject: bool = True,
 ) -> Generated:
-    """Render chosen images, `index` int64 (N), with or without their subject; everything else as for `generate`."""
+    """Render chosen images, `index` int64 (N), with or without their subject; other arguments as for `generate`."""
     known = _subset(subset)
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
@@ -198,15 +197,15 @@ def portraits(
     seed: int = 0,
     clutter: float = 1.0,
 ) -> Generated:
-    """Render one picture of each of some kinds, whatever subset they are in; labels number the kinds.
+    """Render one image of each kind, regardless of subsets; labels number the kinds.
 
     Args:
-        kinds: names of rows of the table; a kind may occur more than once.
-        habitat: a name in habitats(), drawn if None.
-        yaw: whence each is seen, in radians: 0 has the head to the right, π to the left, π/2 away; drawn if None.
-        same: whether pictures of one kind show the same individual.
+        kinds: names of rows of the table, which may repeat.
+        habitat: a name in habitats(), random if None.
+        yaw: direction of each head in radians: 0 to the right, π to the left, π/2 away from the viewer; random if None.
+        same: whether all images of one kind show the same individual.
         image_size: height and width in pixels.
-        seed: of every random draw.
+        seed: random seed of every draw.
         clutter: as for `generate`.
 
     Raises:
@@ -239,13 +238,13 @@ def _generated(
 
 
 def labels(subset: str, split: str, index: torch.Tensor) -> torch.Tensor:
-    """Class of each image, int64 like `index`; of `species` some classes are rarer in train, none in val and test."""
+    """Class of each image, int64 (N); the training split of `species` is imbalanced, val and test are balanced."""
     order = torch.tensor(_subset(subset).orders[SPLITS.index(split)])
     return order[index % len(order)]
 
 
 def sizes(subset: str) -> dict[str, int]:
-    """Number of images of each split, unless asked otherwise."""
+    """Default number of images of each split."""
     return dict(zip(SPLITS, _subset(subset).sizes, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Contact sheets: python -m menagerie sheet.png zebra "arctic fox"."""
+"""Contact sheets of kinds: python -m menagerie sheet.png zebra "arctic fox"."""
 
 import sys
 from pathlib import Path
@@ -13,14 +13,14 @@ LABEL, GAP, PAPER, INK = 14, 2, "white", "black"  # pixels and colours of the sh
 
 
 def sheet(
-    target: Annotated[Path, typer.Argument(help="the picture to write, for example sheet.png")],
-    kinds: Annotated[list[str] | None, typer.Argument(help="kinds to show; all of them if left out")] = None,
-    each: Annotated[int, typer.Option(min=1, help="individuals of each kind")] = 8,
-    size: Annotated[int, typer.Option(min=1, help="pixels a side of each")] = 96,
-    columns: Annotated[int, typer.Option(min=1, help="kinds in a row")] = 2,
+    target: Annotated[Path, typer.Argument(help="Image file to write, for example sheet.png.")],
+    kinds: Annotated[list[str] | None, typer.Argument(help="Kinds to show; default: all.")] = None,
+    each: Annotated[int, typer.Option(min=1, help="Individuals per kind.")] = 8,
+    size: Annotated[int, typer.Option(min=1, help="Width and height of each image in pixels.")] = 96,
+    columns: Annotated[int, typer.Option(min=1, help="Kinds per row.")] = 2,
     seed: int = 0,
 ) -> None:
-    """Draw some individuals of some kinds, each kind under its name."""
+    """Draw a contact sheet with individuals of each kind under its name."""
     names = list(kinds or menagerie.table())
     shown = menagerie.portraits([name for name in names for _ in range(each)], image_size=size, seed=seed)
     wide, high = each * (size + GAP) + GAP, size + LABEL + GAP
@@ -37,7 +37,7 @@ def sheet(
 
 
 def main() -> None:
-    """Run the command; a wrong name is refused in one line."""
+    """Run the command; print an invalid name as a one-line error and exit with 2."""
     try:
         typer.run(sheet)
     except ValueError as error:

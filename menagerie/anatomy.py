@@ -3,8 +3,8 @@
 Frame of a body: x points forward (to the head), y up, z out of its left flank. Lengths are in units of the plan's
 own choice (about one shoulder height); the view scales every subject to the frame, so only proportions matter.
 
-A vector is float32 (N, 3), one row per individual; a number is a float or float32 (N,). Like `draws`, everything
-here uses exactly rounded operations alone, so that an individual does not depend on the batch that it is built in.
+A vector is float32 (N, 3), one row per individual; a number is a float or float32 (N,). As in `draws`, all operations
+are exactly rounded, so that an individual does not depend on its batch.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,11 @@ PART, SHAPE = 26, 27
 FIELDS = 28
 CAPSULE, ELLIPSOID, SLAB = 0.0, 1.0, 2.0
 
+QUARTER = 1.5708  # of a turn, radians
+
 
 def vector(x: Number, y: Number, z: Number) -> Vector:
-    """Three numbers, one of them at least a tensor, as one vector (N, 3)."""
+    """Stack three numbers, at least one of them a tensor, to a vector (N, 3)."""
     rows = max((one for one in (x, y, z) if isinstance(one, torch.Tensor)), key=torch.Tensor.numel)
     return torch.stack([torch.as_tensor(one, dtype=torch.float32).expand_as(rows) for one in (x, y, z)], dim=1)
 
@@ -45,7 +47,7 @@ def scaled(direction: Vector, length: Number) -> Vector:
 
 
 def heading(like: torch.Tensor, azimuth: Number, elevation: Number) -> Vector:
-    """Unit vectors: azimuth turns from forward (x) to the left flank (z), elevation from level to up, in radians."""
+    """Unit vectors; azimuth turns from forward (x) to the left (z), elevation from level to up, in radians."""
     azimuth, elevation = (torch.as_tensor(one, dtype=torch.float32).expand_as(like) for one in (azimuth, elevation))
     (ca, sa), (ce, se) = cos_sin(azimuth), cos_sin(elevation)
     return torch.stack([ce * ca, se, ce * sa], dim=1)
@@ -64,35 +66,43 @@ def norm(a: Vector) -> torch.Tensor:
 
 
 def unit(a: Vector) -> Vector:
-    """The rows at length one."""
+    """The rows, normalised to length one."""
     return a / norm(a).clamp(min=1e-6)[:, None]
 
 
 def mix(a: Vector, b: Vector, share: Number) -> Vector:
-    """From a (share 0) to b (share 1): points between two points, colours between two colours."""
+    """Interpolate linearly from a (share 0) to b (share 1), points or colours."""
     return a + scaled(b - a, share)
 
 
 def frame(forward: Vector, up: Vector) -> tuple[Vector, Vector, Vector]:
-    """Orthonormal forward, up and side; `up` is bent until it is square to `forward`."""
+    """Orthonormal forward, up and side; `up` is made perpendicular to `forward`."""
     forward = unit(forward)
     side = unit(cross(forward, up))
     return forward, cross(side, forward), side
 
 
+def _half_axes(
+    size: tuple[Number, Number, Number], forward: Vector | None, up: Vector | None, like: Vector
+) -> list[Vector]:
+    forward = torch.tensor([[1.0, 0.0, 0.0]]).expand_as(like) if forward is None else forward
+    up = torch.tensor([[0.0, 1.0, 0.0]]).expand_as(like) if up is None else up
+    return [scaled(axis, half) for axis, half in zip(frame(forward, up), size, strict=True)]
+
+
 class Body:
     """The primitives of N individuals of one plan; every method adds one to each of them.
 
-    Looks shared by all methods:
-        part: a name in PARTS, or None for what is not part of the subject.
-        colour: linear RGB (N, 3) in [0, 1], as Traits gives it.
+    Arguments `look` of all methods:
+        part: a name in PARTS, or None if the primitive does not belong to the subject.
+        colour: linear RGB (N, 3) in [0, 1], as in Traits.
         tip: colour at the far end of the primitive's first axis; `colour` if None.
         pattern: how strongly the kind's marks (stripes, spots …) show, 0 to 1.
         belly: how strongly the kind's belly colour shows on the underside, 0 to 1.
-        soft: depth over which this primitive melts into those beside it; 0 leaves a sharp seam (eyes, horns).
+        soft: depth over which this primitive blends into its neighbours; 0 gives a sharp edge (eyes, horns).
         gloss: strength of the highlight; the kind's own if None.
-        along: stripe coordinate at the start and the end of the first axis, the start being 0 if None and the end
-            the start plus the length. Stripes cross the first axis.
+        along: stripe coordinate at the start and the end of the first axis; by default 0 and the length. Stripes
+            cross the first axis.
     """
 
     def __init__(self, count: int, gloss: Number = 0.0, soft: float = 0.1) -> None:
@@ -100,13 +110,13 @@ class Body:
         self.primitives: list[torch.Tensor] = []
 
     def bone(self, a: Vector, b: Vector, ra: Number, rb: Number | None = None, **look: object) -> None:
-        """A tapered capsule from point a with radius ra to point b with radius rb. A radius below 0 leaves it out."""
+        """A tapered capsule from point a with radius ra to point b with radius rb. A negative radius leaves it out."""
         zero = torch.zeros(self.count, 6)
         u = b - a
         self._add(CAPSULE, torch.cat([a, u, zero], dim=1), ra, ra if rb is None else rb, norm(u), **look)
 
     def chain(self, points: Sequence[Vector], radii: Sequence[Number], **look: object) -> None:
-        """Capsules from point to point, the stripe coordinate running on. `colour` to `tip` spans the whole chain."""
+        """Capsules from point to point; stripe coordinate and the gradient from `colour` to `tip` span the chain."""
         colour, tip, bones = look.pop("colour"), look.pop("tip", None), len(points) - 1
         start = look.pop("along", (0.0,))[0]
         for i in range(bones):
@@ -127,7 +137,8 @@ class Body:
         **look: object,
     ) -> None:
         """An ellipsoid; `size` is its half length, half height and half width along `forward`, `up` and across."""
-        self._box(ELLIPSOID, centre, size, forward, up, **look)
+        axes = _half_axes(size, forward, up, centre)
+        self._add(ELLIPSOID, torch.cat([centre, *axes], dim=1), 0.0, 0.0, 2 * norm(axes[0]), **look)
 
     def slab(
         self,
@@ -138,29 +149,15 @@ class Body:
         **look: object,
     ) -> None:
         """A rectangular box; arguments as for `ball`."""
-        self._box(SLAB, centre, size, forward, up, **look)
+        self.skew(centre, *_half_axes(size, forward, up, centre), **look)
 
     def skew(self, centre: Vector, u: Vector, v: Vector, w: Vector, **look: object) -> None:
-        """A slab with any three half axes, square to each other or not: wedges, swept wings, raked windscreens."""
+        """A slab with any three half axes, not necessarily orthogonal: wedges, swept wings, raked windscreens."""
         self._add(SLAB, torch.cat([centre, u, v, w], dim=1), 0.0, 0.0, 2 * norm(u), **look)
 
     def stack(self) -> torch.Tensor:
         """All primitives, float32 (N, count of primitives, FIELDS)."""
         return torch.stack(self.primitives, dim=1)
-
-    def _box(
-        self,
-        shape: float,
-        centre: Vector,
-        size: tuple[Number, Number, Number],
-        forward: Vector | None,
-        up: Vector | None,
-        **look: object,
-    ) -> None:
-        forward = torch.tensor([[1.0, 0.0, 0.0]]).expand_as(centre) if forward is None else forward
-        up = torch.tensor([[0.0, 1.0, 0.0]]).expand_as(centre) if up is None else up
-        axes = [scaled(axis, half) for axis, half in zip(frame(forward, up), size, strict=True)]
-        self._add(shape, torch.cat([centre, *axes], dim=1), 0.0, 0.0, 2 * norm(axes[0]), **look)
 
     def _add(
         self,

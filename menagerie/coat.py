@@ -1,7 +1,7 @@
-"""The surface of a body: marks, belly colour, texture, light.
+"""The coat of a body: marks, belly colour and texture.
 
-Marks are looked up at the position on the body, not on the screen, so that they stay where they are whatever the
-viewpoint; stripes run along each limb by the coordinate that its primitives carry.
+Marks depend on the position on the body, not on the screen, so they do not move with the viewpoint. Stripes follow each
+limb by the stripe coordinate of its primitives.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from menagerie.kinds import Traits
 from menagerie.raster import Surface, pick
 
 PATTERNS = ("plain", "stripes", "spots", "rosettes", "patches", "scales", "speckles", "bands")
-# Strength of the fine structure, its cells per unit of length, its relief, how far it frays the outline, and by how
-# much it is stretched along the body.
+# Strength of the texture, its cells per unit of length, its relief, how far it frays the outline, and its scale along
+# the body.
 TEXTURES = {
     "bark": (0.30, 16.0, 0.50, 0.0, 1.0),
     "feather": (0.12, 28.0, 0.10, 0.008, 0.4),
@@ -31,17 +31,17 @@ TEXTURES = {
 
 @dataclass(frozen=True, eq=False)
 class Coat:
-    """What all primitives of an individual share, one row per individual."""
+    """Properties that all primitives of an individual share, one row per individual."""
 
     pattern: torch.Tensor  # int64 (N), index into PATTERNS
     mark: torch.Tensor  # (N, 3), colour of the marks
     belly: torch.Tensor  # (N, 3)
-    numbers: torch.Tensor  # (N, 8): marks per unit of length, amount of them, their contrast, texture (five)
-    shift: torch.Tensor  # (N, 3), where in the noise this individual lies, in cells
+    numbers: torch.Tensor  # (N, 8): marks per unit of length, their amount and contrast, five columns of TEXTURES
+    shift: torch.Tensor  # (N, 3), offset in the noise, in cells
 
 
 def coat(traits: Traits, draws: Draws) -> Coat:
-    """The coat of each individual; no two have their marks in the same places."""
+    """Coats of individuals, each with its marks in different places."""
     texture = torch.tensor([TEXTURES[str(one["texture"])] for one in traits.rows])
     marks = torch.stack([traits.mark_scale, traits.mark_amount, traits.mark_contrast], dim=1)
     return Coat(
@@ -54,24 +54,24 @@ def coat(traits: Traits, draws: Draws) -> Coat:
 
 
 def _ramp(x: torch.Tensor, low: torch.Tensor | float, width: float) -> torch.Tensor:
-    """0 below `low`, 1 above `low` + `width`, straight between."""
+    """0 below `low`, 1 above `low` + `width`, linear between."""
     return ((x - low) / width).clamp(0, 1)
 
 
 def paint(
     surface: Surface, coat: Coat, who: torch.Tensor, place: torch.Tensor, up: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Colour of every pixel before light falls on it.
+    """Colour of every pixel before lighting.
 
     Args:
         surface: the pixels.
         coat: of all individuals.
-        who: int64 (S), whose pixel it is.
+        who: int64 (S), index of the individual of each pixel.
         place: (3, S), position on the body in its own frame.
         up: (S), upward component of the normal in the body's frame, 1 on the back.
 
     Returns:
-        colour (3, S); relief (S), added to the normal; fray (S), by how much the outline draws back, in body units.
+        colour (3, S); relief (S), added to the normal; fray (S), by how much the outline recedes, in body units.
     """
     scale, amount, contrast, roughness, grain, relief, fray, stretch = pick(coat.numbers.T, who)
     kind = pick(coat.pattern, who)

@@ -1,9 +1,9 @@
-"""Random numbers by counter: every draw is a hash of (key, image, which draw), so order and batch do not matter.
+"""Counter-based random numbers: every draw is a hash of (key, image, number of the draw), whatever the batch.
 
-What is drawn and what is computed from it per pixel uses only operations that IEEE 754 rounds exactly (+ - × ÷,
-square root, comparisons) and integers. Others, such as sine, may differ in the last bit between a vector unit and
-the remainder of a loop, that is between batch sizes and thread counts; angles therefore come from a table. PyTorch's
-own square root is MKL's, which rounds otherwise on another make of processor; `square_root` is NumPy's.
+Draws and all computations per pixel use only integers and operations that IEEE 754 rounds exactly (+ - × ÷, square
+root, comparisons). Others, such as sine, may differ in the last bit between batch sizes and thread counts, because
+vectorised loops and their remainders round differently; angles therefore come from a table. PyTorch's square root is
+MKL's, which rounds differently on other processors; `square_root` is NumPy's.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ import numpy as np
 import torch
 
 WORD = 0xFFFFFFFF
-GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: multiples of it are spread evenly
+GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: its multiples are spread evenly
 ANGLES = 4096  # in a full turn
 
 
 def square_root(x: torch.Tensor) -> torch.Tensor:
-    """Square root of a tensor on the CPU, to the last bit as IEEE 754 rounds it, on every processor."""
+    """Square root of a CPU tensor, correctly rounded (IEEE 754) on every processor."""
     return torch.as_tensor(np.sqrt(x.numpy()))
 
 
-def mix(x: torch.Tensor) -> torch.Tensor:
+def scramble(x: torch.Tensor) -> torch.Tensor:
     """Scramble 32-bit words held in int64 (the `lowbias32` constants of Wellons' hash prospector)."""
     x = x ^ (x >> 16)
     x = x.mul_(0x21F0AAAD).bitwise_and_(WORD)
@@ -34,14 +34,14 @@ def mix(x: torch.Tensor) -> torch.Tensor:
 
 
 class Draws:
-    """The random numbers of some images; every call takes the next ones, each image having its own stream."""
+    """Random numbers for images `index` (N), each with its own stream; every call takes the next numbers."""
 
     def __init__(self, key: str, index: torch.Tensor) -> None:
         digest = hashlib.sha256(key.encode()).digest()
         low, high = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
-        # Two words, 64 bits, for each image: one alone would now and then give two images the same stream.
-        self.origin = mix(mix(index ^ low) ^ high)[:, None]  # (N, 1)
-        self.twist = mix(mix(index ^ high) ^ low)[:, None]
+        # 64 bits per image: with 32, two images would sometimes share a stream.
+        self.origin = scramble(scramble(index ^ low) ^ high)[:, None]  # (N, 1)
+        self.twist = scramble(scramble(index ^ high) ^ low)[:, None]
         self.taken = 0
 
     def words(self, *shape: int) -> torch.Tensor:
@@ -49,7 +49,7 @@ class Draws:
         count = math.prod(shape)
         counter = (torch.arange(self.taken, self.taken + count) * GOLDEN) & WORD
         self.taken += count
-        return mix(((self.origin + counter) & WORD) ^ self.twist).view(-1, *shape)
+        return scramble(((self.origin + counter) & WORD) ^ self.twist).view(-1, *shape)
 
     def uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> torch.Tensor:
         """Uniform in [low, high), float32 (N, *shape)."""
@@ -64,21 +64,20 @@ class Draws:
         return self.uniform(low, high)
 
     def bell(self, *shape: int) -> torch.Tensor:
-        """Bell-shaped, mean 0, deviation 1, never beyond 3.5, float32 (N, *shape): the sum of a word's four bytes."""
+        """Nearly normal, mean 0, standard deviation 1, within ±3.5, float32 (N, *shape): the sum of four bytes."""
         word = self.words(*shape)
         total = (word & 0xFF) + (word >> 8 & 0xFF) + (word >> 16 & 0xFF) + (word >> 24)
         return (total.float() - 510) * (1 / math.sqrt((256**2 - 1) / 3))
 
     def pick(self, *weights: float) -> torch.Tensor:
-        """Index of one of the weights, drawn in their proportion, int64 (N,)."""
+        """Random index with probabilities in proportion to the weights, int64 (N,)."""
         bounds = torch.tensor(weights).cumsum(0) * (1 / math.fsum(weights))
         return (self.number()[:, None] >= bounds[:-1]).sum(dim=1)
 
     def noise(self, size: int) -> torch.Tensor:
-        """Bell-shaped noise of mean 0 and deviation 1 per pixel and channel, float32 (N, 3, size, size).
+        """Nearly normal noise, mean 0, standard deviation 1, float32 (N, 3, size, size).
 
-        The bytes of one word, added up with three orthogonal patterns of signs: uncorrelated channels for the
-        price of one hash.
+        Three orthogonal sign patterns for the bytes of one word give uncorrelated channels from one hash.
         """
         word = self.words(size, size)
         octets = torch.stack([word >> shift & 0xFF for shift in (0, 8, 16, 24)]).float()
@@ -87,7 +86,7 @@ class Draws:
 
 
 def cos_sin(angle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosine and sine of an angle in radians, to the nearest of ANGLES steps of a turn."""
+    """Cosine and sine of an angle in radians, quantised to ANGLES steps per turn."""
     index = (angle * (ANGLES / (2 * math.pi))).floor().long() & (ANGLES - 1)
     cosine, sine = _circle()
     return cosine[index], sine[index]

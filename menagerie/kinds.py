@@ -1,4 +1,4 @@
-"""The species table: what is known of every kind, as rows of traits, and individuals drawn from a row."""
+"""The species table: one row of traits per kind, and individuals that vary about their row."""
 
 import difflib
 import math
@@ -13,21 +13,21 @@ import torch
 from menagerie.draws import Draws, square_root
 
 Value = float | str
-SPREAD, COLOUR_SPREAD = "spread", "colour_spread"  # columns: how far individuals stray from their row
-REACH = 2.0  # deviations: no individual strays further
+SPREAD, COLOUR_SPREAD = "spread", "colour_spread"  # columns: how much individuals vary
+REACH = 2.0  # standard deviations at which the variation is clipped
 
 
 @cache
 def document() -> dict[str, dict]:
-    """The table's file: `every`, `plans`, `kinds` and `subsets`."""
+    """Contents of kinds.toml: `every`, `plans`, `kinds` and `subsets`."""
     return tomllib.loads((Path(__file__).parent / "kinds.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def table() -> dict[str, dict[str, Value]]:
-    """Every kind with all of its traits: its own, else those of its plan, else those of every kind.
+    """Traits of every kind; those missing from its row come from its plan, then from `every`.
 
-    A value is a number, a colour "#rrggbb" or a word.
+    A value is a number, a colour "#rrggbb" or a category.
     """
     file = document()
     rows = {}
@@ -46,7 +46,7 @@ def row(kind: str) -> dict[str, Value]:
 
 
 def named(what: str, name: str, known: Mapping[str, Any]) -> Any:
-    """The entry of that name; one that is not there is refused with the nearest name, or all of them."""
+    """Entry of a name; the ValueError for an unknown name suggests the nearest one, or lists all."""
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(known)}"
@@ -55,15 +55,15 @@ def named(what: str, name: str, known: Mapping[str, Any]) -> Any:
 
 
 def linear(colour: str) -> tuple[float, float, float]:
-    """A colour "#rrggbb" as light: the squares of its values in [0, 1], close to the sRGB curve and exact."""
+    """Linear RGB of a colour "#rrggbb": its squared values in [0, 1], close to the sRGB curve and exact."""
     return tuple((int(colour[i : i + 2], 16) / 255) ** 2 for i in (1, 3, 5))  # type: ignore[return-value]
 
 
 class Traits:
-    """The traits of N individuals of one plan, each read as an attribute.
+    """Traits of N individuals of one plan, accessible as attributes: numbers float32 (N,), colours linear RGB (N, 3).
 
-    A number is float32 (N,), a colour linear RGB (N, 3). Numbers stray from the row by the kind's `spread`,
-    colours by its `colour_spread` in brightness (common to the whole individual) and a little in hue.
+    Numbers vary about the row by the kind's `spread`. Colours vary by `colour_spread` in brightness, in common for all
+    colours of an individual, and a little in hue.
     """
 
     def __init__(self, kinds: Sequence[str], draws: Draws) -> None:
@@ -71,15 +71,15 @@ class Traits:
         self.values: dict[str, torch.Tensor] = {}
         spread = self._numbers(SPREAD)
         tones = draws.bell(4).clamp(-REACH, REACH) * self._numbers(COLOUR_SPREAD)[:, None]
-        self.tone = 1 + 2 * tones[:, :1] + 0.4 * tones[:, 1:]  # (N, 3), of linear light: twice the visible spread
+        self.tone = 1 + 2 * tones[:, :1] + 0.4 * tones[:, 1:]  # (N, 3); in linear light, twice the visible spread
         for name, value in self.rows[0].items():
             if isinstance(value, str):
                 if value.startswith("#"):
                     colours = torch.tensor([linear(str(one[name])) for one in self.rows])
                     self.values[name] = (colours * self.tone).clamp(0, 1)
             else:
-                strayed = 1 + draws.bell().clamp(-REACH, REACH) * spread
-                self.values[name] = self._numbers(name) * strayed
+                factor = 1 + draws.bell().clamp(-REACH, REACH) * spread
+                self.values[name] = self._numbers(name) * factor
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,12 +92,12 @@ class Traits:
                 f"no number or colour {name!r} in the table; it has: {', '.join(self.values)}"
             ) from None
 
-    def says(self, column: str, *words: str) -> torch.Tensor:
-        """Whether a column holds one of the words, bool (N,)."""
-        return torch.tensor([one[column] in words for one in self.rows])
+    def equals(self, column: str, *values: str) -> torch.Tensor:
+        """Whether a categorical trait has one of the values, bool (N,)."""
+        return torch.tensor([one[column] in values for one in self.rows])
 
     def attributes(self) -> torch.Tensor:
-        """What the individuals are like, float32 (N, len(attribute_names())), as `attributes` gives it for the row."""
+        """Attributes of the individuals, float32 (N, len(attribute_names())), scaled as in `kinds.attributes`."""
         result = attributes([str(one["kind"]) for one in self.rows])
         where = {name: i for i, name in enumerate(attribute_names())}
         for name, value in self.values.items():
@@ -125,7 +125,7 @@ def _largest() -> dict[str, float]:
 
 @cache
 def attribute_names() -> tuple[str, ...]:
-    """Names of the attributes: `leg_length` for numbers, `coat.r` for colours, `pattern=stripes` for words."""
+    """Names of the attributes: `leg_length` for numbers, `coat.r` for colours, `pattern=stripes` for categories."""
     names: dict[str, None] = {}
     for one in table().values():
         for name, value in one.items():
@@ -141,10 +141,10 @@ def attribute_names() -> tuple[str, ...]:
 
 
 def attributes(kinds: Sequence[str]) -> torch.Tensor:
-    """The rows of kinds as numbers in [-1, 1], float32 (K, len(attribute_names())).
+    """Rows of kinds as numbers in [-1, 1], float32 (K, len(attribute_names())).
 
-    Numbers are divided by the largest of their column, colours are sRGB values, words are 0 or 1; a trait that the
-    plan of a kind lacks is 0.
+    Numbers are divided by the largest of their column, colours are sRGB values, categories are one-hot. Traits that
+    the plan of a kind lacks are 0.
     """
     return torch.stack([_attributes(kind) for kind in kinds]) if kinds else torch.zeros(0, len(attribute_names()))
 
@@ -162,13 +162,13 @@ def _attributes(kind: str) -> torch.Tensor:
     return torch.tensor([found.get(name, 0.0) for name in attribute_names()])
 
 
-UNSEEN = {"kind", "group", "size", "habitat", SPREAD, COLOUR_SPREAD}  # columns that no single picture shows
-LEAST_CHANGE = 0.15  # of the larger of two numbers: what an eye would notice
-LEAST_COLOUR = 0.12  # distance of two sRGB colours, black and white being √3 apart
+UNSEEN = {"kind", "group", "size", "habitat", SPREAD, COLOUR_SPREAD}  # columns that no single image shows
+LEAST_CHANGE = 0.15  # visible difference of two numbers, relative to the larger
+LEAST_COLOUR = 0.12  # visible distance of two sRGB colours; black to white is √3
 
 
 def differences(a: str, b: str) -> list[str]:
-    """Visible traits in which two kinds differ clearly; a plan of its own counts as every trait it has."""
+    """Visible traits in which two kinds differ clearly, including traits that only one of their plans has."""
     one, other = row(a), row(b)
     found = []
     for name in [*one, *(set(other) - set(one))]:

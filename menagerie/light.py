@@ -1,4 +1,4 @@
-"""Light on a body, and the shadow that the body throws on the ground."""
+"""Light on a body, and the shadow of the body on the ground."""
 
 from functools import cache
 
@@ -12,20 +12,20 @@ from menagerie.raster import Surface, centre, locate, pick, present, rectangles,
 from menagerie.scene import Scene
 from menagerie.view import View, back
 
-WRAP = 0.2  # light reaches so far beyond the terminator: fur and skin are not chalk
-RIM = 0.28  # by how much surfaces that turn away from the eye are darker
+WRAP = 0.2  # wrapped diffuse: how far light reaches beyond the terminator, as on fur and skin
+RIM = 0.28  # darkening of surfaces seen at a grazing angle
 SHARPNESS = 5  # the highlight is the 2**SHARPNESS-th power of a cosine
-PENUMBRA = 0.10  # width of a shadow's edge, in halves of the image's width
-# Where fur frays the outline, and how much; what is thin or hard keeps its edge.
+PENUMBRA = 0.10  # width of a shadow's edge, in half image widths
+# How much fur frays the outline of each part; thin and hard parts keep their edge.
 FRAYED = {
     "trunk": 1.0, "neck": 1.0, "head": 0.8, "mane": 1.0, "tail": 0.7, "leg": 0.5, "arm": 0.5, "crown": 1.0, "ear": 0.3,
 }  # fmt: skip
 
 
 def lit(surface: Surface, coat: Coat, view: View, scene: Scene, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Linear light (3, S) that every pixel of a surface sends to the eye, and how far it is from the outline (S).
+    """Linear light (3, S) of every pixel of a surface, and its distance to the outline in pixels (S).
 
-    A key light (Lambert, wrapped), light from the sky above and from the ground below, a highlight (Blinn).
+    The sum of a key light (wrapped Lambert), light from the sky and from the ground, and a highlight (Blinn).
     """
     who, row, column = locate(surface.pixel, size)
     spot = back(view, who, *centre(row, column, size), surface.depth)
@@ -96,7 +96,7 @@ def shade(subject: torch.Tensor, view: View, scene: Scene, size: int) -> torch.T
     result = torch.zeros(count * size * size)
     result.scatter_reduce_(0, (pick(image_of, which) * size + row) * size + column, dark, "amax")
     y = 1 - (torch.arange(size) + 0.5) * (2 / size)
-    strength = torch.where(y < scene.numbers[:, :1], scene.shadow[:, None], 0.0)  # none on what stands at the horizon
+    strength = torch.where(y < scene.numbers[:, :1], scene.shadow[:, None], 0.0)  # none above the horizon
     return 1 - result.view(count, size, size) * strength[:, :, None]
 
 

@@ -1,4 +1,4 @@
-"""How one picture comes about, step by step: for looking, not for speed."""
+"""Illustrations of how one image is rendered, step by step."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ PAPER = 0.85  # linear light of the blank sheet behind the steps
 
 
 def steps(kind: str, image_size: int = 192, seed: int = 0, habitat: str | None = None) -> dict[str, torch.Tensor]:
-    """Pictures of the steps that lead to a picture of a kind, each uint8 (H, W, 3), by their names in order."""
+    """Images of the rendering steps of one kind by name, in order, each uint8 (H, W, 3)."""
     index, key = torch.zeros(1, dtype=torch.int64), f"steps/{seed}"
     model, draws = build([kind], key, index), Draws(f"{key}/scene", index)
     name = habitat or str(row(kind)["habitat"])
@@ -57,7 +57,7 @@ def _surface(posed: torch.Tensor, size: int) -> Surface:
 
 
 def _flat(model: Model) -> Model:
-    """The same primitives, each in the colour of its part and with sharp seams."""
+    """The primitives in the colours of their parts, with sharp edges."""
     primitives = model.primitives.clone()
     colours = _part_colours()[primitives[:, :, PART].long()]
     primitives[:, :, COLOUR], primitives[:, :, TIP] = colours, colours
@@ -67,8 +67,8 @@ def _flat(model: Model) -> Model:
 
 
 def _part_colours() -> torch.Tensor:
-    """A colour for every value of a part map, linear RGB (len(PARTS) + 1, 3), white for 0."""
-    hue = torch.arange(len(PARTS)) * 0.618034  # the golden section sets neighbours far apart
+    """Colour of every value of a part map, linear RGB (len(PARTS) + 1, 3); 0 is PAPER."""
+    hue = torch.arange(len(PARTS)) * 0.618034  # steps of the golden ratio: neighbours differ in hue
     ramp = (((hue[:, None] + torch.tensor([0.0, 2 / 3, 1 / 3])) % 1) * 6 - 3).abs()
     shade = 0.55 + 0.35 * (torch.arange(len(PARTS)) % 3 / 2)[:, None]
     return torch.cat([torch.full((1, 3), PAPER), ((ramp - 1).clamp(0, 1) * 0.55 + 0.35) * shade])
@@ -81,7 +81,7 @@ def _painted(surface: Surface, model: Model, view: View, size: int) -> torch.Ten
 
 
 def _on_paper(surface: Surface, light: torch.Tensor, size: int) -> torch.Tensor:
-    """A surface in the given linear light (3, S) on a blank sheet, uint8 (H, W, 3)."""
+    """A surface in linear light (3, S) on a blank sheet, uint8 (H, W, 3)."""
     cover = (0.5 - surface.edge).clamp(0, 1)
     sheet = torch.full((3, size * size), PAPER)
     sheet[:, surface.pixel] = PAPER + (light - PAPER) * cover

@@ -1,4 +1,4 @@
-"""Noise to look up: made once, periodic, the same everywhere."""
+"""Periodic 3-D noise for coats, computed once and then looked up."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ SIDE = CELL * CELLS
 
 
 def _smooth(grid: torch.Tensor, axis: int) -> torch.Tensor:
-    """Values between the grid's along one axis, periodic, by a cubic ease."""
+    """Interpolate a periodic grid along one axis with cubic easing, CELL samples per cell."""
     weight = (torch.arange(CELL) + 0.5) / CELL
     weight = weight * weight * (3 - 2 * weight)
     shape = [1] * (grid.dim() + 1)
@@ -24,7 +24,7 @@ def _smooth(grid: torch.Tensor, axis: int) -> torch.Tensor:
 
 @cache
 def volume() -> torch.Tensor:
-    """Smooth noise in [0, 1), flat (SIDE³), z running fastest."""
+    """Smooth noise in [0, 1), flat (SIDE³), z fastest."""
     grid = Draws("volume", torch.zeros(1, dtype=torch.int64)).uniform(shape=(CELLS, CELLS, CELLS))[0]
     for axis in range(3):
         grid = _smooth(grid, axis)
@@ -33,7 +33,7 @@ def volume() -> torch.Tensor:
 
 @cache
 def spots() -> tuple[torch.Tensor, torch.Tensor]:
-    """Distance to the nearest and to the second nearest of one random point per cell, in cells, each flat (SIDE³)."""
+    """Worley noise: distance to the nearest and second nearest of one point per cell, in cells, each flat (SIDE³)."""
     points = Draws("cells", torch.zeros(1, dtype=torch.int64)).uniform(0.1, 0.9, (3, CELLS, CELLS, CELLS))[0]
     inside = (torch.arange(CELL) + 0.5) / CELL
     near = torch.full((CELLS, CELL, CELLS, CELL, CELLS, CELL), 9.0)
@@ -52,6 +52,6 @@ def spots() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def index3(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """Where in `volume` or `spots` a position, in cells, is stored."""
+    """Index into `volume` or `spots` of a position in cells."""
     x, y, z = ((one * CELL).floor().long() & (SIDE - 1) for one in (x, y, z))
     return (x * SIDE + y) * SIDE + z

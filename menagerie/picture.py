@@ -1,4 +1,4 @@
-"""One picture from the ground up: individuals, bodies, view, scene, light."""
+"""The complete rendering of images: individuals, bodies, view, scene, light."""
 
 import math
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from menagerie.scene import Scene
 from menagerie.threads import one_thread_each, rows_of
 from menagerie.view import View, place, turning
 
-FINE = 2  # the subject is rendered with so many pixels per pixel, each way
-CHUNK = 2**17  # pixels rendered at a time by a thread
+FINE = 2  # supersampling of the subject: rendered pixels per pixel, each way
+CHUNK = 2**17  # pixels that a thread renders at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What the camera saw; see `shoot`, and `kinds.attributes` for the traits of the individuals shown."""
+    """Rendered images; see `shoot`, and `kinds.attributes` for the traits of the individuals."""
 
     images: torch.Tensor
     parts: torch.Tensor
@@ -35,7 +35,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Individuals before any eye has seen them."""
+    """Individuals in body coordinates, before view and scene."""
 
     primitives: torch.Tensor  # (N, M, FIELDS) in body coordinates
     coat: Coat
@@ -43,7 +43,7 @@ class Model:
 
 
 def build(kinds: Sequence[str], key: str, index: torch.Tensor) -> Model:
-    """Individuals `index` (N) of the given kinds, each a pure function of (kind, key, its index)."""
+    """Individuals `index` (N) of the given kinds, each a pure function of (kind, key, index)."""
     plan_of = [str(row(kind)["plan"]) for kind in kinds]
     groups = []
     for plan in dict.fromkeys(plan_of):
@@ -74,17 +74,17 @@ def take(
     subject: bool = True,
     clutter: float = 1.0,
 ) -> Pictures:
-    """Pictures `index` (N) of kinds in habitats (N), every other draw made from `key`.
+    """Render images `index` (N) of kinds in habitats; `key` seeds all other draws.
 
     Args:
-        kinds: of the subjects.
+        kinds: kind of each subject.
         habitat: int64 (N), index into scene.habitats().
-        key: of every draw.
-        index: int64 (N), of the images.
+        key: seed of every draw.
+        index: int64 (N), numbers of the images.
         size: height and width in pixels.
-        yaw: (N), whence the subject is seen in radians; drawn if None.
-        subject: whether the subject is there at all.
-        clutter: from 0, a subject that is whole, large and in the middle, seen from the side, to 1, as it comes.
+        yaw: (N), direction of the head in radians; random if None.
+        subject: whether the subject is rendered at all.
+        clutter: as for `menagerie.generate`.
     """
     if not len(index):
         none = torch.empty(0, size, size)
@@ -106,7 +106,7 @@ SIDE, LARGE = math.pi, 1.7  # yaw of a head to the left, size of a subject that 
 
 
 def _tidied(scene: Scene, clutter: float) -> Scene:
-    """The same scenes with the subject's turn, size and place moved towards those of a plain side view."""
+    """Move yaw, roll, size and position of the subjects towards a centred side view."""
     side = torch.where(scene.yaw.abs() < SIDE / 2, 0.0, SIDE)
     return replace(
         scene,
@@ -120,19 +120,19 @@ def _tidied(scene: Scene, clutter: float) -> Scene:
 def shoot(
     model: Model, scene: Scene, front: torch.Tensor, key: str, index: torch.Tensor, size: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Take the pictures of models in scenes.
+    """Render models in scenes.
 
     Args:
         model: N individuals.
         scene: N scenes.
-        front: primitives in front of them, in view coordinates (N, M, FIELDS).
-        key: of the noise of the sensor.
-        index: int64 (N), of the images.
+        front: occluding primitives in view coordinates (N, M, FIELDS).
+        key: seed of the sensor noise.
+        index: int64 (N), numbers of the images.
         size: height and width in pixels.
 
     Returns:
-        images uint8 (N, 3, size, size); parts uint8 (N, size, size); depth float32 (N, size, size), larger being
-        nearer, in halves of the image's width and NaN where there is no subject.
+        images uint8 (N, 3, size, size); parts uint8 (N, size, size); depth float32 (N, size, size) in half image
+        widths, larger is nearer, NaN off the subject.
     """
     posed, view = pose(model, scene)
     count = len(index)
@@ -141,7 +141,7 @@ def shoot(
     depth = torch.empty(count, size, size)
     step = max(1, CHUNK // size**2)
 
-    # Habitats have painters of their own: images of one habitat are painted together.
+    # Each habitat has its own painter, so images of one habitat are rendered together.
     order = scene.habitat.argsort(stable=True)
 
     def fill(begin: int) -> None:
@@ -176,7 +176,7 @@ def _render(
     surface = rasterize(primitives[there], image_of[there], count, fine)
     light, edge = lit(surface, coat, view, scene, fine)
 
-    # Gather the fine pixels of each pixel: what they send, how much they cover, how much of that is the subject.
+    # Sum over the fine pixels of each pixel: light, coverage, and coverage by the subject.
     who, row, column = locate(surface.pixel, fine)
     pixel = (who * size + row // FINE) * size + column // FINE
     cover = (0.5 - edge).clamp(0, 1) * (1 / FINE**2)

@@ -1,10 +1,10 @@
 """From primitives to pixels: analytic depth and coverage, nearest surface, soft union.
 
-Every primitive covers a rectangle of pixels. All these rectangles are laid out as one list of fragments, each
-fragment solves its primitive's equation along the line of sight, and the fragments of a pixel compete by depth. The
-work thus follows the area that primitives cover, whatever their number.
+The pixels of the bounding boxes of all primitives form one list of fragments. Each fragment solves the equation of its
+primitive along the line of sight, and the nearest fragment of a pixel is visible. The cost therefore depends on the
+covered area, not on the number of primitives.
 
-Views are orthographic along z: the image spans [-1, 1] in x and y, y pointing up, larger z nearer to the eye.
+Views are orthographic along z: the image spans [-1, 1] in x and y, y points up, larger z is nearer to the viewer.
 """
 
 from dataclasses import dataclass
@@ -35,30 +35,30 @@ from menagerie.anatomy import (
 from menagerie.draws import square_root
 
 TINY = 1e-7
-FAR = 64.0  # taken off the depth of a fragment that only touches its pixel's rim: whatever lies inside wins
+FAR = 64.0  # subtracted from the depth of fragments outside their outline: fragments inside one win
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """What is seen in the pixels that any primitive covers, one row per pixel (S)."""
+    """The visible surface in all covered pixels, one row per pixel (S)."""
 
     pixel: torch.Tensor  # int64, index into the pixels of all images
     depth: torch.Tensor
-    normal: torch.Tensor  # (3, S), not of unit length where surfaces melt into each other
+    normal: torch.Tensor  # (3, S), not of unit length where surfaces blend
     colour: torch.Tensor  # (3, S)
     along: torch.Tensor  # stripe coordinate
     pattern: torch.Tensor
     belly: torch.Tensor
     gloss: torch.Tensor
     part: torch.Tensor  # uint8
-    edge: torch.Tensor  # distance to the outline of the whole in pixels, about; negative inside
+    edge: torch.Tensor  # approximate distance to the outline of the body in pixels, negative inside
 
 
 Solved = tuple[torch.Tensor, ...]  # depth, distance in pixels, normal x y z, t
 
 
 def square(*xs: torch.Tensor) -> torch.Tensor:
-    """Sum of squares, in this order."""
+    """Sum of squares, added in this order."""
     total = xs[0] * xs[0]
     for x in xs[1:]:
         total = total + x * x
@@ -66,7 +66,7 @@ def square(*xs: torch.Tensor) -> torch.Tensor:
 
 
 def pick(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """`values[index]` of the last dimension, without the general machinery of indexing."""
+    """`values[..., index]`; index_select is faster than general indexing."""
     return torch.index_select(values, values.dim() - 1, index)
 
 
@@ -98,7 +98,7 @@ def extent(primitives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def present(primitives: torch.Tensor) -> torch.Tensor:
-    """Whether a primitive is there at all: a capsule of negative radius, a flattened box is left out, bool (...)."""
+    """Whether primitives exist, bool (...): those with a negative radius or a half axis of zero are left out."""
     capsule = primitives[..., SHAPE] == CAPSULE
     solid = primitives[..., RA] > 0
     sizes = [square(*primitives[..., axis].unbind(-1)) for axis in (U, V, W)]
@@ -107,7 +107,7 @@ def present(primitives: torch.Tensor) -> torch.Tensor:
 
 
 def _capsule(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale: float) -> Solved:
-    """Spheres whose centre moves by u while their radius grows by dr; the nearest point of any of them is seen."""
+    """A capsule as the union of spheres whose centre moves by u while the radius grows by dr."""
     px, py, pz, ux, uy, uz, ra, dr, a, over = column  # over is 1 / -a
     dx, dy = x - px, y - py
     # Height² of sphere t over the pixel: a t² + 2 b t + c.
@@ -117,7 +117,7 @@ def _capsule(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale
     inner = square_root((b * b - a * c).clamp(min=0) / (uz * uz - a).clamp(min=TINY))
     t = ((b + uz * inner) * over).clamp(0, 1)
 
-    # Seen nearly along its length, one end may hide the other: compare both and what is between.
+    # Seen nearly end-on, one end may hide the other: compare both ends and the point between.
     hard = (a > 0).nonzero().squeeze(1)
     if len(hard):
         a, b, c, uz_, between = (pick(one, hard) for one in (a, b, c, uz, t))
@@ -133,7 +133,7 @@ def _capsule(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale
 
 
 def _sweep(capsules: torch.Tensor) -> list[torch.Tensor]:
-    """Start, direction, first radius and its growth of capsules, and the curvature of their height with its inverse."""
+    """Columns for `_capsule`: start, direction, first radius, its growth, the curvature a of height², and -1 / a."""
     px, py, pz, ux, uy, uz = capsules[:, 0:6].unbind(1)
     ra, dr = capsules[:, RA], capsules[:, RB] - capsules[:, RA]
     a = dr * dr - ux * ux - uy * uy
@@ -142,12 +142,12 @@ def _sweep(capsules: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _root(x: torch.Tensor) -> torch.Tensor:
-    """Square root, far down where there is none."""
+    """Square root, -FAR for negative numbers."""
     return torch.where(x >= 0, square_root(x.clamp(min=0)), -FAR)
 
 
 def _ellipsoid(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale: float) -> Solved:
-    """The unit ball, seen through the inverse (columns i, j, k) of the matrix of half axes."""
+    """An ellipsoid as the unit ball, seen through the inverse (columns i, j, k) of the matrix of half axes."""
     px, py, pz, ix, iy, iz, jx, jy, jz, kx, ky, kz = column
     dx, dy = x - px, y - py
     qx, qy, qz = ix * dx + jx * dy, iy * dx + jy * dy, iz * dx + jz * dy
@@ -166,7 +166,7 @@ def _ellipsoid(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, sca
 
 
 def _slab(column: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, scale: float) -> Solved:
-    """A parallelepiped: the line of sight leaves it through the nearest of three faces, its outline is a hexagon."""
+    """A parallelepiped: the line of sight leaves it through the nearest of three faces; its outline is a hexagon."""
     px, py, pz, ix, iy, iz, jx, jy, jz, kx, ky, kz, *axes = column
     dx, dy = x - px, y - py
     q = [ix * dx + jx * dy, iy * dx + jy * dy, iz * dx + jz * dy]
@@ -194,7 +194,7 @@ def sum_of(weights: list[torch.Tensor], row: tuple[torch.Tensor, ...]) -> torch.
 
 
 def _inverse(primitives: torch.Tensor) -> list[torch.Tensor]:
-    """Columns of the inverse of the half axes: three by x, three by y, three by z."""
+    """Inverse of the matrix of half axes as nine columns: three for x, three for y, three for z."""
     (ux, uy, uz), (vx, vy, vz), (wx, wy, wz) = (primitives[:, axis].unbind(1) for axis in (U, V, W))
     ax, ay, az = vy * wz - vz * wy, vz * wx - vx * wz, vx * wy - vy * wx
     bx, by, bz = wy * uz - wz * uy, wz * ux - wx * uz, wx * uy - wy * ux
@@ -207,18 +207,18 @@ def _inverse(primitives: torch.Tensor) -> list[torch.Tensor]:
 def rectangles(
     low: torch.Tensor, high: torch.Tensor, size: int, capsules: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """All pixels of boxes: which box, column and row of each pixel, as int64 (F).
+    """All pixels of boxes: index of the box, column and row of each pixel, int64 (F).
 
     Args:
         low: (M, 2), lower left corners.
         high: (M, 2), upper right corners.
         size: height and width of the image in pixels.
-        capsules: (M, FIELDS), primitives around which rows are to be no longer than needed.
+        capsules: (M, FIELDS), capsules in the boxes; rows are then cut to their width.
     """
     half = size / 2
     y0 = ((1 - high[:, 1]) * half - 1).floor().clamp(0, size).long()
     y1 = ((1 - low[:, 1]) * half + 1).ceil().clamp(0, size).long()
-    # Twice laid out: one entry per row of each box, then one per pixel of each row; no division is needed.
+    # First one entry per row of each box, then one per pixel of each row, which needs no division.
     height = (y1 - y0).clamp(min=0)
     box = torch.repeat_interleave(height)
     row = torch.arange(len(box)) - pick(height.cumsum(0) - height - y0, box)
@@ -240,13 +240,13 @@ def _chord(
     left: torch.Tensor,
     right: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where rows at height y (R) begin and end in the capsules `box` (R), at most from `left` to `right`."""
+    """Start and end of rows at height y (R) in the capsules `box` (R), at most from `left` to `right`."""
     px, py, ux, uy, ra, rb = (pick(capsules[:, i], box) for i in (0, 1, 3, 4, RA, RB))
     reach = torch.maximum(ra, rb)
     near = reach + margin
     over = 1 / torch.where(uy.abs() < 1e-4, 1e-4, uy)
     one, other = (y - near - py) * over, (y + near - py) * over
-    # A level capsule is met along its whole length.
+    # A row crosses a level capsule along its whole length.
     one, other = (
         torch.where(uy.abs() < 1e-4, 0.0, one).clamp(0, 1),
         torch.where(uy.abs() < 1e-4, 1.0, other).clamp(0, 1),
@@ -258,11 +258,11 @@ def _chord(
 def fragments(
     primitives: torch.Tensor, image: torch.Tensor, size: int, shape: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Solve all pixels of the primitives of one shape.
+    """Fragments of all primitives of one shape.
 
     Returns:
-        primitive int64 (F), pixel int64 (F), and depth, distance, normal, t as float32 (6, F) of those that cover
-        some of their pixel.
+        primitive int64 (F), pixel int64 (F), and depth, distance, normal, t as float32 (6, F) of the fragments that
+        cover at least a part of their pixel.
     """
     rows = (primitives[:, SHAPE] == shape).nonzero().squeeze(1)
     chosen = primitives[rows]
@@ -288,14 +288,14 @@ def rasterize(primitives: torch.Tensor, image: torch.Tensor, count: int, size: i
 
     Args:
         primitives: float32 (M, FIELDS) in view coordinates, of all images.
-        image: int64 (M), to which image each belongs.
+        image: int64 (M), the image of each primitive.
         count: number of images.
         size: height and width in pixels.
     """
     parts = [fragments(primitives, image, size, shape) for shape in (CAPSULE, ELLIPSOID, SLAB)]
     which, pixel = (torch.cat([part[i] for part in parts]) for i in (0, 1))
     depth, distance, nx, ny, nz, t = torch.cat([part[2] for part in parts], dim=1)
-    depth = depth.clamp(-0.49 * FAR, 0.49 * FAR)  # a face seen edge-on ends nowhere
+    depth = depth.clamp(-0.49 * FAR, 0.49 * FAR)  # a face seen edge-on has no end
 
     nearest = torch.full((count * size * size,), -4 * FAR)
     key = depth - (distance > 0).float() * FAR
@@ -311,7 +311,7 @@ def rasterize(primitives: torch.Tensor, image: torch.Tensor, count: int, size: i
     holder = pick(owner, slot)
     edge = torch.full((len(seen),), FAR).scatter_reduce_(0, slot, distance, "amin")
 
-    # Soft union: what lies less than `soft` behind the nearest surface still has a say in colour and normal.
+    # Soft union: surfaces less than `soft` behind the nearest one also contribute to colour and normal.
     soft = primitives[:, SOFT]
     reach = torch.minimum(pick(soft, which), pick(soft, holder))
     weight = (1 - (top - key) / reach.clamp(min=TINY)).clamp(min=0)

@@ -1,8 +1,8 @@
-"""Where the subject is: habitat, light, what stands in front of it, and the camera that takes the picture.
+"""The surroundings of the subject: habitat, light, occluders and camera.
 
-Everything about a scene is drawn once per image by `arrange`, as one row of numbers; pixels are then a pure function
-of that row. Nothing here knows the class of the subject, and the habitat changes nothing but colours and the backdrop:
-neither where the subject stands nor what hides it.
+`arrange` draws a scene once per image as one row of numbers; pixels are a pure function of that row. A scene does not
+depend on the class of the subject. The habitat changes only colours and the backdrop, neither the position of the
+subject nor its occlusion.
 """
 
 import tomllib
@@ -20,16 +20,16 @@ from menagerie.scene_paint import COLOURS, CROWDED, NUMBERS, ON_WALLS, TALL, THI
 from menagerie.scene_tables import SHAPES
 
 Palette = dict[str, float | str]
-LIGHTS = ("sunlight", "fill", "clouds", "fog")  # numbers of a palette
-SLOTS = 6  # for things that stand about
+LIGHTS = ("sunlight", "fill", "clouds", "fog")  # columns of a palette with numbers
+SLOTS = 6  # for objects in the background
 BLADES, LEAFLETS, STONES = 11, 8, 3
-IN_FRONT = 20.0  # depth of what is nearer than any subject
-HIDDEN = 0.36  # share of images with something in front
+IN_FRONT = 20.0  # depth of occluders, nearer than any subject
+HIDDEN = 0.36  # share of images with an occluder
 
 
 @cache
 def habitats() -> dict[str, list[Palette]]:
-    """Palettes of every habitat by its name, from habitats.toml."""
+    """Palettes (one per lighting condition) of every habitat by name, from habitats.toml."""
     return tomllib.loads((Path(__file__).parent / "habitats.toml").read_text(encoding="utf-8"))
 
 
@@ -41,13 +41,13 @@ class Scene:
     yaw: torch.Tensor
     pitch: torch.Tensor
     roll: torch.Tensor
-    target: torch.Tensor  # longer side of the subject's box, the image being 2 wide
+    target: torch.Tensor  # longer side of the subject's bounding box; the image is 2 wide
     centre: torch.Tensor  # (N, 2), of that box
     light: torch.Tensor  # (N, 3), unit vector towards the key light
     key: torch.Tensor  # (N, 3), colour of that light
     ambient: torch.Tensor  # (N, 3), of the light from above
     bounce: torch.Tensor  # (N, 3), of the light from below
-    shadow: torch.Tensor  # (N,), how dark it is
+    shadow: torch.Tensor  # (N,), darkness
     colours: torch.Tensor  # (N, len(COLOURS), 3), linear
     numbers: torch.Tensor  # (N, len(NUMBERS))
     things: torch.Tensor  # (N, SLOTS, len(THING))
@@ -64,7 +64,7 @@ def _palettes() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def arrange(habitat: torch.Tensor, draws: Draws) -> Scene:
-    """Draw everything about the scene but the habitat itself, int64 (N)."""
+    """Draw scenes in the given habitats, int64 (N)."""
     facing = draws.chance(0.5)
     yaw = draws.number(-1.15, 1.15)
     yaw = torch.where(facing, yaw, 3.1416 - yaw)
@@ -82,7 +82,7 @@ def arrange(habitat: torch.Tensor, draws: Draws) -> Scene:
     colours = colours[habitat, first] + (colours[habitat, second] - colours[habitat, first]) * share[:, None, None]
     lights = lights[habitat, first] + (lights[habitat, second] - lights[habitat, first]) * share[:, None]
     sunlight, fill, clouds, fog = lights.unbind(1)
-    # A common cast for all colours, and a little of their own for each.
+    # A tint that all colours of an image share, and a smaller one per colour.
     colours = colours * (1 + tint[:, None, :3] * 0.025 + tint[:, None, 3:] * 0.05)
     numbers = free.clone()
     horizon = _horizon(free[:, 0], pitch, target, centre)
@@ -97,8 +97,7 @@ def arrange(habitat: torch.Tensor, draws: Draws) -> Scene:
         ("glow", free[:, NUMBERS.index("glow")] * sunlight),
     ):
         numbers[:, NUMBERS.index(name)] = value
-    # What the sun gilds is bluer in the shade, and what grass surrounds is greener from below; the eye, and a camera,
-    # take off a good part of either.
+    # Skylight is bluer and bounced light takes the colour of the ground; white balance removes a part of both.
     sky, near, sun = (colours[:, COLOURS.index(name)] for name in ("sky", "near", "sun"))
     above = 0.65 + 0.35 * sky / _grey(sky).clamp(min=0.05)
     bounce = (0.7 * near + 0.3 * _grey(near)) * (0.3 + 0.35 * fill)[:, None]
@@ -116,31 +115,31 @@ def _grey(colour: torch.Tensor) -> torch.Tensor:
 
 
 def _framing(draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-    """Size and middle of the subject: mostly large, at times small or partly outside the frame."""
+    """Size and centre of the subject: mostly large, sometimes small or partly outside the frame."""
     kind, share, outside = draws.pick(0.24, 0.62, 0.14), draws.number(), draws.number()
     target = torch.where(kind == 0, 0.6 + 0.5 * share, torch.where(kind == 1, 1.1 + 0.8 * share, 1.75 + 0.3 * share))
     beyond = torch.where(kind == 2, 0.15 * target * outside, 0.0)
     slack = (0.97 - target * 0.5).clamp(min=0.02) + beyond
     spot = draws.uniform(-1, 1, (2,))
-    # Subjects are more often wide than high, so there is room to move up and down; low looks settled.
+    # Subjects are mostly wider than high, so they can move vertically; on average they are below the centre.
     x, y = spot[:, 0] * slack, spot[:, 1] * (slack * 0.8 + 0.04) - 0.06
     return target, torch.stack([x, y], dim=1)
 
 
 def _horizon(free: torch.Tensor, pitch: torch.Tensor, target: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-    """Its height: above the feet, the higher the more the eye looks down."""
+    """Height of the horizon: above the feet, and higher the more the camera looks down."""
     middle = centre[:, 1] + target * (0.28 * free - 0.13) + 0.7 * pitch
     return torch.maximum(middle, centre[:, 1] - target * 0.22).clamp(-0.4, 0.72)
 
 
 def _shadow(habitat: torch.Tensor, sunlight: torch.Tensor) -> torch.Tensor:
-    """How dark shadows are: less without sun, faint in water, none in the air."""
+    """Darkness of shadows: less without sun, faint in water, none in the air."""
     most = torch.tensor([{"sky": 0.0, "water": 0.3, "sea floor": 0.4}.get(name, 0.66) for name in habitats()])[habitat]
     return most * (0.35 + 0.65 * sunlight)
 
 
 def _things(habitat: torch.Tensor, slots: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """What stands about, from far to near, (N, SLOTS, len(THING))."""
+    """Background objects from far to near, (N, SLOTS, len(THING))."""
     names = list(SHAPES)
     longest = max(len(one) for one in THINGS.values())
     choice = torch.tensor([[names.index(one[i % len(one)]) for i in range(longest)] for one in THINGS.values()])
@@ -156,14 +155,14 @@ def _things(habitat: torch.Tensor, slots: torch.Tensor, numbers: torch.Tensor) -
         hung = indoors & (slot < SLOTS // 2)
         shape = choice[habitat, (what * many).long()]
         shape = torch.where(hung, walls[(what * len(walls)).long()], shape)
-        # Spread over the width; each slot nearer than the one before, but behind the subject.
+        # Spread over the width; each slot is nearer than the one before, but behind the subject.
         shift = (slots[:, 0, 2] + (slot * 2 % SLOTS) / SLOTS + slot / 40) % 1
         x = shift * 2.3 - 1.15 + (x - 0.5) * 0.4
         near = (slot + depth) / SLOTS
         below = 0.025 + near * near * (horizon - feet) * 0.75
         scale = tall[shape] * (0.8 + 0.5 * size)
         foot = torch.where(hung, horizon + 0.28 + 0.3 * depth, horizon - torch.where(indoors, 0.1 * depth, below))
-        # Whole trees tell more than trunks cut off by the frame.
+        # Whole trees are easier to recognise than trunks cut off by the frame.
         height = torch.minimum((scale * below).clamp(min=0.1), 0.95 + 0.25 * depth - foot)
         height = torch.where(indoors, scale, height)
         x = torch.where(street & (x.abs() < 0.5), torch.where(x < 0, x - 0.5, x + 0.5), x)
@@ -174,14 +173,14 @@ def _things(habitat: torch.Tensor, slots: torch.Tensor, numbers: torch.Tensor) -
 
 
 def backdrop(scene: Scene, size: int) -> torch.Tensor:
-    """The place without its subject, linear light (N, 3, H, W)."""
+    """The background without its subject, linear light (N, 3, H, W)."""
     return paint.backdrop(Place(scene.habitat, scene.colours, scene.numbers, scene.things), size)
 
 
 def occluders(scene: Scene, draws: Draws) -> torch.Tensor:
-    """What stands in front of some subjects, primitives in view coordinates (N, M, FIELDS), their part 0.
+    """Occluders in front of some subjects: primitives in view coordinates (N, M, FIELDS), part 0.
 
-    Grass, a fern, a trunk or a mound. Only their colours depend on the habitat.
+    They are grass, a fern, a trunk or a mound; only their colours depend on the habitat.
     """
     body = Body(len(scene.habitat), soft=0.0)
     some, kind = draws.chance(HIDDEN), draws.pick(0.48, 0.2, 0.2, 0.12)
@@ -204,7 +203,7 @@ def _at(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def _blades(body: Body, draws: Draws, there: torch.Tensor, top: torch.Tensor, colour: torch.Tensor) -> None:
-    """Bent blades of grass over the whole width, none much higher than `top`."""
+    """Bent blades of grass over the whole width, up to about the height `top`."""
     for _ in range(BLADES):
         x, lean, height = draws.number(-1, 1), draws.number(-0.16, 0.16), draws.number(0.0, 0.4)
         radius = torch.where(there, draws.number(0.012, 0.024), -1.0)
@@ -251,7 +250,7 @@ def _post(
 def _mound(
     body: Body, draws: Draws, there: torch.Tensor, x: torch.Tensor, low: torch.Tensor, colour: torch.Tensor
 ) -> None:
-    """A rock, or a heap of what the ground is made of, before the feet."""
+    """A rock or a heap of earth in front of the feet."""
     top = (low + 0.26).clamp(max=-0.35)
     for _ in range(STONES):
         middle, wide, high = x + draws.number(-0.7, 0.7), draws.number(0.35, 0.75), top + 1.15 - draws.number(0.0, 0.2)
@@ -267,11 +266,11 @@ def _mound(
 
 
 def develop(scene: Scene, image: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """What the camera makes of linear light (N, 3, H, W): uint8."""
+    """Camera model: exposure, white balance, vignetting, contrast, noise and blur; uint8 (N, 3, H, W)."""
     size = image.shape[-1]
     exposure, red, blue, vignette, contrast, noise, blur = scene.camera.view(-1, 7, 1, 1, 1).unbind(1)
     soft = (blur.flatten() > 0.95).nonzero().squeeze(1)
-    if len(soft):  # out of focus, or moved
+    if len(soft):  # out of focus, or motion blur
         image = image.clone()
         image[soft] = (image[soft] + paint.blurred(image[soft], max(1, size // 64))) * 0.5
     axis = (torch.arange(size) + 0.5) * (2 / size) - 1

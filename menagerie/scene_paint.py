@@ -1,7 +1,7 @@
-"""Painting of the ten places, from the sky to the ground: a pure function of a few numbers and colours per image.
+"""Painters of the ten habitats: pure functions of a few numbers and colours per image.
 
-The image spans [-1, 1] in x and y, y pointing up. Distances on the ground are in heights of the eye above it; what lies
-d below the horizon is about 1 / d away.
+The image spans [-1, 1] in x and y, y points up. Distances on the ground are in heights of the camera; a point d below
+the horizon is about 1 / d away.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from menagerie.scene_tables import ALPHA, LIGHT, LINES, SHAPES, STAMP, STAMP_LEV
 from menagerie.threads import rows_of
 
 COLOURS = ("sky", "haze", "cloud", "far", "near", "mark", "ridge", "plant", "wood", "sun")
-# The horizon's height and how blurred the distance is; share of clouds, fog; then free choices, and where in the noise.
+# Height of horizon and feet; blur of the distance; amounts of clouds and fog; random choices; offsets in the noise.
 NUMBERS = (
     "horizon", "feet", "aperture", "clouds", "fog", "kind", "much", "scale", "side", "glow", "weather", "strength",
     "u", "v", "w", "t",
 )  # fmt: skip
 THING = ("shape", "x", "foot", "size", "flip", "bright")
 
-# What stands about in a place; a name that comes twice is met twice as often.
+# Background objects of each habitat; a name that is listed twice occurs twice as often.
 THINGS = {
     "snow": ("snowy", "snowy", "fir", "bare", "rock"),
     "savanna": ("acacia", "acacia", "acacia", "bush", "tufts", "tufts", "rock"),
@@ -37,6 +37,7 @@ THINGS = {
     "room": ("sofa", "cabinet", "reading", "potted", "shelf", "sofa"),
 }
 ON_WALLS = ("window", "frame", "frame", "curtain")
+# Share of slots with an object; 0.5 if not listed.
 CROWDED = {
     "water": 0.3,
     "sky": 0.0,
@@ -44,15 +45,15 @@ CROWDED = {
     "forest": 0.75,
     "savanna": 0.6,
     "room": 0.6,
-}  # share of slots filled, else ½
-# Heights, in heights of the eye; of furniture in halves of the image.
+}
+# Heights in heights of the camera; of furniture in half image widths.
 TALL = {
     "acacia": 5.0, "oak": 5.5, "poplar": 6.5, "birch": 5.5, "bare": 5.0, "fir": 6.5, "snowy": 6.5, "bush": 1.5,
     "tufts": 0.9, "fern": 1.2, "rock": 1.0, "cactus": 3.0, "palm": 5.0, "weed": 2.4, "fan": 1.6, "coral": 1.2,
     "lamp": 4.0, "fence": 1.5, "reeds": 1.8, "window": 0.85, "frame": 0.5, "curtain": 1.1, "sofa": 1.2, "shelf": 1.3,
     "cabinet": 1.1, "reading": 1.25, "potted": 0.8,
 }  # fmt: skip
-# The two colours of a thing, if they are not wood and plant.
+# The two colours of an object, if not wood and plant.
 DYED = {
     "snowy": ("near", "plant"), "window": ("cloud", "sun"), "frame": ("wood", "ridge"), "curtain": ("cloud", "ridge"),
     "sofa": ("wood", "ridge"), "shelf": ("wood", "ridge"), "reading": ("wood", "sun"), "lamp": ("near", "cloud"),
@@ -62,7 +63,7 @@ DYED = {
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """What a backdrop depends on, one row per image."""
+    """Inputs of a backdrop, one row per image."""
 
     habitat: torch.Tensor  # int64 (N), index into THINGS
     colours: torch.Tensor  # (N, len(COLOURS), 3), linear
@@ -71,7 +72,7 @@ class Place:
 
 
 class Canvas:
-    """Images being painted, and the coordinates of their pixels."""
+    """Images that are being painted, and the coordinates of their pixels."""
 
     def __init__(self, place: Place, image: torch.Tensor) -> None:
         self.image, self.size = image, image.shape[-1]
@@ -89,26 +90,26 @@ class Canvas:
         raise AttributeError(name)
 
     def over(self, colour: torch.Tensor, cover: torch.Tensor) -> None:
-        """Paint a colour (N, 3, …) where `cover` (N, …), 0 to 1, says so."""
+        """Blend a colour (N, 3, …) over the image with opacity `cover` (N, …), 0 to 1."""
         self.image += (colour - self.image) * cover[:, None]
 
     def edge(self, distance: torch.Tensor, width: float = 1.0) -> torch.Tensor:
-        """0 to 1 as a distance, in halves of the image, goes from below 0 to above, `width` pixels wide."""
+        """Anti-aliased step from 0 to 1 at distance 0, in half image widths; the edge is `width` pixels wide."""
         return (distance * (1 / (self.pixel * width)) + 0.5).clamp(0, 1)
 
     def noise(self, table: torch.Tensor, u: torch.Tensor, v: torch.Tensor, step: torch.Tensor | float) -> torch.Tensor:
-        """Noise of mean 0 around ±0.2, shifted to where this place lies; `step` in periods per half image."""
+        """Noise of mean 0 and standard deviation about 0.2, shifted per image; `step` in periods per half image."""
         step = torch.as_tensor(step) * self.pixel
         return look(table, u + self.u, v + self.v, step) - 0.5
 
 
 def blend(a: torch.Tensor, b: torch.Tensor, share: torch.Tensor | float) -> torch.Tensor:
-    """From colours a to b by a share (N, …) or a number."""
+    """Interpolate from colours a to b by a share (N, …) or a number."""
     return a + (b - a) * (share[:, None] if isinstance(share, torch.Tensor) else share)
 
 
 def backdrop(place: Place, size: int) -> torch.Tensor:
-    """The places without their subjects, linear light (N, 3, size, size)."""
+    """Backgrounds without subjects, linear light (N, 3, size, size)."""
     image = torch.empty(len(place.habitat), 3, size, size)
     for number, paint in enumerate(PAINTERS):
         rows = (place.habitat == number).nonzero().squeeze(1)
@@ -151,13 +152,13 @@ def _ridge(
     c: Canvas, line: str, height: torch.Tensor | float, scale: float, far: float, shift: float, leafy: float = 0.0,
     base: torch.Tensor | float = 0.0, colour: torch.Tensor | None = None, lit: float = 0.0, snow: float = 0.0,
 ) -> torch.Tensor:  # fmt: skip
-    """Something distant with an outline: `far` from 0, near, to 1, lost in haze. Returns its height (N, 1, W)."""
+    """Paint a silhouette at the horizon; `far` is 0 near and 1 lost in haze. Returns its height (N, 1, W)."""
     x = c.x.squeeze(1) * scale * (0.8 + 0.4 * c.much.squeeze(1)) + c.t.squeeze(1) + shift
     row = tables.outlines()[LINES.index(line)].expand(len(c.numbers), -1)
     here, beside = tables.along(row, x), tables.along(row, x + c.pixel * scale)
     top = c.horizon + base + here[:, None] * height
     slope = (beside - here)[:, None] * height / c.pixel
-    # Light follows the flanks, not every tooth of the outline.
+    # Light depends on the slope, smoothed so as to ignore small teeth of the outline.
     reach = 0.015
     flank = tables.along(row, x + reach) - tables.along(row, x - reach)
     flank = (flank[:, None] * height * (scale * 0.5 / reach) * (1 - 2 * c.side)).clamp(-0.8, 0.8)
@@ -175,7 +176,7 @@ def _ridge(
         share = ((patches * 1.6 + (here[:, None] - 0.45) * 1.2 - depth * 1.4 + 0.35) * 3).clamp(0, 1) * snow
         tone = blend(tone, blend(c.near, c.haze, fog * 0.5), share)
         light = light + share * lit * 0.3 * flank
-    # Mist gathers at the foot.
+    # Mist at the foot.
     tone = blend(tone * light[:, None].clamp(0.3, 1.7), c.haze, 0.3 * far * (depth * 3).clamp(0, 1))
     c.over(tone, cover)
     return top
@@ -198,13 +199,13 @@ def _ground(
 
 
 def _tone(c: Canvas, d: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-    """From the far to the near colour of the ground, with patches of its third."""
+    """Gradient from the far to the near colour of the ground, with patches of the colour `mark`."""
     tone = blend(c.far, c.near, (d * 1.3).clamp(0, 1))
     return blend(tone, c.mark, (patches * 2.4 + 0.25).clamp(0, 0.85))
 
 
 def _grass(c: Canvas, across: torch.Tensor, d: torch.Tensor, away: torch.Tensor) -> torch.Tensor:
-    """Upright tufts, smaller with distance: light around 0."""
+    """Brightness of grass, about 0: upright tufts that get smaller with distance."""
     rise = square_root(square_root(d))
     bend = c.noise(tables.clouds(), across * 1.2, rise * 2.4, away * 1.2)
     blades = c.noise(tables.grains(), across * 1.9 + bend * 0.03, rise * 1.6 + bend * 0.1, away * 1.5)
@@ -443,14 +444,13 @@ def street(c: Canvas) -> None:
     )
     across, up = along * 0.9 - (along * 0.9).floor(), high * 0.62 - (high * 0.62).floor()
     soft_u, soft_v = 1 / (blur * 0.9 + 0.04), 1 / (far * c.pixel * 0.62 + 0.04)
-    pane = ((0.24 - (across - 0.5).abs()) * soft_u + 0.5).clamp(0, 1) * (
-        (0.3 - (up - 0.52).abs()) * soft_v + 0.5
-    ).clamp(0, 1)
-    frame = ((0.32 - (across - 0.5).abs()) * soft_u + 0.5).clamp(0, 1) * (
-        (0.38 - (up - 0.52).abs()) * soft_v + 0.5
-    ).clamp(0, 1)
-    pane = pane * (high < roof - 0.4)
-    frame = frame * (high < roof - 0.4)
+
+    def rectangle(half_width: float, half_height: float) -> torch.Tensor:
+        sides = ((half_width - (across - 0.5).abs()) * soft_u + 0.5).clamp(0, 1)
+        ends = ((half_height - (up - 0.52).abs()) * soft_v + 0.5).clamp(0, 1)
+        return sides * ends * (high < roof - 0.4)
+
+    pane, frame = rectangle(0.24, 0.3), rectangle(0.32, 0.38)
     wall = blend(tone * light[:, None], c.cloud * 0.9, frame * 0.55)
     glass = blend(c.near * 0.35, c.sky, 0.25 + 0.5 * (hue - 0.3).clamp(0, 1) + 0.15 * up)
     wall = blend(wall, glass, pane)
@@ -548,7 +548,7 @@ PAINTERS: tuple[Callable[[Canvas], None], ...] = (
 
 
 def _set_up(place: Place, image: torch.Tensor) -> None:
-    """Put the things in their places, one slot after the other, each with a darker foot."""
+    """Draw the background objects, one slot after the other."""
     size = image.shape[-1]
     a, b = torch.tensor([[COLOURS.index(one) for one in DYED.get(name, ("wood", "plant"))] for name in SHAPES]).T
     fog = place.numbers[:, NUMBERS.index("fog")]
@@ -594,7 +594,7 @@ def _set_up(place: Place, image: torch.Tensor) -> None:
 
 
 def _shifted(image: torch.Tensor, step: int, axis: int) -> torch.Tensor:
-    """Quarter, half, quarter of pixels `step` apart along an axis, the rim repeated."""
+    """Blur with weights ¼, ½, ¼ of pixels `step` apart along an axis; edge pixels are repeated."""
     length = image.shape[axis]
     step = min(step, length - 1)
     first, last = image.narrow(axis, 0, 1), image.narrow(axis, length - 1, 1)
@@ -606,12 +606,12 @@ def _shifted(image: torch.Tensor, step: int, axis: int) -> torch.Tensor:
 
 
 def blurred(image: torch.Tensor, step: int) -> torch.Tensor:
-    """A slight blur of images (N, 3, H, W), reaching `step` pixels."""
+    """Blur images (N, 3, H, W) slightly, with a reach of `step` pixels."""
     return _shifted(_shifted(image, step, 2), step, 3)
 
 
 def _defocus(c: Canvas) -> None:
-    """Blur what is farther away than the subject, by the aperture."""
+    """Blur the background behind the subject by the aperture."""
     share = c.aperture * ((c.y - c.feet) / (c.horizon - c.feet).clamp(min=0.1)).clamp(0.0, 1)
     step, levels = 1, [c.image]
     while step <= max(1, c.size // 32):
@@ -623,7 +623,7 @@ def _defocus(c: Canvas) -> None:
 
 
 def _weather(c: Canvas, place: Place) -> None:
-    """Mist, rain or falling snow, in some images taken outdoors."""
+    """Mist, rain or snowfall in some outdoor images."""
     outdoors = place.habitat < list(THINGS).index("sea floor")
     outdoors = (outdoors | (place.habitat == list(THINGS).index("street"))).view(-1, 1, 1)
     white = place.habitat.view(-1, 1, 1) == 0

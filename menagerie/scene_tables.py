@@ -1,7 +1,4 @@
-"""What the scenery is made of: noise with detail at every scale, outlines of horizons, and small pictures of things.
-
-All of it is computed once, from numbers alone, and then only looked up.
-"""
+"""Lookup tables of the scenery, computed once: 2-D noise, outlines of horizons, and small images of objects."""
 
 import math
 import random
@@ -13,13 +10,13 @@ import torch
 from menagerie.draws import Draws, cos_sin, square_root
 from menagerie.raster import pick
 
-FIELD = 512  # samples per period of the noise, each way, at its finest level
+FIELD = 512  # samples per period of the noise, each way, at the finest level
 LEVELS = 6  # each with half the samples of the one before
 LINE = 2048  # samples per period of an outline
 
 
 def _waves(name: str, shape: tuple[int, ...], cells: int, octaves: int, fade: float) -> torch.Tensor:
-    """Periodic noise of mean ½ and deviation about 0.2: octaves of twice the cells and `fade` times the strength."""
+    """Periodic noise, mean 0.5, deviation about 0.2; each octave has twice the cells and `fade` times the strength."""
     total, strength, power = torch.zeros(shape), 1.0, 0.0
     draws = Draws(name, torch.zeros(1, dtype=torch.int64))
     for _ in range(octaves):
@@ -37,38 +34,43 @@ def _waves(name: str, shape: tuple[int, ...], cells: int, octaves: int, fade: fl
 
 
 def _pyramid(finest: torch.Tensor) -> torch.Tensor:
-    """All levels of a square table, one after the other, flat."""
+    """All mip levels of a square table, concatenated and flat."""
     levels = [finest]
     for _ in range(LEVELS - 1):
-        last = levels[-1]
-        levels.append((last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]) * 0.25)
+        levels.append(_halved(levels[-1]))
     return torch.cat([one.flatten() for one in levels])
+
+
+def _halved(table: torch.Tensor) -> torch.Tensor:
+    """Means of 2 × 2 samples of the last two dimensions."""
+    upper, lower = table[..., ::2, :], table[..., 1::2, :]
+    return (upper[..., ::2] + lower[..., ::2] + upper[..., 1::2] + lower[..., 1::2]) * 0.25
 
 
 @cache
 def clouds() -> torch.Tensor:
-    """Noise of many scales, as clouds and hills have it; a pyramid."""
+    """Noise at many scales, for clouds and hills; a pyramid."""
     return _pyramid(_waves("clouds", (FIELD, FIELD), 8, 5, 0.5))
 
 
 @cache
 def grains() -> torch.Tensor:
-    """Fine noise, as grass, sand and gravel have it; a pyramid, in which distance makes it even."""
+    """Fine noise for grass, sand and gravel; a pyramid that averages it out at a distance."""
     return _pyramid(_waves("grains", (FIELD, FIELD), 64, 3, 0.9))
 
 
 @cache
 def _levels() -> tuple[torch.Tensor, torch.Tensor]:
-    """Where each level of a pyramid starts, and how many samples its side has."""
+    """Start of each level of a pyramid, and the samples of its side."""
     sides = [FIELD >> level for level in range(LEVELS)]
     starts = [sum(side * side for side in sides[:level]) for level in range(LEVELS)]
     return torch.tensor(starts), torch.tensor(sides)
 
 
 def look(table: torch.Tensor, u: torch.Tensor, v: torch.Tensor, step: torch.Tensor | float) -> torch.Tensor:
-    """A pyramid at positions in periods, seen through pixels that are `step` periods apart.
+    """Sample a pyramid at positions in periods, for pixels that are `step` periods apart.
 
-    `step` decides the level; give it the shape of whichever of u and v is small.
+    `step` selects the level; its shape may broadcast to that of u and v.
     """
     texels = torch.as_tensor(step, dtype=torch.float32) * FIELD
     level = torch.zeros(texels.shape, dtype=torch.int64)
@@ -138,7 +140,7 @@ def outlines() -> torch.Tensor:
 
 @cache
 def trunks() -> torch.Tensor:
-    """A row of trunks: distance inside the bark in periods, place across it, tone, foot, (4, LINE)."""
+    """A row of trunks (4, LINE): distance inside the bark in periods, position across it (-1 to 1), tone, foot."""
     chance = random.Random("trunks")
     x = torch.arange(LINE) / LINE
     inside = torch.full((LINE,), -1.0)
@@ -164,21 +166,20 @@ def along(line: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     return here + (line.gather(1, (cell + 1) & (LINE - 1)) - here) * weight
 
 
-STAMP = 128  # samples of a small picture, each way
+STAMP = 128  # width and height of a small image in samples
 STAMP_LEVELS = 5
-ALPHA, TONE, LIGHT = 0, 1, 2  # its layers: how solid, which of two colours, how bright (½ is as the colour says)
+ALPHA, TONE, LIGHT = 0, 1, 2  # layers: opacity, mix of two colours, brightness (0.5 leaves the colour unchanged)
 
 
 class Stamp:
-    """A small picture under construction: x in [-½, ½], y in [0, 1] from its foot up."""
+    """A small image that is being drawn: x in [-0.5, 0.5], y in [0, 1] from its foot up."""
 
     def __init__(self, seed: str) -> None:
         self.chance = random.Random(seed)
         axis = (torch.arange(STAMP) + 0.5) / STAMP
         self.x, self.y = (axis - 0.5).view(1, -1), (1 - axis).view(-1, 1)
         self.layers = torch.zeros(3, STAMP, STAMP)
-        fine = _waves(seed, (STAMP, STAMP), 16, 3, 0.8)
-        self.rough = fine - 0.5
+        self.rough = _waves(seed, (STAMP, STAMP), 16, 3, 0.8) - 0.5
 
     def blob(
         self, x: float, y: float, rx: float, ry: float, tone: float, light: float = 1.0, rough: float = 0.0
@@ -209,7 +210,7 @@ class Stamp:
     def _paint(self, distance: torch.Tensor, tone: float, light: torch.Tensor) -> None:
         cover = (0.5 - distance * STAMP).clamp(0, 1)
         alpha, tones, lights = self.layers
-        # Tone and light are kept as they are, not times alpha, and spread beyond the rim: no dark fringes.
+        # Tone and light are not premultiplied by alpha and extend beyond the edge, which avoids dark fringes.
         fresh = (0.5 - distance * STAMP + 1.5).clamp(0, 1) * (alpha < 0.02).float()
         share = torch.maximum(cover, fresh)
         self.layers = torch.stack(
@@ -512,7 +513,7 @@ SHAPES: dict[str, Callable[[Stamp], None]] = {
 
 @cache
 def stamps() -> torch.Tensor:
-    """Small pictures at all levels, (shapes × samples of all levels, 3): alpha, tone, light."""
+    """Small images at all mip levels, (shapes × samples of all levels, 3): alpha, tone, light."""
     pictures = []
     for name, draw in SHAPES.items():
         stamp = Stamp(name)
@@ -522,7 +523,7 @@ def stamps() -> torch.Tensor:
         for _ in range(STAMP_LEVELS - 1):
             last = levels[-1]
             solid = torch.cat([last[:1], last[1:] * last[:1].clamp(min=0.01)])
-            sums = (solid[:, ::2, ::2] + solid[:, 1::2, ::2] + solid[:, ::2, 1::2] + solid[:, 1::2, 1::2]) * 0.25
-            levels.append(torch.cat([sums[:1], sums[1:] / sums[:1].clamp(min=0.01)]))
+            means = _halved(solid)
+            levels.append(torch.cat([means[:1], means[1:] / means[:1].clamp(min=0.01)]))
         pictures.append(torch.cat([one.flatten(1) for one in levels], dim=1))
     return torch.cat(pictures, dim=1).T.contiguous()

@@ -1,4 +1,4 @@
-"""Threads that share images out among them instead of pixels, and the share of each."""
+"""Parallel rendering with one image per thread, and the selection of rows for a thread."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 @contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool of as many threads as torch would use, each of which computes alone.
+    """A pool of as many threads as torch uses, where each thread runs its operations alone.
 
-    An image takes a thousand small operations; threads that meet after every one of them wait for the slowest,
-    which on a busy machine costs many times the work itself.
+    An image takes a thousand small operations. Parallelism within each operation would synchronise the threads after
+    every one, which on a busy machine takes many times longer than the work.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # taken over by the threads that start now
+    torch.set_num_threads(1)  # inherited by the threads that start now
     try:
         with ThreadPoolExecutor(threads) as pool:
             yield pool
@@ -28,6 +28,6 @@ def one_thread_each() -> Iterator[ThreadPoolExecutor]:
 
 
 def rows_of(table: T, rows: torch.Tensor) -> T:
-    """Some images of a dataclass of tensors, or of tuples of them, that have one row per image."""
+    """Select rows of a dataclass whose fields are tensors, or tuples of tensors, with one row per image."""
     values = (getattr(table, one.name) for one in fields(table))
     return type(table)(*(tuple(v[rows] for v in one) if isinstance(one, tuple) else one[rows] for one in values))

@@ -1,4 +1,4 @@
-"""Where the eye stands: turn a body, scale it to the frame, put it in its place."""
+"""The view: rotate a body, scale it to the frame and move it to its position."""
 
 import math
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from menagerie.raster import extent, pick, present
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """From body to view coordinates: turned by `turn`, times `scale`, plus `shift`."""
+    """Map from body to view coordinates: rotate by `turn`, multiply by `scale`, add `shift`."""
 
     turn: torch.Tensor  # (N, 3, 3)
     scale: torch.Tensor  # (N,)
     shift: torch.Tensor  # (N, 3)
-    pitch: tuple[torch.Tensor, torch.Tensor]  # cosine and sine of the eye's angle above the ground, each (N,)
+    pitch: tuple[torch.Tensor, torch.Tensor]  # cosine and sine of the camera's elevation, each (N,)
     ground: torch.Tensor  # (N,), lowest point of the body in body coordinates
 
 
 def turning(yaw: torch.Tensor, pitch: torch.Tensor, roll: torch.Tensor) -> torch.Tensor:
-    """Matrices (N, 3, 3): roll about the z axis, yaw about the vertical, then the eye rises by pitch.
+    """Matrices (N, 3, 3): roll about the z axis, yaw about the vertical, then pitch of the camera.
 
-    A head to the left is the mirror image of a head to the right, not its other flank: what a body turns towards
-    the viewer (the face of a flower, the back of a beetle on a stem) stays there.
+    A head to the left is a mirrored view, not the other flank, so that the side that faces the viewer (the face of a
+    flower, the back of a beetle on a stem) stays visible.
     """
     mirrored = cos_sin(yaw)[0] < 0
     yaw = torch.where(mirrored, math.pi - yaw, yaw)
@@ -56,14 +56,14 @@ def place(
     target: torch.Tensor,
     centre: torch.Tensor,
 ) -> tuple[torch.Tensor, View]:
-    """Turn bodies and fit them to the frame.
+    """Rotate bodies and fit them to the frame.
 
     Args:
         primitives: (N, M, FIELDS) in body coordinates.
-        turn: (N, 3, 3), of `turning`.
-        pitch: (N,), the pitch that went into it, in radians.
-        target: (N,), the longer side of the outline's box in the view, of an image that is 2 wide.
-        centre: (N, 2), where the middle of that box goes.
+        turn: (N, 3, 3), from `turning`.
+        pitch: (N,), the pitch of `turn`, radians.
+        target: (N,), longer side of the bounding box in the view; the image is 2 wide.
+        centre: (N, 2), centre of that box in the view.
     """
     if not primitives.shape[1]:
         return primitives, View(turn, torch.ones_like(pitch), torch.zeros(len(pitch), 3), cos_sin(pitch), pitch)
@@ -74,7 +74,7 @@ def place(
     for axis in (P, U, V, W):
         result[:, :, axis] = turned(primitives[:, :, axis], turn)
     low, high = extent(result)
-    own = (there & (primitives[:, :, PART] > 0))[..., None]  # a bird is fitted to the frame, not its branch
+    own = (there & (primitives[:, :, PART] > 0))[..., None]  # fit the bird to the frame, not its branch
     low = torch.where(own, low, 1e3).amin(dim=1)
     high = torch.where(own, high, -1e3).amax(dim=1)
     size = torch.maximum(high[:, 0] - low[:, 0], high[:, 1] - low[:, 1])

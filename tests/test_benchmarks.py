@@ -23,16 +23,16 @@ from benchmarks import (
     chart,
     decode,
     fuzz,
-    hostile,
     loop_overhead,
     loops,
+    malformed,
     measure,
     readers,
     record,
     species_folds,
     tasks,
 )
-from benchmarks.record import met, report, row, versus
+from benchmarks.record import meets_target, report, row, versus
 from imgcls import paths
 from imgcls.evaluation import FeatureSplit
 
@@ -66,13 +66,13 @@ def task(tmp_path_factory):
         ("s", ">= 5", [2.0, 1.0, 3.0], [10.0, 9.0, 20.0], 5.0),  # times: how many times sooner
         ("images/s", ">= 10", [300.0, 100.0, 200.0], [20.0, 10.0, 40.0], 10.0),  # rates: how many times as many
         ("ms", "<= 1.05", [1.04, 1.0, 1.1], [1.0, 0.9, 1.3], 1.04),  # a cost: how many times the peer's time
-        ("images/s", "<= 2", [50.0], [100.0], 2.0),  # a cost told in rates
+        ("images/s", "<= 2", [50.0], [100.0], 2.0),  # a cost as rates
     ],
 )
 def test_the_ratio_is_that_of_the_medians_and_points_the_way_of_its_target(unit, target, ours, peer, ratio):
     one = versus("x", unit, ours, peer, "peer 1.0", target)
     assert one["ratio"] == pytest.approx(ratio)
-    assert met(one) is True
+    assert meets_target(one) is True
     assert one["spread"][0] <= one["spread"][1]
     assert one["runs"] == len(ours)
     assert set(one) >= SCHEMA
@@ -84,11 +84,11 @@ def test_the_ratio_is_that_of_the_medians_and_points_the_way_of_its_target(unit,
     [("> 1", 1.0, False), (">= 1", 1.0, True), ("<= 1.05", 1.06, False), ("< 2", 1.9, True), ("-", 3.0, None)],
 )
 def test_a_target_is_kept_or_not(target, ratio, kept):
-    assert met(row("x", "s", 1.0, target, 1, ratio=ratio)) is kept
+    assert meets_target(row("x", "s", 1.0, target, 1, ratio=ratio)) is kept
 
 
 def test_a_row_without_a_peer_keeps_no_target():
-    assert met(row("x", "s", 1.0, ">= 1", 1)) is None
+    assert meets_target(row("x", "s", 1.0, ">= 1", 1)) is None
     assert set(row("x", "s", 1.0, "-", 1)) == SCHEMA
 
 
@@ -201,7 +201,7 @@ def test_every_pipeline_takes_the_same_steps_and_learns(task, name, elsewhere):
     process, fast = elsewhere
     done = process(loops.run, name, replace(task, epochs=4, fast=fast, network="cifar_batchnorm"))
     assert done.steps == 4 * (task.images // BATCH)
-    assert done.loss < 0.5 * math.log(3)  # half of what a guess would have
+    assert done.loss < 0.5 * math.log(3)  # half the loss of a uniform prediction
     assert done.seconds > 0
 
 
@@ -254,7 +254,7 @@ def test_bars_are_the_ratios_and_a_missed_target_has_its_own_colour():
     assert [bar.get_x() + bar.get_width() for bar in above.patches] == pytest.approx([4.0, 2.0, 1.2])
     assert [bar.get_width() for bar in below.patches] == pytest.approx([1.02, 1.9])
     colours = [bar.get_facecolor() for bar in above.patches]
-    assert colours[0] == colours[1] != colours[2]  # 1.2 where 1.5 is asked
+    assert colours[0] == colours[1] != colours[2]  # 1.2, with a target of 1.5
 
 
 def test_results_without_a_ratio_make_no_figure():
@@ -262,44 +262,46 @@ def test_results_without_a_ratio_make_no_figure():
         chart.ratios([row("menagerie_64px", "images/s", 300.0, ">= 300", 5)])
 
 
-def test_each_known_species_plays_unknown_once_and_no_unknown_one_ever():
-    species, strangers = (menagerie.subsets()[name].classes for name in ("species", "species_unseen"))
-    dealt = species_folds.deal(species, 5)
-    everyone = [name for fold in dealt for name in fold]
-    assert sorted(everyone) == sorted(species)
-    assert {len(fold) for fold in dealt} == {8}
-    assert not set(everyone) & set(strangers)
-    known = [name for name in species if name not in dealt[0]]
+def test_each_known_species_is_held_out_once_and_no_unknown_one_is_used():
+    species, unseen = (menagerie.subsets()[name].classes for name in ("species", "species_unseen"))
+    folds = species_folds.split_into_folds(species, 5)
+    held_out = [name for fold in folds for name in fold]
+    assert sorted(held_out) == sorted(species)
+    assert {len(fold) for fold in folds} == {8}
+    assert not set(held_out) & set(unseen)
+    known = [name for name in species if name not in folds[0]]
     others = menagerie.subsets()["source"].classes[:5]
     learnt = [*known, *others]
-    shown = torch.from_numpy(menagerie.attributes(learnt).numpy()[:, :30])  # as if pictures told the first traits
+    shown = torch.from_numpy(
+        menagerie.attributes(learnt).numpy()[:, :30]
+    )  # as if features predicted the first traits alone
     labels = torch.arange(len(learnt)).repeat(3)
-    tables = species_folds.choices_of_traits(FeatureSplit(shown[labels], labels, tuple(learnt)), dealt[0])
-    assert all(list(table.index) == [*learnt, *dealt[0]] for table in tables.values())
-    kept = [set(tables[name].columns) for name in ("told by 40%", "told by 20%", "told by 0%", "all")]
+    tables = species_folds.trait_tables(FeatureSplit(shown[labels], labels, tuple(learnt)), folds[0])
+    assert all(list(table.index) == [*learnt, *folds[0]] for table in tables.values())
+    kept = [set(tables[name].columns) for name in ("R² ≥ 0.4", "R² ≥ 0.2", "R² ≥ 0.0", "all")]
     assert all(few < more for few, more in pairwise(kept))
 
 
-def test_case_02_takes_what_told_the_folds_best():
+def test_notebook_02_uses_what_was_best_on_the_folds():
     rows = pd.read_json(paths.ROOT / "benchmarks" / "species_folds.json").query("others == 1200")
-    told = rows.query("measure == 'auroc'").pivot_table(index="what", columns="views", values="value")
+    auroc = rows.query("measure == 'auroc'").pivot_table(index="what", columns="tta", values="value")
     notebook = nbformat.read(paths.NOTEBOOKS / "02_forty_species.ipynb", as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    assert f'detector: str = "{told["mirrored too"].idxmax()}"' in code
-    known = rows.query("measure == 'accuracy'").groupby("views")["value"].mean()
-    for better in (told.max(), known):
-        assert better["mirrored too"] > better["one"]
-    named = rows.query("measure == 'zero-shot' and views == 'mirrored too'").groupby("what")["value"].mean()
-    assert named.idxmax() == "told by 40%, exemplars from all kinds"
+    assert f'detector: str = "{auroc["flip"].idxmax()}"' in code
+    known = rows.query("measure == 'accuracy'").groupby("tta")["value"].mean()
+    for better in (auroc.max(), known):
+        assert better["flip"] > better["none"]
+    named = rows.query("measure == 'zero-shot' and tta == 'flip'").groupby("what")["value"].mean()
+    assert named.idxmax() == "R² ≥ 0.4, exemplars from all kinds"
     assert "guesser = fit_exemplars(teachers, traits, classes" in code
     assert "(seen_in_pictures >= 0.4)" in code
 
 
-# ------------------------------------------------------------------ hostile files
+# ------------------------------------------------------------------ malformed files
 
 
 def test_a_mutated_file_depends_on_its_draws_alone_and_half_the_pngs_keep_sums_that_hold():
-    data, other = hostile.encode(hostile.noise("a")), hostile.encode(hostile.noise("b"), "WEBP")
+    data, other = malformed.encode(malformed.noise("a")), malformed.encode(malformed.noise("b"), "WEBP")
     changed = [fuzz.mutate(data, other, np.random.default_rng(seed)) for seed in range(200)]
     assert changed == [fuzz.mutate(data, other, np.random.default_rng(seed)) for seed in range(200)]
     assert len(set(changed)) > 150
@@ -328,25 +330,25 @@ def test_a_batch_that_dies_is_a_crash_and_not_a_result(died, tmp_path, monkeypat
     assert found["crashes"][0].startswith("cases 0 to 499, code ")
 
 
-def test_what_a_reader_gives_is_judged_by_what_the_file_shows():
-    files = {file.name: file for file in hostile.files()}
+def test_the_outcome_of_a_reader_depends_on_the_expected_pixels():
+    files = {file.name: file for file in malformed.files()}
     good, damaged, listed = files["palette.png"], files["half.jpg"], files["portable.jpg"]
-    assert readers.judge(good, good.shows, ()) == readers.RIGHT
-    assert readers.judge(good, good.shows[::-1], ()) == readers.OTHER
-    shown = [file for file in files.values() if file.shows is not None]
-    assert readers.judge(good, files["plain.bmp"].shows, shown) == readers.REPLACED
-    assert readers.judge(damaged, good.shows, shown) == readers.REPLACED
-    nobodys = good.shows // 2
-    assert readers.judge(damaged, nobodys, shown) == readers.REPLACED  # it has no pixels that these could be
-    assert readers.judge(listed, nobodys, shown) == readers.DAMAGED
+    assert readers.classify(good, good.pixels, ()) == readers.CORRECT
+    assert readers.classify(good, good.pixels[::-1], ()) == readers.OTHER
+    shown = [file for file in files.values() if file.pixels is not None]
+    assert readers.classify(good, files["plain.bmp"].pixels, shown) == readers.REPLACED
+    assert readers.classify(damaged, good.pixels, shown) == readers.REPLACED
+    nobodys = good.pixels // 2
+    assert readers.classify(damaged, nobodys, shown) == readers.REPLACED  # it has no pixels that these could be
+    assert readers.classify(listed, nobodys, shown) == readers.DAMAGED
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_ours_gives_every_hostile_file_its_outcome_and_a_peer_is_asked_for_each(tmp_path):
-    laid = readers.lay(tmp_path / "files")
+def test_ours_handles_every_malformed_file_as_expected_and_a_peer_lists_its_files(tmp_path):
+    written = readers.write_files(tmp_path / "files")
     outcomes, _ = readers.ours(tmp_path / "files")
-    assert len(outcomes) == len(laid)
-    assert set(outcomes.values()) == {readers.RIGHT, readers.NAMED}
+    assert len(outcomes) == len(written)
+    assert set(outcomes.values()) == {readers.CORRECT, readers.SKIPPED}
     found = readers.imagefolder(tmp_path / "files")
     assert {path for path in found if path.endswith("palette.png")}
     assert not {path for path in found if path.endswith("palette.gif")}  # not on its list
@@ -354,15 +356,15 @@ def test_ours_gives_every_hostile_file_its_outcome_and_a_peer_is_asked_for_each(
 
 def test_the_table_of_readers_is_made_of_the_results():
     rows = [
-        row("hostile_files_ours", "files", 5, "-", 1, files=5, outcomes={readers.RIGHT: 3, readers.NAMED: 2},
+        row("hostile_files_ours", "files", 5, "-", 1, files=5, outcomes={readers.CORRECT: 3, readers.SKIPPED: 2},
             slowest=0.04),
         row("hostile_files_timm", "files", 5, "-", 1, peer=1, peer_name="timm 1.0",
-            outcomes={readers.RIGHT: 1, readers.ERROR: 4}, slowest=1.5),
+            outcomes={readers.CORRECT: 1, readers.ERROR: 4}, slowest=1.5),
     ]  # fmt: skip
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readers.table(rows).splitlines()]
     assert lines[0] == ["of the same 5 files", "imgcls", "timm 1.0"]
     assert {line[0]: line[1:] for line in lines[2:]} == {what: ["0", "0"] for what in readers.OUTCOMES} | {
-        readers.RIGHT: ["3", "1"], readers.NAMED: ["2", "0"], readers.ERROR: ["0", "4"],
+        readers.CORRECT: ["3", "1"], readers.SKIPPED: ["2", "0"], readers.ERROR: ["0", "4"],
         "slowest file": ["0.04 s", "1.50 s"],
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"measure first: python -m benchmarks\.readers"):

@@ -1,4 +1,4 @@
-"""Body plans: traits and draws in, posed bodies out."""
+"""Body plans: functions from traits and draws to posed bodies."""
 
 from collections.abc import Callable
 

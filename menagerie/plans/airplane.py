@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from menagerie.anatomy import Body, Vector, heading, mix, vector
+from menagerie.anatomy import QUARTER, Body, Vector, heading, mix, vector
 from menagerie.draws import Draws, cos_sin
 from menagerie.kinds import Traits
 from menagerie.plans.vehicle import Machine, fixed, given, paint, palette, plate, posed, tube, wheel
@@ -38,7 +38,7 @@ def _skin(t: Traits, draws: Draws) -> Skin:
     livery = paint(t, draws, t.trim, LIVERIES)
     military = (palette(draws, MILITARY) * t.tone).clamp(0, 1)
     camouflage = torch.where(draws.chance(0.4), 0.8, 0.0)
-    war, gaudy = t.says("coat_paint", "military")[:, None], t.says("coat_paint", "trim")[:, None]
+    war, gaudy = t.equals("coat_paint", "military")[:, None], t.equals("coat_paint", "trim")[:, None]
     coat = torch.where(war, military, torch.where(gaudy, livery, t.coat))
     wing = torch.where(war, military * 0.93, torch.where(gaudy, livery, t.wing))
     return Skin(coat, wing, livery, torch.where(war[:, 0], camouflage, 0.0))
@@ -61,11 +61,11 @@ def airplane(t: Traits, draws: Draws) -> Body:
             foot = _wing_point(t, side, share, t.wing_height * r)
             top = foot + vector(zero, t.second_wing, 0.0)
             body.bone(foot, top, tube(t.second_wing > 0, 0.014), part="wing", colour=fixed(r, "#5a4630"))
-        strut = tube(t.says("gear", "fixed") & (t.wing_height > 0.3), 0.014)
+        strut = tube(t.equals("gear", "fixed") & (t.wing_height > 0.3), 0.014)
         body.bone(vector(t.wing_at - t.chord * 0.3, -r * 0.7, side * r * 0.7),
                   _wing_point(t, side, 0.5, t.wing_height * r), strut, part="wing", colour=skin.wing)  # fmt: skip
-    _propeller(body, draws, t.says("engine", "nose propeller"), vector(zero + 1.0, 0.0, 0.0), t.propeller)
-    _gear(body, t, standing | t.says("gear", "fixed"))
+    _propeller(body, draws, t.equals("engine", "nose propeller"), vector(zero + 1.0, 0.0, 0.0), t.propeller)
+    _gear(body, t, standing | t.equals("gear", "fixed"))
     bank = (draws.number(0.1, 0.8) * torch.where(t.wing_height > 0.5, 0.6, 1.0) * torch.where(draws.chance(0.6),
             1.0, -1.0))  # fmt: skip
     climb = draws.number(-0.12, 0.4)
@@ -81,7 +81,7 @@ def _fuselage(body: Body, t: Traits, skin: Skin) -> None:
     body.bone(tail, waist, r * t.tail_girth, r, part="hull", soft=0.02, colour=skin.coat, pattern=skin.camouflage,
               belly=0.6)  # fmt: skip
     body.bone(waist, shoulder, r, part="hull", soft=0.02, colour=skin.coat, pattern=skin.camouflage, belly=0.6)
-    cowl = torch.where(t.says("nose_paint", "trim")[:, None], skin.livery, skin.coat)
+    cowl = torch.where(t.equals("nose_paint", "trim")[:, None], skin.livery, skin.coat)
     body.bone(shoulder, nose, r, point, part="hull", soft=0.02, colour=mix(skin.coat, cowl, 0.6), tip=cowl, belly=0.3)
     row = t.window_row
     middle = vector((t.waist + 1 - t.nose) * 0.5, r * 0.28, 0.0)
@@ -92,7 +92,7 @@ def _fuselage(body: Body, t: Traits, skin: Skin) -> None:
     size = (t.canopy_length, t.canopy_height, t.canopy_width * r)
     body.ball(vector(t.canopy_at, t.canopy_lift * r, 0.0), size, heading(r, 0.0, -0.12), part="window", colour=t.glass,
               gloss=0.7)  # fmt: skip
-    jet = t.says("engine", "inside")
+    jet = t.equals("engine", "inside")
     body.bone(vector(zero - 1.0, 0.0, 0.0), vector(zero - 1.06, 0.0, 0.0), tube(jet, r * 0.85), r * 0.7, part="hull",
               colour=fixed(r, "#2a2a2c"))  # fmt: skip
     intake = torch.where(t.intake > 0, r * t.intake, 0.0)
@@ -129,24 +129,24 @@ def _tailplane(body: Body, t: Traits, side: float, skin: Skin) -> None:
     tip = vector(at - t.fin_chord * 0.1 - t.tail_span * t.tail_sweep, height, side * t.tail_span)
     plate(body, root, vector(-chord, 0.0, 0.0), tip, 0.5, depth, 2, part="fin", colour=skin.wing,
           pattern=skin.camouflage)  # fmt: skip
-    # A single fin stands in the middle; of twin fins each leans outwards.
-    twin = t.says("fins", "twin")
+    # A single fin is in the middle; twin fins lean outwards.
+    twin = t.equals("fins", "twin")
     there = twin if side < 0 else twin | ~twin
     out = torch.where(twin, side * r * 0.9, 0.0)
     lean = torch.where(twin, side * t.fin * 0.35, 0.0)
     chord = given(there, t.fin_chord)
     root = vector(t.fin_chord - 0.98, r * 0.3, out)
     tip = vector(t.fin_chord - 0.98 - t.fin * t.fin_sweep, r * 0.5 + t.fin, out + lean)
-    colour = torch.where(t.says("fin_paint", "trim")[:, None], skin.livery, skin.coat)
+    colour = torch.where(t.equals("fin_paint", "trim")[:, None], skin.livery, skin.coat)
     plate(body, root, vector(-chord, 0.0, 0.0), tip, t.fin_taper, vector(zero, 0.0, 0.014), 3, part="fin",
           colour=colour, pattern=skin.camouflage)  # fmt: skip
 
 
 def _engines(body: Body, t: Traits, draws: Draws, side: float, livery: Vector) -> None:
     r = t.fuselage
-    colour = torch.where(t.says("engine_paint", "trim")[:, None], livery, t.engine_colour)
+    colour = torch.where(t.equals("engine_paint", "trim")[:, None], livery, t.engine_colour)
     for pair in (0, 1):
-        props, hung, aft = (t.says("engine", one) for one in ("wing propellers", "wing jets", "tail jets"))
+        props, hung, aft = (t.equals("engine", one) for one in ("wing propellers", "wing jets", "tail jets"))
         there = (props | hung | aft) & (t.engine_pairs > pair + 0.5)
         at = _wing_point(t, side, 0.36 if pair == 0 else 0.66, t.wing_height * r)
         hanging = at + vector(t.chord * 0.32, torch.where(props, 0.0, -t.engine_radius * 1.15), 0.0)
@@ -164,7 +164,7 @@ def _engines(body: Body, t: Traits, draws: Draws, side: float, livery: Vector) -
 
 def _propeller(body: Body, draws: Draws, there: torch.Tensor, hub: Vector, radius: torch.Tensor) -> None:
     turn = draws.number(0.0, 3.14)
-    for quarter in (0.0, 1.5708):
+    for quarter in (0.0, QUARTER):
         c, s = cos_sin(turn + quarter)
         blade = vector(torch.zeros_like(c), c, s)
         body.slab(hub + vector(torch.zeros_like(c) + 0.02, 0.0, 0.0), (given(there, radius), radius * 0.09, 0.008),
@@ -232,7 +232,7 @@ def helicopter(t: Traits, draws: Draws) -> Body:
     mast = vector(zero + 0.3, g * 1.62, 0.0)
     body.bone(vector(zero + 0.3, g, 0.0), mast, 0.035, part="mast", colour=grey)
     turn = draws.number(0.0, 1.57)
-    for quarter in (0.0, 1.5708):
+    for quarter in (0.0, QUARTER):
         c, s = cos_sin(turn + quarter)
         body.slab(mast, (t.rotor, 0.010, 0.035), vector(c, zero, s), part="fin", colour=grey)
         body.slab(vector(zero - 0.97, g * 1.1, 0.05), (zero + 0.26, 0.022, 0.01), vector(c, s, 0.0), vector(-s, c, 0.0),

@@ -2,7 +2,7 @@
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, cross, frame, heading, mix, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Number, Vector, cross, frame, heading, mix, scaled, unit, vector
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 
@@ -25,8 +25,8 @@ def bat(t: Traits, draws: Draws) -> Body:
     flat = torch.zeros(len(t))
     hangs = draws.number() < t.hanging
     fold = torch.where(hangs, draws.number(0.55, 0.95), draws.number(0.0, 0.30))
-    course = torch.where(hangs, -1.5708 + draws.number(-0.15, 0.15), 1.5708 + draws.number(-0.7, 0.7))
-    belly = torch.where(draws.chance(0.5), 1.0, -1.0)  # which flank of the picture it turns its belly to
+    course = torch.where(hangs, -QUARTER + draws.number(-0.15, 0.15), QUARTER + draws.number(-0.7, 0.7))
+    belly = torch.where(draws.chance(0.5), 1.0, -1.0)  # whether the belly faces left or right in the image
     tilt = torch.where(hangs, 0.15, draws.number(-0.25, 0.45))
     ahead = unit(heading(flat, 0.0, course) + vector(flat, flat, belly * tilt))
     ahead, below, left = frame(ahead, vector(flat, flat, belly))
@@ -67,7 +67,7 @@ def _wing(body: Body, t: Traits, shoulder: Vector, out: Vector, ahead: Vector, f
     for tip, half in zip(tips, WEB, strict=True):
         ray = tip - wrist
         across = scaled(unit(cross(ray, normal)), half * arm * narrow)
-        # Kites along the fingers: their points make the scalloped rim.
+        # Kites along the fingers, whose points form the scalloped rim.
         u, v = scaled(ray, 0.25) + scaled(across, 0.5), scaled(ray, 0.25) - scaled(across, 0.5)
         body.skew(mix(wrist, tip, 0.5), u, v, normal, **web)
     # Between the flank and the fifth finger.

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, heading, mix, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Number, Vector, heading, mix, scaled, unit, vector
 from menagerie.draws import Draws, cos_sin
 from menagerie.kinds import Traits
 
-FINGERS = 4  # primaries that show at the tip of a spread wing
+FINGERS = 4  # visible primaries at the tip of a spread wing
 FLANKS = (-1.0, 1.0)
 PLAIN = {"pattern": 0.0, "belly": 0.0}
 
@@ -25,19 +25,19 @@ class Pose:
     afloat: torch.Tensor
     perched: torch.Tensor
     raised: torch.Tensor  # how far spread wings are raised, radians
-    branch: Vector  # where the branch runs, or would
+    branch: Vector  # direction of the branch, if there is one
 
     def way(self, x: Number, y: Number, z: Number) -> Vector:
-        """A direction given along the trunk, above it and out of its left flank."""
+        """Direction with components along the trunk, above it and out of its left flank."""
         return scaled(self.forward, x) + scaled(self.up, y) + scaled(self.side, z)
 
     def at(self, x: Number, y: Number, z: Number) -> Vector:
-        """A point given likewise, from the middle of the trunk."""
+        """Point with components as in `way`, from the middle of the trunk."""
         return self.middle + self.way(x, y, z)
 
 
 def bird(t: Traits, draws: Draws) -> Body:
-    """A bird on foot, on a branch, on the water or on the wing, as its kind is wont to be."""
+    """A bird that stands, perches, swims or flies, with the probabilities of its kind."""
     body = Body(len(t), gloss=t.gloss, soft=0.07)
     pose = _pose(t, draws)
     _trunk(body, t, pose)
@@ -63,8 +63,8 @@ def _pose(t: Traits, draws: Draws) -> Pose:
     perched = ~flying & ~afloat & (draws.number() < t.perching)
     lean = t.posture + draws.bell() * 0.06
     lean = torch.where(flying, draws.number(-0.1, 0.3), torch.where(afloat, draws.number(0.02, 0.1), lean))
-    forward, above = heading(flat, 0.0, lean), heading(flat, 0.0, lean + 1.5708)
-    # A flier banks or lifts its wings, else they would be seen edge-on from the side.
+    forward, above = heading(flat, 0.0, lean), heading(flat, 0.0, lean + QUARTER)
+    # A flying bird banks or raises its wings, which would else be seen edge-on from the side.
     banks = draws.chance(0.6)
     bank = torch.where(banks, draws.number(0.45, 1.1), draws.number(0.0, 0.3))
     bank = bank * torch.where(draws.chance(0.5), 1.0, -1.0)
@@ -164,13 +164,13 @@ def _wing(body: Body, t: Traits, pose: Pose, flank: float) -> None:
 
 
 def _neck(body: Body, t: Traits, draws: Draws, pose: Pose) -> tuple[Vector, tuple[torch.Tensor, torch.Tensor]]:
-    """The neck, swung in an S where the kind's is; returns where it ends and azimuth and elevation of the face."""
+    """The neck, S-shaped for some kinds; returns its end, and azimuth and elevation of the face."""
     flat = torch.zeros(len(t))
     rise = torch.where(pose.flying, draws.number(0.0, 0.3), t.neck_angle + draws.number(-0.15, 0.15))
     turn = t.gaze + draws.number(-0.5, 0.5)
     turn = torch.where(pose.flying, turn * 0.4, turn)
     along = heading(flat, turn * 0.25, rise)
-    ahead = heading(flat, turn * 0.25, rise - 1.5708)
+    ahead = heading(flat, turn * 0.25, rise - QUARTER)
     length = t.neck_length + t.head * 0.35
     root = pose.at(t.trunk * 0.66, t.depth * 0.22, 0.0)
     crown = root + scaled(along, length)
@@ -186,7 +186,7 @@ def _neck(body: Body, t: Traits, draws: Draws, pose: Pose) -> tuple[Vector, tupl
     thick = t.neck_thickness
     girths = [thick * (1 + (t.neck_base - 1) * share) for share in (1.0, 0.45, 0.15, 0.0, -0.05)]
     body.chain(points, girths, part="neck", colour=t.neck_colour, tip=t.nape, soft=0.06)
-    # A ring round the neck, a little proud of it.
+    # A ring around the neck that protrudes slightly.
     ring = thick * 1.25 * t.collar
     body.ball(mix(points[0], points[2], 0.55), (ring * 0.28, ring, ring), unit(points[2] - points[0]), ahead,
               part="neck", colour=t.collar_colour, soft=0.01, **PLAIN)  # fmt: skip
@@ -194,8 +194,8 @@ def _neck(body: Body, t: Traits, draws: Draws, pose: Pose) -> tuple[Vector, tupl
 
 
 def _head(body: Body, t: Traits, crown: Vector, azimuth: torch.Tensor, elevation: torch.Tensor) -> None:
-    face, up = heading(t.head, azimuth, elevation), heading(t.head, azimuth, elevation + 1.5708)
-    side = heading(t.head, azimuth + 1.5708, 0.0)
+    face, up = heading(t.head, azimuth, elevation), heading(t.head, azimuth, elevation + QUARTER)
+    side = heading(t.head, azimuth + QUARTER, 0.0)
     skull = crown + scaled(face, t.head * 0.15)
     body.ball(skull, (t.head * 1.08, t.head, t.head * 0.95), face, up, part="head", colour=t.head_colour, belly=0.0)
     front = skull + scaled(face, t.head * 0.30) - scaled(up, t.head * 0.16)
@@ -249,7 +249,7 @@ def _ornaments(body: Body, t: Traits, skull: Vector, face: Vector, up: Vector, s
     cosine, sine = cos_sin(t.crest_angle)
     thick = torch.where(t.crest > 0.01, t.crest_width, -1.0)
     for flank in FLANKS:
-        # A plume lies in the middle, one blade behind the other; tufts stand to both sides.
+        # A plume has its blades one behind the other in the middle; tufts are on both sides.
         ahead = scaled(face, 0.14 * (1 + flank) - cosine) + scaled(up, sine + 0.14 * (1 + flank))
         way = unit(ahead + scaled(side, t.crest_spread * flank))
         root = skull + scaled(way, t.head * 0.6)
@@ -258,7 +258,7 @@ def _ornaments(body: Body, t: Traits, skull: Vector, face: Vector, up: Vector, s
 
 
 def _stand(t: Traits, pose: Pose) -> Vector:
-    """The point on the ground or on the branch between the feet."""
+    """Point between the feet, on the ground or the branch."""
     hips = pose.at(-t.trunk * 0.18, -t.depth * 0.30, 0.0)
     return vector(hips[:, 0] + t.trunk * 0.10, 0.0, hips[:, 2])
 
@@ -283,7 +283,7 @@ def _legs(body: Body, t: Traits, draws: Draws, pose: Pose) -> None:
 
 
 def _branch(body: Body, t: Traits, draws: Draws, pose: Pose) -> None:
-    """What a perched bird sits on."""
+    """The branch under a perched bird."""
     thick = torch.where(pose.perched, draws.number(0.045, 0.075), -1.0)
     middle = _stand(t, pose) + vector(t.toe * 0.4, -thick, 0.0)
     wood = torch.tensor([[0.16, 0.10, 0.06]]).expand(len(t), 3)

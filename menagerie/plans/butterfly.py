@@ -2,7 +2,7 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, cross, scaled, unit
+from menagerie.anatomy import QUARTER, Body, Vector, cross, scaled, unit
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.stance import Stance, stance
@@ -37,7 +37,7 @@ def butterfly(t: Traits, draws: Draws) -> Body:
         leg = pose.at(0.05, 0.07, side * 0.04)
         for ahead in (0.12, -0.1):
             body.bone(leg, pose.at(ahead, -0.06, side * 0.16), 0.011, part="leg", colour=t.trunk_colour, pattern=0.0)
-        _wings(body, t, pose, thorax, pose.way(side * 1.5708, lift))
+        _wings(body, t, pose, thorax, pose.way(side * QUARTER, lift))
     return body
 
 
@@ -50,7 +50,7 @@ def _wings(body: Body, t: Traits, pose: Stance, root: Vector, across: Vector) ->
     def spot(ahead: float, beyond: float) -> Vector:
         return root + scaled(pose.forward, depth * ahead) + scaled(across, span * beyond)
 
-    # Dark sheets, each with a bright field inside that stands out of both of its faces.
+    # Dark sheets, each with a bright field that protrudes from both faces.
     for i, (ahead, beyond, long, wide, slant) in enumerate(BLADES):
         way, layer = unit(across + scaled(pose.forward, slant)), 0.006 + 0.012 * (i // 2)
         fore = i >= len(BLADES) // 2

@@ -45,7 +45,7 @@ def _back(t: Traits) -> torch.Tensor:
 def _lower(body: Body, t: Traits, colour: Vector) -> None:
     """Everything below the windows: a tub with rounded ends, the shoulders, the slopes of bonnet and boot."""
     end, low, w = t.length * 0.5, t.clearance, t.width
-    trim = torch.where(t.says("bumpers", "black")[:, None], fixed(w, "#2b2c2e"), colour)
+    trim = torch.where(t.equals("bumpers", "black")[:, None], fixed(w, "#2b2c2e"), colour)
     for sign, top, base in ((1.0, t.nose_height, _cowl(t)), (-1.0, t.tail_height, _back(t))):
         round_ = (top - low) * 0.5
         flat = end - round_ * t.roundness
@@ -73,7 +73,7 @@ def _cabin(body: Body, t: Traits, colour: Vector) -> None:
     half, front, back = t.width * 0.86, _cowl(t), _back(t)
     top_front, top_back = front - t.rake, back + t.rear_rake
     glass_top = t.height - 0.05
-    roofed = t.says("roof", "closed")
+    roofed = t.equals("roof", "closed")
     root, tip = vector(back, t.belt, 0.0), vector(top_back, glass_top, 0.0)
     taper = (top_front - top_back) / (front - back)
     chord = vector(given(roofed, front - back), 0.0, 0.0)
@@ -127,27 +127,27 @@ def _lights(body: Body, t: Traits) -> None:
 def _extras(body: Body, t: Traits, colour: Vector) -> None:
     end, zero = t.length * 0.5, torch.zeros(len(t))
     black = fixed(zero, "#242527")
-    spare = t.says("extra", "spare wheel")
+    spare = t.equals("extra", "spare wheel")
     body.ball(vector(-end - 0.12, t.belt - 0.1, 0.0), (given(spare, 0.13), t.wheel * 0.95, t.wheel * 0.95),
               part="wheel", colour=black)  # fmt: skip
-    wing = t.says("extra", "spoiler")
+    wing = t.equals("extra", "spoiler")
     body.slab(vector(-end + 0.15, t.tail_height + 0.22, 0.0), (given(wing, 0.17), 0.025, t.width * 0.9), part="fin",
               colour=colour)  # fmt: skip
     for side in (-1.0, 1.0):
         body.bone(vector(-end + 0.2, t.tail_height - 0.02, side * t.width * 0.6),
                   vector(-end + 0.17, t.tail_height + 0.2, side * t.width * 0.6), tube(wing, 0.03), part="fin",
                   colour=black)  # fmt: skip
-        rail = t.says("extra", "rails")
+        rail = t.equals("extra", "rails")
         a, b = _back(t) + t.rear_rake + 0.1, _cowl(t) - t.rake - 0.1
         z = side * t.width * 0.68
         body.bone(vector(a, t.height + 0.1, z), vector(b, t.height + 0.1, z), tube(rail, 0.03), part="hull",
                   colour=black)  # fmt: skip
-    sign = t.says("extra", "roof sign", "police")
+    sign = t.equals("extra", "roof sign", "police")
     roof = (_back(t) + t.rear_rake + _cowl(t) - t.rake) * 0.5
-    body.slab(vector(roof, t.height + 0.14, 0.0), (given(sign, 0.10), 0.09, 0.30 + 0.2 * t.says("extra", "police")),
-              part="hull", colour=torch.where(t.says("extra", "police")[:, None], t.trim,
+    body.slab(vector(roof, t.height + 0.14, 0.0), (given(sign, 0.10), 0.09, 0.30 + 0.2 * t.equals("extra", "police")),
+              part="hull", colour=torch.where(t.equals("extra", "police")[:, None], t.trim,
               fixed(zero, "#f1ead0")))  # fmt: skip
-    stripe = t.says("extra", "stripes", "police")
+    stripe = t.equals("extra", "stripes", "police")
     for y, mark in ((t.belt - 0.10, t.trim), (t.belt - 0.28, t.trim)):
         block(body, (-end + 0.35, end - 0.45), (y - 0.04, y + 0.04), t.width * 1.008, stripe, part="hull", colour=mark)
 

@@ -13,7 +13,7 @@ from menagerie.plans.swimmer import Spine, blade
 # Joints from snout to notch of the flukes: share of the length, radius over girth.
 JOINTS = ((0.0, 0.42), (0.06, 0.66), (0.16, 0.86), (0.30, 1.0), (0.46, 0.99), (0.62, 0.78), (0.78, 0.48), (0.92, 0.24),
           (1.0, 0.17))  # fmt: skip
-CHEST, BACK, TAIL_STOCK, NOTCH = 3, 4, 5, 8  # some of them
+CHEST, BACK, TAIL_STOCK, NOTCH = 3, 4, 5, 8  # indices of joints
 # Bumps on the head: joint, how far ahead of it (of the length), height and width (of its radius).
 KNOBS = (
     (0, 0.03, 0.52, 0.58),
@@ -25,7 +25,7 @@ KNOBS = (
 
 
 def _pose(t: Traits, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-    """Elevation of the head and how much more the tail is bent down, radians."""
+    """Elevation of the head and additional downward bend of the tail, radians."""
     pose = draws.pick(0.5, 0.25, 0.25)  # swimming, breaching, diving
     rise, flex = draws.number(-0.12, 0.15), draws.number(-0.25, 0.45)
     rise = torch.where(pose == 1, draws.number(0.35, 0.75), rise)
@@ -50,18 +50,18 @@ def _spine(t: Traits, draws: Draws) -> tuple[Spine, list[torch.Tensor]]:
         elevations.append(rise + flex * (1.5 * max(0.0, middle - 0.25)))
         lengths.append(t.trunk_length * (far - near))
     spine = Spine(vector(t.trunk_length * 0.5, 0.0, 0.0), azimuths, elevations, lengths, draws.number(-0.45, 0.45))
-    # A flat back: the thin front hangs from the level of the back, not of the axis.
+    # A flat back: the thin front is aligned with the back, not with the axis.
     for i in range(CHEST):
         spine.points[i] = spine.at(i, 0.0, (t.girth - radii[i]) * t.back_line, 0.0)
     return spine, radii
 
 
 def _trunk(body: Body, t: Traits, spine: Spine, radii: list[torch.Tensor]) -> None:
-    """The trunk, and a pale underside as a second skin, which lies lower and so shows below its line."""
+    """The trunk, and a pale underside: a second skin that is lower and therefore visible below its edge."""
     two_tone = t.flank_line > -0.95
     look = {"part": "trunk", "soft": 0.02, "pattern": t.trunk_marks, "belly": 1 - two_tone.float()}
     body.chain(spine.points, radii, colour=t.coat, tip=t.tail_colour, **look)
-    drop = 0.15  # radii; two circles so far apart meet at the line if the lower is `share` times as large
+    drop = 0.15  # in radii; two circles this far apart meet at the edge if the lower is `share` times as large
     share = square_root((1 + drop * drop + 2 * drop * t.flank_line).clamp(min=0.01))
     last = 7
     skin = [torch.where(two_tone, radius * share, -1.0) for radius in radii[:last]]
@@ -71,7 +71,7 @@ def _trunk(body: Body, t: Traits, spine: Spine, radii: list[torch.Tensor]) -> No
 
 
 def _mouth(body: Body, t: Traits, spine: Spine, radii: list[torch.Tensor]) -> None:
-    """Line of the mouth, and the throat of a rorqual: its first axis runs across, so that bands become pleats."""
+    """Line of the mouth, and the throat of a rorqual: its first axis is lateral, so that bands become pleats."""
     centre = mix(spine.points[1], spine.points[3], 0.45) - scaled(spine.up[2], radii[2] * 0.42)
     half = torch.where(t.throat_depth > 0.05, radii[CHEST] * 0.72 * t.throat_depth, 0.0)
     size = (half, t.trunk_length * 0.20, radii[CHEST] * 0.93)
@@ -143,7 +143,7 @@ def _dorsal(body: Body, t: Traits, spine: Spine) -> None:
 
 
 def _flukes(body: Body, t: Traits, draws: Draws, spine: Spine) -> None:
-    """Flukes in some phase of their beat, or the round tail of a manatee."""
+    """Flukes in a random phase of their beat, or the round tail of a manatee."""
     cosine, sine = cos_sin(draws.number(-0.7, 0.7))
     ahead = scaled(spine.forward[NOTCH], cosine) + scaled(spine.up[NOTCH], sine)
     above = cross(spine.side[NOTCH], ahead)

@@ -2,19 +2,18 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, cross, heading, mix, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Vector, cross, heading, mix, scaled, unit, vector
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.marks import EYEBALL, PAINTED
 
-QUARTER = 1.5708  # of a turn, radians
 LEGS = 4  # on each side
 SEGMENTS = 5  # of the tail of a lobster
 UP = torch.tensor([[0.0, 1.0, 0.0]])
 
 
 def _grounded(point: Vector) -> Vector:
-    """The point of the ground below another."""
+    """Project a point onto the ground."""
     return point - scaled(UP, point[:, 1] - 0.02)
 
 
@@ -48,7 +47,7 @@ def _eyes(body: Body, t: Traits, place: Vector, ahead: Vector, side: Vector) -> 
 
 
 def crab(t: Traits, draws: Draws) -> Body:
-    """A crab, which walks sideways: its width lies along x, its face looks to the left flank."""
+    """A crab, which walks sideways: its width is along x, its face points to the left (z)."""
     body = Body(len(t), gloss=t.gloss, soft=0.06)
     lean = draws.number(0.05, 0.35)
     above, ahead = heading(lean, QUARTER, QUARTER - lean), heading(lean, QUARTER, -lean)

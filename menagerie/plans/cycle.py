@@ -2,7 +2,7 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, heading, mix, scaled, vector
+from menagerie.anatomy import QUARTER, Body, Vector, heading, mix, scaled, vector
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.vehicle import Machine, fixed, given, paint, tube
@@ -30,10 +30,10 @@ def cycle(t: Traits, draws: Draws) -> Body:
     rear, front = vector(-t.wheelbase * 0.5, t.wheel, 0.0), vector(t.wheelbase * 0.5, t.wheel, 0.0)
     _rim(body, t, rear, zero)
     _rim(body, t, front, steer)
-    motor = t.says("drive", "motor")
+    motor = t.equals("drive", "motor")
     # Head of the frame, where fork and handlebar turn.
     neck = vector(t.wheelbase * 0.5 - t.rake, t.wheel + t.head_height, 0.0)
-    aside = heading(zero, steer + 1.5708, 0.0)
+    aside = heading(zero, steer + QUARTER, 0.0)
     top = mix(front, neck, 1.12)
     for side in (-1.0, 1.0):
         off = scaled(aside, t.tyre * 1.5 * side)
@@ -63,8 +63,8 @@ def _rim(body: Body, t: Traits, hub: Vector, steer: torch.Tensor) -> None:
                   gloss=0.03)  # fmt: skip
     for i in range(3):
         body.bone(point(i / 6 + 0.04, ring), point(i / 6 + 0.54, ring), t.spoke, part="wheel", colour=steel)
-    body.bone(hub - scaled(heading(zero, steer + 1.5708, 0.0), 0.05 + zero),
-              hub + scaled(heading(zero, steer + 1.5708, 0.0), 0.05 + zero), t.hub_size, part="wheel",
+    body.bone(hub - scaled(heading(zero, steer + QUARTER, 0.0), 0.05 + zero),
+              hub + scaled(heading(zero, steer + QUARTER, 0.0), 0.05 + zero), t.hub_size, part="wheel",
               colour=steel)  # fmt: skip
 
 

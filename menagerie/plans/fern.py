@@ -2,7 +2,7 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, cross, heading, mix, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Vector, cross, heading, mix, scaled, unit, vector
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 
@@ -34,8 +34,8 @@ def _frond(body: Body, t: Traits, draws: Draws, azimuth: torch.Tensor) -> None:
 
     body.chain([root, along(0.5), end], [0.016 + flat, 0.012 + flat, 0.004 + flat],
                part="stem", colour=t.stem, belly=0.0)  # fmt: skip
-    aside = heading(flat, azimuth + 1.5708, 0.0)
-    # Fronds that reach out to the sides turn their face to the viewer: edge-on they would be mere lines.
+    aside = heading(flat, azimuth + QUARTER, 0.0)
+    # Fronds to the sides face the viewer; edge-on, they would be thin lines.
     face = level[:, 0].abs() * draws.number(0.55, 0.85)
     for j in range(LEAFLETS):
         share = 0.20 + 0.77 * j / (LEAFLETS - 1)

@@ -1,4 +1,4 @@
-"""Fishes and sharks, whose tail fins stand upright, and rays."""
+"""Fishes and sharks, which have vertical tail fins, and rays."""
 
 import torch
 
@@ -58,7 +58,7 @@ def _face(body: Body, t: Traits, spine: Spine) -> None:
 
 
 def _mouth(body: Body, t: Traits, spine: Spine) -> None:
-    """Line of the mouth, below the snout of what has open gill slits, and these slits."""
+    """Line of the mouth (below the snout in species with open gill slits) and gill slits."""
     thick, dark = t.snout_thickness, t.face * 0.25
     ahead = 0.95 + t.snout * 0.45 - t.gills * 0.2
     above = (t.snout_drop - 0.02) * t.depth - thick * 0.75 - t.gills * 0.02
@@ -135,7 +135,7 @@ def _tail(body: Body, t: Traits, spine: Spine) -> None:
 
 
 def fish(t: Traits, draws: Draws) -> Body:
-    """A fish or shark with its tail in some phase of a stroke."""
+    """A fish or shark with its tail in a random phase of a stroke."""
     body = Body(len(t), gloss=t.gloss, soft=0.08)
     spine = _spine(t, draws)
     _trunk(body, t, spine)
@@ -148,7 +148,7 @@ def fish(t: Traits, draws: Draws) -> Body:
 
 
 def ray(t: Traits, draws: Draws) -> Body:
-    """A ray that banks in a turn, its wings in some phase of a stroke."""
+    """A ray that banks in a turn, its wings in a random phase of a stroke."""
     body = Body(len(t), gloss=t.gloss, soft=0.12)
     rise, turn, stroke = draws.number(-0.25, 0.35), draws.number(-0.3, 0.3), draws.number(-0.30, 0.45)
     bank = draws.number(0.35, 0.85) * torch.where(draws.chance(0.5), 1.0, -1.0)

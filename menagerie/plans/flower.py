@@ -2,7 +2,7 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, frame, heading, mix, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Vector, frame, heading, mix, scaled, unit, vector
 from menagerie.draws import Draws, cos_sin
 from menagerie.kinds import Traits
 
@@ -11,7 +11,7 @@ PETALS = 14  # at most
 
 
 def flower(t: Traits, draws: Draws) -> Body:
-    """A flower, or two or three of a kind on stems of differing height, facing the viewer more or less."""
+    """One to three flowers on stems of different heights, roughly facing the viewer."""
     body = Body(len(t), gloss=t.gloss, soft=0.03)
     flat = torch.zeros(len(t))
     more = draws.number()
@@ -40,7 +40,7 @@ def _stem(body: Body, t: Traits, draws: Draws, foot: Vector, top: Vector, there:
         rise = t.leaf_angle + draws.number(-0.2, 0.2)
         way = heading(flat, start + (3.1416 if pair else 0.0), rise)
         length = torch.where(there, t.leaf_length * draws.number(0.8, 1.1), 0.0)
-        # A leaf is seen from its broad side: its blade hangs across the line to the viewer.
+        # Leaves show their broad side to the viewer.
         outward = unit(vector(way[:, 1] * -0.6, way[:, 0].abs() * 0.6 + 0.25, flat + 0.8))
         body.ball(root + scaled(way, length * 0.5), (length * 0.55, 0.014, length * t.leaf_width), way, outward,
                   part="leaf", colour=t.leaf, tip=t.leaf_tip, belly=0.0, pattern=0.0, soft=0.02)  # fmt: skip
@@ -48,7 +48,7 @@ def _stem(body: Body, t: Traits, draws: Draws, foot: Vector, top: Vector, there:
 
 def _bloom(body: Body, t: Traits, draws: Draws, top: Vector, size: torch.Tensor) -> None:
     """Petals round a centre; a size of 0 leaves the bloom out."""
-    axis = heading(size, 1.5708 + draws.number(-0.45, 0.45), t.nod + draws.number(-0.2, 0.2))
+    axis = heading(size, QUARTER + draws.number(-0.45, 0.45), t.nod + draws.number(-0.2, 0.2))
     upright = vector(torch.zeros_like(size), 1.0, -0.5 * torch.ones_like(size))
     _, right, out = frame(axis, upright)
     turn, count = draws.number(0.0, 6.2832), (t.petals + 0.5).floor().clamp(1, PETALS)
@@ -62,7 +62,7 @@ def _bloom(body: Body, t: Traits, draws: Draws, top: Vector, size: torch.Tensor)
         inward = scaled(axis, cc) - scaled(radial, sc)
         length = torch.where(i < count, t.petal_length * size * (1 - t.wrap * 0.5 * share), 0.0)
         wide = length * t.petal_width
-        # Cupped petals stand on a ring; wrapped ones crowd towards the axis.
+        # Cupped petals are on a ring; wrapped ones are close to the axis.
         base = t.centre * size * (0.55 - 0.5 * t.wrap * share)
         middle = top + scaled(radial, base) + scaled(way, length * 0.5)
         middle = middle + scaled(axis, length * 0.03 * (i % 2) * (t.petal_width < 0.35).float())

@@ -1,6 +1,6 @@
 """Frogs and toads."""
 
-from menagerie.anatomy import Body, Number, Vector, mix, scaled
+from menagerie.anatomy import QUARTER, Body, Number, Vector, mix, scaled
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.stance import Stance, eyeball, limb, stance, toes
@@ -14,7 +14,7 @@ def frog(t: Traits, draws: Draws) -> Body:
     body = Body(len(t), gloss=t.gloss, soft=0.07)
     pose = stance(t.tilt * draws.number(0.5, 1.5))
     rise = t.back_slope + draws.number(-0.1, 0.12)
-    along, over = pose.way(0.0, rise), pose.way(0.0, rise + 1.5708)
+    along, over = pose.way(0.0, rise), pose.way(0.0, rise + QUARTER)
     middle = pose.at(-0.12, 0.1 + t.trunk_height, 0.0)
     trunk = (t.trunk_length, t.trunk_height, t.trunk_width)
     body.ball(middle, trunk, along, over, part="trunk", colour=t.coat)
@@ -38,7 +38,7 @@ def frog(t: Traits, draws: Draws) -> Body:
 def _head(body: Body, t: Traits, pose: Stance, skull: Vector, rise: Number) -> None:
     """Skull, jaw, mouth, nostrils, ear drums and bulging eyes; `skull` is its centre."""
     level = rise * 0.35
-    face, up = pose.way(0.0, level), pose.way(0.0, level + 1.5708)
+    face, up = pose.way(0.0, level), pose.way(0.0, level + QUARTER)
     centre = skull + scaled(face, t.head_length * 0.45)
     size = (t.head_length, t.head_height, t.head_width)
     body.ball(centre, size, face, up, part="head", colour=t.coat, belly=0.0)

@@ -1,59 +1,13 @@
 """Heads of mammals: skull, cheeks, snout, nose, jaw, eyes, ears, horns or tusks, proboscis, marks of the face.
 
-A plan that calls `head` needs the traits below in its section of the species table. Lengths are in the unit of the
-plan, shares are of the radius of the skull (`head`) unless said otherwise.
-
-    head = 0.17               # radius of the skull
-    head_width = 0.88         # half width of the skull, share
-    snout_length = 0.25       # how far the snout stands out of the skull
-    snout_thickness = 0.09    # radius of the snout at its end
-    snout_root = 0.62         # radius of the snout where it leaves the skull, share
-    snout_angle = -0.12       # above the line of sight, radians
-    stop = 0.3                # step from forehead to bridge of the nose: 0 none (horse), 1 steep (cat, pug)
-    jaw = 0.7                 # depth of the lower jaw, share of snout_thickness
-    pads = 0.0                # whisker pads, lips, jowls at the end of the snout, share of snout_thickness
-    cheek = 0.0               # radius of fluffy or full cheeks, share
-    topknot = 0.0             # radius of a ball of wool on the crown, share
-    cheek_colour = "#8a6a48"  # of cheeks, whisker pads and chin, where there are any
-    nose = 0.55               # bare nose, share of snout_thickness
-    nose_colour = "#1c1715"
-    face = "#8a6a48"          # colour of the skull
-    muzzle = "#5a4634"        # colour of the end of the snout
-    face_pattern = 0.8        # how strongly the marks of the coat show on the head
-    eye_size = 0.19           # radius, share
-    eye_forward = 0.5         # 0 at the sides of the head (rabbit), 1 in front (cat)
-    eye_height = 0.3          # above the middle of the skull, share
-    iris = "#2a180c"          # `eye` is the pupil
-    eye_patch = 0.0           # half length of a patch around the eye, share
-    patch_height = 0.6        # height of the patch over its length
-    patch_angle = 0.0         # slope of the patch, radians; below 0 it droops backwards
-    patch_colour = "#14110f"
-    blaze = 0.0               # half width of a stripe from the crown down to the nose, share
-    blaze_colour = "#f0ece4"
-    ear_shape = "round"       # round pointed tufted (also for hanging ears and sails: see ear_angle, ear_back)
-    ear = 0.12                # length
-    ear_width = 0.5           # width over length
-    ear_angle = 0.9           # above level; hanging below 0, radians
-    ear_back = 0.1            # how far they lean backwards, 0 to 1
-    ear_turn = 0.5            # 0 opening forwards, 1 sideways
-    ear_colour = "#8a6a48"
-    ear_tip_shade = 0.0       # how strongly the tips have a colour of their own
-    ear_tip = "#1c1613"
-    ear_inner = "#6b5348"
-    ear_hollow = 0.6          # share of the ear that the inner colour covers
-    horn_shape = "none"       # none straight curved swept lyre ram buffalo knobs antlers palmate nose tusks fangs boar
-    horn_length = 0.0
-    horn_thickness = 0.03     # radius at the root
-    horn = "#d8cfb8"          # colour
-    horn_tip = "#d8cfb8"
-    proboscis = 0.0           # length of an elephant's trunk
+The traits of heads are described in kinds.toml, at the end of `[plans.quadruped]`.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, cross, heading, mix, scaled, unit
+from menagerie.anatomy import QUARTER, Body, Number, Vector, cross, heading, mix, scaled, unit
 from menagerie.draws import Draws, square_root
 from menagerie.kinds import Traits
 
@@ -62,13 +16,13 @@ Point = tuple[float, float, float]  # forward, up, out
 
 @dataclass(frozen=True)
 class Horn:
-    """One shape of horn or tusk: the left one, the right one being its mirror image."""
+    """Shape of the left horn or tusk; the right one is its mirror image."""
 
     root: Point  # shares of the head's radius
     on_snout: float  # how far along the snout the root is moved
     bends: tuple[Point, Point, Point]  # shares of the horn's length, from the root
     girth: tuple[float, float, float, float]  # radii, shares of the horn's thickness
-    tines: tuple[tuple[Point, Point], ...] = ()  # each from where to where, as `bends`
+    tines: tuple[tuple[Point, Point], ...] = ()  # start and end of each, as in `bends`
 
 
 HORNS = {
@@ -119,12 +73,12 @@ HIND_NOSE_HORN = 0.45  # length of a rhinoceros' second horn over that of its fi
 
 
 class Skull:
-    """The head's own frame: places on it in shares of the skull's radius."""
+    """Frame of the head; positions are in units of the skull's radius."""
 
     def __init__(self, t: Traits, crown: Vector, azimuth: Number, elevation: Number) -> None:
         self.radius = t.head
         self.face = heading(t.head, azimuth, elevation)
-        self.up = heading(t.head, azimuth, elevation + 1.5708)
+        self.up = heading(t.head, azimuth, elevation + QUARTER)
         self.left = cross(self.face, self.up)
         self.centre = crown + scaled(self.face, t.head * 0.4)
         sight = heading(t.head, azimuth, elevation + t.snout_angle)
@@ -134,11 +88,11 @@ class Skull:
         self.sight, self.brow = sight, cross(self.left, sight)
 
     def towards(self, forward: Number, up: Number, out: Number) -> Vector:
-        """A vector in the head's frame."""
+        """Vector with components in the frame of the head."""
         return scaled(self.face, forward) + scaled(self.up, up) + scaled(self.left, out)
 
     def at(self, forward: Number, up: Number, out: Number) -> Vector:
-        """A place, in shares of the skull's radius."""
+        """Point with components in units of the skull's radius."""
         return self.centre + scaled(self.towards(forward, up, out), self.radius)
 
 
@@ -147,8 +101,8 @@ def head(body: Body, t: Traits, draws: Draws, crown: Vector, azimuth: Number, el
 
     Args:
         body: gets the primitives.
-        t: traits; those of the module's docstring.
-        draws: for what differs between individuals.
+        t: traits, which include those of heads.
+        draws: for variation between individuals.
         crown: where the neck ends, (N, 3).
         azimuth: where the face looks, from forward to the left flank, radians.
         elevation: above level, radians.
@@ -199,7 +153,7 @@ def _eyes(body: Body, t: Traits, skull: Skull) -> None:
     forward, rise, out = forward / length, t.eye_height / length, out / length
     ring = t.iris * 2 - t.eye  # the visible half of the ball is the outer half of its gradient
     size, pupil = t.head * t.eye_patch, t.head * t.eye_size
-    # A patch is sunk by as much as the skull is curved under it, so that its rim lies flat.
+    # Sink a patch by the curvature of the skull, so that its rim is flush.
     sunk = size * t.eye_patch * 0.4
     patch = (size, size * t.patch_height, sunk + size * 0.1 + t.head * 0.03)
     for side in (-1.0, 1.0):
@@ -220,7 +174,7 @@ def _ears(body: Body, t: Traits, skull: Skull, draws: Draws) -> None:
 
 def _ear(body: Body, t: Traits, skull: Skull, side: float, angle: torch.Tensor) -> None:
     """A flat oval, a cone, or an oval with a tuft on it; in front of it the inner ear."""
-    pointed, tufted = t.says("ear_shape", "pointed"), t.says("ear_shape", "tufted")
+    pointed, tufted = t.equals("ear_shape", "pointed"), t.equals("ear_shape", "tufted")
     look = {"part": "ear", "belly": 0.0}
     tips = mix(t.ear_colour, t.ear_tip, t.ear_tip_shade)
     # Hanging ears, too, are rooted in the upper half of the head.
@@ -247,7 +201,7 @@ def _ear(body: Body, t: Traits, skull: Skull, side: float, angle: torch.Tensor) 
 
 
 def square_to(axis: Vector, direction: Vector) -> Vector:
-    """The part of a direction that is square to an axis, at length one."""
+    """Unit vector of the component of a direction that is perpendicular to an axis."""
     return unit(cross(cross(axis, direction), axis))
 
 
@@ -264,7 +218,7 @@ def _horns(body: Body, t: Traits, skull: Skull, draws: Draws, azimuth: Number) -
     spare: list[list[Vector]] = []
     for side in (1.0, -1.0):
         # The mirror image of the horn on a rhinoceros' nose is the smaller one behind it.
-        hind = t.says("horn_shape", "nose") & (side < 0)
+        hind = t.equals("horn_shape", "nose") & (side < 0)
         size = torch.where(hind, HIND_NOSE_HORN, 1.0) * t.horn_length * (1 + 0.05 * draws.bell().clamp(-2, 2))
         root = skull.at(roots[:, 0], roots[:, 1], roots[:, 2] * side)
         root = root + scaled(skull.snout, torch.where(hind, on_snout - 0.45, on_snout))

@@ -1,17 +1,17 @@
-"""Insects but butterflies: beetles and ladybirds, bees and ants, dragonflies, grasshoppers."""
+"""Insects except butterflies: beetles and ladybirds, bees and ants, dragonflies, grasshoppers."""
 
 import math
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, mix, scaled, unit
+from menagerie.anatomy import QUARTER, Body, Number, Vector, mix, scaled, unit
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.stance import Stance, limb, stance
 
 LEGS = (0.8, 1.6, 2.35)  # directions of a side's legs, from forward, radians
 SPOTS = ((0.55, 0.35), (-0.02, 0.55), (-0.52, 0.36))  # of one wing case: ahead, across
-STEP = 0.14  # how far legs stray from their directions, radians
+STEP = 0.14  # variation of the directions of legs, radians
 
 
 def _six_legs(
@@ -105,7 +105,7 @@ def bee(t: Traits, draws: Draws) -> Body:
     body.ball(thorax, (t.thorax_length, t.thorax_height, t.thorax_height * 0.95), pose.forward, pose.up, part="trunk",
               colour=t.thorax, pattern=0.0, belly=0.0)  # fmt: skip
     hang = t.droop + draws.number(-0.1, 0.15)
-    tail, over = pose.way(3.1416, -hang), pose.way(0.0, 1.5708 + hang)
+    tail, over = pose.way(3.1416, -hang), pose.way(0.0, QUARTER + hang)
     waist = thorax + scaled(pose.way(3.1416, -0.1), t.thorax_length * 0.8 + t.waist)
     body.bone(thorax, waist, t.thorax_height * 0.35, t.thorax_height * 0.25, part="trunk", colour=t.thorax, pattern=0.0,
               belly=0.0)  # fmt: skip
@@ -180,7 +180,7 @@ def dragonfly(t: Traits, draws: Draws) -> Body:
         raised = t.wing_lift + draws.number(-0.1, 0.15)
         for ahead, share, wide in ((t.wing_sweep, 1.0, 1.0), (-t.wing_sweep, 0.95, 1.2)):
             root = thorax + pose.at(ahead * 0.4, t.thorax_height * 0.75, side * t.thorax_height * 0.3)
-            azimuth = side * (1.5708 - ahead + draws.number(-0.06, 0.06))
+            azimuth = side * (QUARTER - ahead + draws.number(-0.06, 0.06))
             _wing(body, t, pose, root, azimuth, raised, t.wing_length * share, t.wing_width * wide)
             mark = root + scaled(pose.way(azimuth - side * 0.11, raised), t.wing_length * share * 0.84)
             body.ball(mark, (0.075, 0.022, 0.028), pose.way(azimuth, raised), pose.up, part="wing", colour=t.vein,

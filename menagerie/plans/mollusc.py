@@ -11,8 +11,7 @@ from menagerie.plans.marks import EYEBALL, PAINTED
 
 TURN = 2 * math.pi
 UP = torch.tensor([[0.0, 1.0, 0.0]])
-# Shell of a snail: turns, capsules that draw them and how many of these are banded, shrinking per turn, angle of the
-# opening.
+# Shell of a snail: turns, number of capsules, number of banded capsules, shrinkage per turn, angle of the opening.
 WHORLS, STEPS, BANDED, SHRINK, OPENING = 2.5, 22, 13, 0.5, -0.9
 ARMS = 8
 # An arm of an octopus: length over its own, slope in radians, radius at the end, share of its swerve.

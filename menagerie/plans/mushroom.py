@@ -7,13 +7,13 @@ from menagerie.draws import Draws
 from menagerie.kinds import Traits
 
 LOBES = 8  # of the wavy rim of a funnel; as many warts on a dome
-# Discs that make up a cap: how far they lie above the stem's end, half thickness, radius, colour from rim to middle.
+# Discs of a cap: height above the end of the stem, half thickness, radius, colour (0 rim, 1 middle).
 DOME = ((0.16, 0.40, 1.00, 0.0), (0.34, 0.52, 0.94, 0.45), (0.50, 0.50, 0.70, 0.65))  # over cap_height, cap_width
 FUNNEL = ((-0.38, 0.24, 0.52), (-0.24, 0.18, 0.64), (-0.10, 0.06, 0.45))  # all over cap_width; the last is its bottom
 
 
 def mushroom(t: Traits, draws: Draws) -> Body:
-    """One mushroom, or two or three of differing size that grow side by side."""
+    """One to three mushrooms of different sizes, side by side."""
     body = Body(len(t), gloss=t.gloss, soft=0.05)
     flat = torch.zeros(len(t))
     many = draws.pick(0.4, 0.35, 0.25)
@@ -89,7 +89,7 @@ def _cap(
           belly=0.0, soft=0.04)  # fmt: skip
     turn = draws.number(0.0, 6.2832)
     for i in range(LOBES):
-        # Warts sit alternately low and high on the shoulder of the dome, where they show most.
+        # Warts alternate between low and high on the shoulder of the dome, where they are most visible.
         ring, steep, rise = (0.47, 0.80, 0.93) if i % 2 else (0.75, 0.50, 0.67)
         way = heading(size, turn + i * (6.2832 / LOBES), 0.0)
         wart = t.wart * wide * draws.number(0.7, 1.2) * (0.8 + 0.4 * steep)

@@ -2,12 +2,11 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, cross, heading, mix, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Vector, cross, heading, mix, scaled, unit, vector
 from menagerie.draws import Draws, cos_sin
 from menagerie.kinds import Traits
 from menagerie.plans.marks import EYEBALL, PAINTED
 
-QUARTER = 1.5708  # of a turn, radians
 # Joints of the trunk from the rump forward: x, radius over girth.
 JOINTS = ((-0.95, 0.28), (-0.70, 0.55), (-0.35, 0.88), (0.05, 1.0), (0.38, 0.88))
 WHISKERS = (-0.5, 0.0, 0.5)  # on each side, height on the pad

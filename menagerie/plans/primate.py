@@ -24,14 +24,14 @@ class Pose:
 
 
 def limb(root: Vector, goal: Vector, upper: Number, lower: Number, bend: Vector) -> tuple[Vector, Vector]:
-    """Joint and end of a limb of two bones that reaches from its root for a goal.
+    """Joint and end of a two-bone limb that reaches for a goal (inverse kinematics).
 
     Args:
         root: where it starts, (N, 3).
-        goal: where it should end; one out of reach is approached as far as the bones allow.
+        goal: where it should end, (N, 3); if out of reach, the limb is nearly straight towards it.
         upper: length of the first bone.
         lower: length of the second bone.
-        bend: to which side the joint goes, (N, 3).
+        bend: side to which the joint bends, (N, 3).
     """
     way = goal - root
     distance = norm(way).clamp(min=1e-3)
@@ -43,7 +43,7 @@ def limb(root: Vector, goal: Vector, upper: Number, lower: Number, bend: Vector)
 
 
 def primate(t: Traits, draws: Draws) -> Body:
-    """An ape, monkey or lemur; the table says how often its kind sits and hangs."""
+    """An ape, monkey or lemur, on all fours, sitting or hanging, with the probabilities of its kind."""
     body = Body(len(t), gloss=t.gloss, soft=0.1)
     flat = torch.zeros(len(t))
     pose = _pose(t, draws)

@@ -1,15 +1,15 @@
-"""Four-legged mammals, from mouse to elephant: one skeleton, whose proportions are the traits."""
+"""Four-legged mammals, from mouse to elephant: one skeleton with the proportions as traits."""
 
 from dataclasses import dataclass
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, heading, mix, norm, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Number, Vector, heading, mix, norm, scaled, unit, vector
 from menagerie.draws import Draws, square_root
 from menagerie.kinds import Traits
 from menagerie.plans.head import head
 
-DOWN = -1.5708  # elevation, radians
+DOWN = -QUARTER  # elevation, radians
 FOLDED = 1.45  # how far the cannon of a resting animal leans forward: nearly level
 FLEECE = (  # lumps of wool: from hip to shoulder, and above the line between them in shares of the half height
     (0.0, 0.42), (0.34, 0.5), (0.66, 0.5), (1.0, 0.46), (-0.05, -0.2), (0.3, -0.4), (0.68, -0.4), (1.05, -0.2),
@@ -23,7 +23,7 @@ class Pose:
     shoulder: Vector  # middle of the ribcage at the shoulder blades
     hip: Vector
     forward: Vector  # along the spine, to the shoulder
-    up: Vector  # square to it
+    up: Vector  # perpendicular to `forward`
     sits: torch.Tensor  # bool (N,)
     lies: torch.Tensor
     grazes: torch.Tensor
@@ -31,7 +31,7 @@ class Pose:
     walk: torch.Tensor  # 0 standing, 1 in full stride
 
     def at(self, along: Number, above: Number, across: Number = 0.0) -> Vector:
-        """A point of the trunk: from hip (0) to shoulder (1), and lengths off the line between them."""
+        """Point of the trunk: position from hip (0) to shoulder (1), and offsets above and across."""
         flat = torch.zeros_like(self.phase)
         return mix(self.hip, self.shoulder, along) + scaled(self.up, above) + vector(flat, flat, flat + across)
 
@@ -74,7 +74,7 @@ def _trunk(body: Body, t: Traits, pose: Pose) -> None:
     """Ribcage, barrel and rump for the mass; a spine and an underline for a smooth contour."""
     length, chest, loin = t.trunk_length, t.chest, t.loin
     half, middle = length * 0.5, (chest + loin) * 0.5
-    # Large animals need to melt deeper, or their trunks look like a string of balls.
+    # Large animals need deeper blending, or their trunks look like a string of balls.
     look = {"part": "trunk", "colour": t.coat, "pattern": t.trunk_marks, "soft": 0.08 + chest * 0.5}
     axes = {"forward": pose.forward, "up": pose.up}
 
@@ -86,7 +86,7 @@ def _trunk(body: Body, t: Traits, pose: Pose) -> None:
     mass(0.06, 0.0, (_rump(t), loin, loin * t.trunk_width), mix(t.coat, t.rump_colour, t.rump))
     barrel = (length * 0.56, middle * 0.94 + t.sag * 0.5, (middle * 0.96 + t.sag * 0.25) * t.trunk_width)
     mass(0.5, t.arch * 0.7 - t.sag * 0.5, barrel, t.coat)
-    # The spine lies as deep as its radius under the back, so the contour is as straight as the chain.
+    # The spine is one radius below the back, so the contour is as straight as the chain.
     back = look | {"colour": mix(t.coat, t.saddle_colour, t.saddle)}
     spine = [pose.at(0.0, loin * 0.38), pose.at(0.45, middle * 0.42 + t.arch), pose.at(0.95, chest * 0.44)]
     body.chain(spine, (loin * 0.60, middle * 0.55, chest * 0.55), **back, along=(-half,))
@@ -120,7 +120,7 @@ def _markings(body: Body, t: Traits, pose: Pose) -> None:
     size = tuple(torch.where(t.saddle_depth > 0, one, 0.0) for one in size)
     centre = pose.at(0.46, middle * (0.55 - 0.5 * t.saddle_depth) + t.arch * 0.7)
     body.ball(centre, size, pose.forward, pose.up, colour=t.saddle_colour, pattern=t.trunk_marks, soft=0.05, **plain)
-    # Of the belt's ellipsoid only the middle stands out of the trunk.
+    # Only the middle of the belt's ellipsoid protrudes from the trunk.
     belt = torch.minimum(t.band * length * 2.6, length * t.band_place + _rump(t) * 0.9)
     girth = loin + (chest - loin) * t.band_place
     size = (belt, girth * 1.07 + t.sag * 0.4, girth * t.trunk_width * 1.07)
@@ -153,7 +153,7 @@ class Limb:
     elbow: Vector
     wrist: Vector
     fetlock: Vector
-    ground: torch.Tensor  # height of the fetlock of a foot that stands
+    ground: torch.Tensor  # height of the fetlock of a standing foot
 
 
 def _limb(t: Traits, pose: Pose, front: bool, side: float, whim: torch.Tensor) -> Limb:
@@ -163,7 +163,7 @@ def _limb(t: Traits, pose: Pose, front: bool, side: float, whim: torch.Tensor) -
     flat = torch.zeros_like(leg)
     across = girth * t.trunk_width * (0.58 if front else 0.52) * side
     root = pose.at(0.93, girth * -0.1, across) if front else pose.at(-0.02, girth * -0.05, across)
-    # Diagonal legs go together; those that swing forward leave the ground at mid-swing.
+    # Diagonal legs move together; a leg that swings forward is lifted at mid-swing.
     swings = (side > 0) == front
     phase = pose.phase if swings else -pose.phase
     reach = t.stride * leg * (phase * pose.walk + whim * 0.06)
@@ -177,7 +177,7 @@ def _limb(t: Traits, pose: Pose, front: bool, side: float, whim: torch.Tensor) -
     x = torch.where(folded, root[:, 0] + (leg * 0.45 if front else cannon * 0.9), stands)
     fetlock = vector(x, ground + lift, root[:, 2] * 0.92)
     wrist = fetlock - scaled(heading(flat, 0.0, DOWN + lean), cannon - ground)
-    # Bones do not change their length when the animal sits down.
+    # Bones keep their length when the animal sits down.
     usual = pose.shoulder[:, 1] if front else pose.hip[:, 1]
     upright = torch.where(folded | pose.sits, leg + t.chest * 0.6, usual) - cannon
     bend, sign = (t.fore_bend, -1.0) if front else (t.hind_bend, 1.0)
@@ -196,7 +196,7 @@ def _thigh(body: Body, t: Traits, pose: Pose, limb: Limb, front: bool) -> None:
     """The muscles that join a leg to the trunk: shoulder and upper arm, or thigh and buttock."""
     girth, thick = t.chest if front else t.loin, t.leg_thickness
     colour = mix(t.coat, t.leg, t.leg_shade)
-    # Legs of a colour of their own, such as a panda's, end in a sharper line.
+    # Legs of a different colour, such as a panda's, have a sharper edge.
     look = {"part": "leg", "colour": colour, "pattern": t.trunk_marks, "soft": 0.12 - 0.09 * t.leg_shade}
     muscle = girth * t.trunk_width * (0.50 if front else 0.56) * t.thigh
     across = limb.root[:, 2]
@@ -229,13 +229,13 @@ def _shin_and_foot(body: Body, t: Traits, limb: Limb, front: bool) -> None:
 def _joint(
     top: Vector, bottom: Vector, standing: torch.Tensor, bend: torch.Tensor, sign: float, floor: torch.Tensor
 ) -> Vector:
-    """The knee between two bones of equal length, which are bent by `bend` when the leg carries the body.
+    """Knee between two bones of equal length, bent by `bend` when the leg carries the body.
 
     Args:
         top: upper end.
         bottom: lower end.
         standing: distance of the ends in a standing animal.
-        bend: how far the knee then stands off the straight line, as a share of that distance.
+        bend: offset of the knee from the straight line when standing, as a share of `standing`.
         sign: 1 bends the knee forward, -1 backward.
         floor: lowest height.
     """
@@ -276,7 +276,7 @@ def _neck_and_head(body: Body, t: Traits, pose: Pose, draws: Draws) -> None:
     _mane(body, t, (withers, nape, middle, crown), side, draws)
     _ruff(body, t, nape, crown, side)
 
-    # A resting head looks along its own angle, whatever the neck does.
+    # The direction of a resting head does not depend on the neck.
     elevation = torch.where(pose.grazes, -0.95, t.head_angle + (rise - t.neck_angle) * 0.6 + draws.number(-0.12, 0.12))
     turn = torch.where(pose.grazes, turn * 0.3, turn)
     head(body, t, draws, crown, turn, elevation)
@@ -286,7 +286,7 @@ def _neck_and_head(body: Body, t: Traits, pose: Pose, draws: Draws) -> None:
 def _beard(body: Body, t: Traits, crown: Vector, turn: torch.Tensor, elevation: torch.Tensor) -> None:
     """A goat's beard, or the flap under a moose's chin."""
     flat = torch.zeros(len(t))
-    face, brow = heading(flat, turn, elevation), heading(flat, turn, elevation + 1.5708)
+    face, brow = heading(flat, turn, elevation), heading(flat, turn, elevation + QUARTER)
     chin = crown + scaled(face, t.head * 0.6 + t.snout_length * 0.6) - scaled(brow, t.head * 0.55)
     hair = torch.where(t.beard > 0, t.beard * 0.28, -1.0)
     body.bone(chin, chin - vector(t.beard * 0.2, t.beard, flat), hair, hair * 0.35, part="head", colour=t.beard_colour,
@@ -301,7 +301,7 @@ def _mane(body: Body, t: Traits, spine: tuple[Vector, ...], crest: Vector, draws
     side = torch.where(draws.chance(0.5), 1.0, -1.0)
     fall = t.mane_fall
     hair = {"part": "mane", "colour": t.mane_colour, "belly": 0.0, "pattern": t.mane_marks, "soft": 0.06}
-    # A ridge along the crest, and what hangs down from it.
+    # A ridge along the crest, and the hair that hangs from it.
     lift = tall * (1 - 0.8 * fall)
     ridge = [
         mix(withers, nape, 0.3) + scaled(crest, thick * 0.75 + lift * 0.4),

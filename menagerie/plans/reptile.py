@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, mix, scaled, unit
+from menagerie.anatomy import QUARTER, Body, Number, Vector, mix, scaled, unit
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.stance import Stance, dot, eyeball, limb, stance, toes
@@ -14,7 +14,7 @@ TEETH = 4
 
 
 def sprawler(t: Traits, draws: Draws) -> Body:
-    """A long body low between legs that stand out to the sides, and a long tail, winding."""
+    """A long, low, winding body and tail, with legs that extend to the sides."""
     body = Body(len(t), gloss=t.gloss, soft=0.06)
     pose = stance(t.tilt * draws.number(0.8, 1.2), t.climb * draws.number(-0.3, 1.0))
     curl = t.curl * torch.where(draws.chance(0.65), draws.number(-1.0, -0.3), draws.number(0.3, 1.0))
@@ -87,8 +87,8 @@ def _long_head(body: Body, t: Traits, draws: Draws, pose: Stance, shoulder: Vect
     neck = pose.way(turn * 0.5, lift)
     skull = shoulder + scaled(neck, t.neck_length + t.head)
     body.bone(shoulder, skull, t.girth * 0.75, t.head * 0.85, part="neck", colour=t.coat, along=(0.0,))
-    face, up = pose.way(turn, lift * 0.3), pose.way(turn, lift * 0.3 + 1.5708)
-    flank = pose.way(turn + 1.5708, 0.0)
+    face, up = pose.way(turn, lift * 0.3), pose.way(turn, lift * 0.3 + QUARTER)
+    flank = pose.way(turn + QUARTER, 0.0)
     body.ball(skull, (t.head * 1.25, t.head * t.head_flat, t.head), face, up, part="head", colour=t.coat)
     nose = skull + scaled(face, t.head * 0.6 + t.snout_length) - scaled(up, t.head * 0.1)
     body.ball(mix(skull, nose, 0.6), (t.snout_length * 0.62 + t.head * 0.3, t.snout_thickness, t.snout_width), face, up,
@@ -148,7 +148,7 @@ def turtle(t: Traits, draws: Draws) -> Body:
 
 
 def _scutes(body: Body, t: Traits, pose: Stance, centre: Vector, shell: tuple[Number, Number, Number]) -> None:
-    """The plates of the shell, each with a bright middle; `shell` is the ellipsoid they lie on."""
+    """The plates of the shell, each with a bright middle; `shell` is the ellipsoid below them."""
     long, high, wide = shell
     for across, ahead, half in SCUTES:
         for side in (-1.0, 1.0) if across else (1.0,):
@@ -167,13 +167,13 @@ def _short_head(body: Body, t: Traits, draws: Draws, pose: Stance, rim: torch.Te
     """A turtle's neck, head, cheek stripes and eyes."""
     lift, turn = draws.number(0.15, 0.6), draws.number(-0.35, 0.35)
     root = pose.at(t.shell_length * 0.7, rim, 0.0)
-    face, up = pose.way(turn, lift * 0.3), pose.way(turn, lift * 0.3 + 1.5708)
+    face, up = pose.way(turn, lift * 0.3), pose.way(turn, lift * 0.3 + QUARTER)
     skull = pose.at(t.shell_length * 0.95, rim, 0.0) + scaled(pose.way(turn, lift), t.neck_length)
     body.bone(root, skull, t.head * 0.85, t.head * 0.75, part="neck", colour=t.skin, pattern=0.4)
     body.ball(skull + scaled(face, t.head * 0.3), (t.head * 1.25, t.head * 0.88, t.head * 0.9), face, up, part="head",
               colour=t.skin, pattern=0.4, belly=0.6)  # fmt: skip
     for side in (-1.0, 1.0):
-        flank = pose.way(turn + 1.5708 * side, 0.0)
+        flank = pose.way(turn + QUARTER * side, 0.0)
         socket = skull + scaled(face, t.head * 0.75) + scaled(flank, t.head * 0.62) + scaled(up, t.head * 0.25)
         eyeball(body, socket, t.head * 0.24, flank, t.iris, t.eye)
         body.bone(skull + scaled(flank, t.head * 0.8), socket - scaled(up, t.head * 0.45) + scaled(face, t.head * 0.2),
@@ -224,7 +224,7 @@ def chameleon(t: Traits, draws: Draws) -> Body:
 def _helmet(body: Body, t: Traits, draws: Draws, pose: Stance, middle: Vector) -> None:
     """A chameleon's head: casque, jaw, mouth and turret eyes."""
     nod, size = draws.number(-0.1, 0.25), t.head
-    face, up = pose.way(0.0, nod), pose.way(0.0, nod + 1.5708)
+    face, up = pose.way(0.0, nod), pose.way(0.0, nod + QUARTER)
     skull = middle + pose.at(t.trunk_length * 0.95, t.trunk_height * 0.35, 0.0) + scaled(face, size * 0.5)
     body.ball(skull, (size * 1.05, size * 0.72, size * 0.6), face, up, part="head", colour=t.coat)
     top = skull + scaled(up, size * 1.15) - scaled(face, size * 0.95)

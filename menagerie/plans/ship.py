@@ -82,7 +82,7 @@ def _house(body: Body, t: Traits) -> None:
     low = t.freeboard + t.tier_height * count
     body.slab(vector(front, low + t.tier_height * 0.6, 0.0), (given(t.tiers > 0.5, 0.012), t.tier_height * 0.22,
               t.beam * 0.62 * t.house_width), part="window", colour=t.glass, gloss=0.4)  # fmt: skip
-    boats = t.says("boats", "yes")
+    boats = t.equals("boats", "yes")
     for side in (-1.0, 1.0):
         for i in range(4):
             x = t.house_at + t.house_length * (-0.3 + 0.18 * i)
@@ -107,7 +107,7 @@ def _funnels(body: Body, t: Traits) -> None:
 
 
 def _containers(body: Body, t: Traits, draws: Draws) -> None:
-    there = t.says("cargo", "containers")
+    there = t.equals("cargo", "containers")
     front, back = 1.0 - t.bow * 0.8, t.house_at + t.house_length * 0.5 + 0.02
     step = (front - back) / BAYS
     for bay in range(BAYS):
@@ -152,7 +152,7 @@ def _masts(body: Body, t: Traits) -> None:
         body.bone(at - reach, at + reach, tube(there, 0.010), part="mast", colour=grey)
     body.ball(mix(foot, top, 0.72), (given(lattice, 0.05), 0.06, 0.05), part="mast", colour=grey)
     # The boom of a working boat, and its flag-like net gallows at the stern.
-    gallows = t.says("cargo", "nets")
+    gallows = t.equals("cargo", "nets")
     body.bone(mix(foot, top, 0.25), vector(t.mast_at + 0.6, t.freeboard + t.mast * 0.85, 0.0), tube(gallows, 0.014),
               part="mast", colour=grey)  # fmt: skip
     for side in (-1.0, 1.0):
@@ -168,11 +168,11 @@ def sailer(t: Traits, draws: Draws) -> Body:
     """A sailing boat or ship: hull, masts, sails full of wind."""
     body = Machine(len(t), gloss=t.gloss)
     zero = torch.zeros(len(t))
-    sail = torch.where(t.says("paint", "varied")[:, None], palette(draws, SAILS), t.sail)
+    sail = torch.where(t.equals("paint", "varied")[:, None], palette(draws, SAILS), t.sail)
     jib = torch.where(draws.chance(0.3)[:, None], palette(draws, SAILS), sail)
     _hull(body, t, paint(t, draws, t.coat, (("#eceae4", 4.0), ("#22324e", 1.0), ("#7a2a22", 1.0), ("#6a4a2c", 1.0))),
           t.boot, t.deck)  # fmt: skip
-    square = t.says("rig", "square")
+    square = t.equals("rig", "square")
     # Fore-and-aft sails swing out to one side.
     out = draws.number(0.10, 0.35) * torch.where(draws.chance(0.5), 1.0, -1.0)
     one = ~square

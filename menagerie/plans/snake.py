@@ -36,7 +36,7 @@ def _course(t: Traits, draws: Draws, pose: Stance) -> list[Vector]:
     turned = start
     lift = draws.number(0.5, 0.9)
     for i in range(BONES):
-        # A coil's turns widen by a little less than the body's width; a winding course swings about straight on.
+        # Turns of a coil widen by slightly less than the width of the body; a winding snake swings about a line.
         bone = torch.where(coiled, 0.15 if i < RAISED else 0.23, 0.17)
         if i >= RAISED:
             turned = turned + bone / (0.2 + (turned - start) * (t.girth * 1.8 / 6.28))

@@ -1,11 +1,11 @@
-"""How small animals sit: on a slope that turns their backs to the viewer; and what several of their plans share."""
+"""Small animals on a slope that shows their back to the viewer, and parts that several of their plans share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, frame, heading, scaled
+from menagerie.anatomy import QUARTER, Body, Number, Vector, frame, heading, scaled
 from menagerie.draws import cos_sin
 
 
@@ -17,7 +17,7 @@ def dot(a: Vector, b: Vector) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Stance:
-    """An orthonormal frame (N, 3) each, to build a body in: forward, up (off the slope) and side (left)."""
+    """Orthonormal frame of a body, each (N, 3): forward, up (normal to the slope) and side (left)."""
 
     forward: Vector
     up: Vector
@@ -34,14 +34,14 @@ class Stance:
 
 
 def stance(tilt: torch.Tensor, turn: Number = 0.0) -> Stance:
-    """A slope that leans back by (pi / 2 - tilt) from the vertical: level at tilt 0, a wall before the eye at pi / 2.
+    """A slope that leans back by (pi / 2 - tilt) from the vertical: level at tilt 0, facing the viewer at pi / 2.
 
     Args:
         tilt: in radians, (N,).
         turn: of the animal on the slope, from level to head up, in radians.
     """
-    up = heading(tilt, 1.5708, 1.5708 - tilt)
-    across = heading(tilt, 1.5708, -tilt)
+    up = heading(tilt, QUARTER, QUARTER - tilt)
+    across = heading(tilt, QUARTER, -tilt)
     cosine, sine = cos_sin(torch.as_tensor(turn, dtype=torch.float32).expand_as(tilt))
     level = heading(tilt, 0.0, 0.0)
     return Stance(*frame(scaled(level, cosine) - scaled(across, sine), up))

@@ -1,11 +1,9 @@
-"""What the plans of swimmers share: a bent spine and pointed fins."""
+"""Parts shared by swimming animals: a bent spine and pointed fins."""
 
 import torch
 
-from menagerie.anatomy import Body, Number, Vector, cross, heading, mix, scaled
+from menagerie.anatomy import QUARTER, Body, Number, Vector, cross, heading, mix, scaled
 from menagerie.draws import cos_sin
-
-QUARTER = 1.5708  # of a turn, radians
 
 
 def blade(
@@ -26,7 +24,7 @@ def blade(
     """
     thick = torch.where(there, chord * 0.14, -1.0)
     for place in (-0.36, -0.12, 0.12, 0.36):
-        # Rear rays are shorter, which hollows the trailing edge.
+        # Rear rays are shorter, which makes the trailing edge concave.
         far = mix(end, root, max(0.0, place) * 0.45) + scaled(aft, chord * flare * place)
         body.bone(root + scaled(aft, chord * place), far, thick, chord * (0.02 + 0.13 * flare), **look)
 
@@ -36,9 +34,9 @@ class Spine:
 
     Args:
         start: the tip of the snout, (N, 3).
-        azimuths: of the lengths between joints, seen forwards, radians.
-        elevations: of them.
-        lengths: of them.
+        azimuths: forward direction of each segment between joints, radians.
+        elevations: of each segment, radians.
+        lengths: of each segment.
         roll: of the whole body about its length, radians, (N,).
     """
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, cross, heading, mix, norm, scaled, unit, vector
+from menagerie.anatomy import QUARTER, Body, Vector, cross, heading, mix, norm, scaled, unit, vector
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 
-GOLDEN = 2.39996  # radians: successive clumps, a golden angle apart, never line up
+GOLDEN = 2.39996  # the golden angle in radians: successive clumps never line up
 CLUMPS, FRUITS, TIERS, BOUGHS, FRONDS, RIBS = 18, 9, 6, 8, 10, 7
 
 
@@ -26,7 +26,7 @@ def tree(t: Traits, draws: Draws) -> Body:
         way = heading(flat, start + i * GOLDEN, draws.number(0.6, 1.2))
         body.bone(fork, fork + scaled(way, t.crown_height * 0.8), girth * 0.6, girth * 0.2, **bark)
     for i in range(CLUMPS):
-        # Sunflower spread over a sphere, from its top down to the hollow where the boughs are.
+        # A sunflower spiral over a sphere, from its top down to the hollow at the boughs.
         height = 1.0 - 1.62 * (i + 0.5) / CLUMPS
         level = (1 - height * height) ** 0.5
         out = heading(flat, start + i * GOLDEN, 0.0)
@@ -89,7 +89,7 @@ def palm(t: Traits, draws: Draws) -> Body:
         azimuth = start + i * GOLDEN
         rise = draws.number(0.15, 0.55) + (0.55 if i % 3 == 0 else 0.0)
         out, level = heading(flat, azimuth, rise), heading(flat, azimuth, 0.0)
-        aside = heading(flat, azimuth + 1.5708, 0.0)
+        aside = heading(flat, azimuth + QUARTER, 0.0)
         reach = t.crown_width * draws.number(0.85, 1.1)
         bend = top + scaled(out, reach * 0.50)
         droop = bend + scaled(level, reach * 0.33) - vector(flat, reach * t.droop * 0.30, flat)
@@ -132,7 +132,7 @@ def cactus(t: Traits, draws: Draws) -> Body:
 
 
 def _column(body: Body, t: Traits, low: Vector, high: Vector, thick: torch.Tensor, ribs: int) -> None:
-    """An upright limb with pale ribs, a little proud of it."""
+    """An upright limb with pale ribs that protrude slightly."""
     flat = torch.zeros(len(t))
     part = "stem" if ribs == RIBS else "arm"
     body.bone(low, high, thick, thick * 0.92, part=part, colour=t.bark, belly=0.3)

@@ -2,7 +2,7 @@
 
 import torch
 
-from menagerie.anatomy import Body, Vector, heading, mix, scaled, vector
+from menagerie.anatomy import QUARTER, Body, Vector, heading, mix, scaled, vector
 from menagerie.draws import Draws
 from menagerie.kinds import Traits
 from menagerie.plans.vehicle import Machine, arch, block, fixed, given, paint, palette, plate, tube, wheel
@@ -27,15 +27,15 @@ BOXES = (
     ("#7a4a32", 0.5),
 )
 CARGO = (("#8a6f4c", 2.0), ("#8f8a80", 2.0), ("#4a4038", 1.0), ("#c0a878", 1.0))
-AXLES = 3  # at the rear; the front one comes on top
+AXLES = 3  # at the rear, besides the front axle
 
 
 def truck(t: Traits, draws: Draws) -> Body:
     """A lorry: cab in front, load behind."""
     body = Machine(len(t), gloss=t.gloss)
     colour = paint(t, draws, t.coat, CABS)
-    load = torch.where(t.says("load_paint", "varied")[:, None], palette(draws, BOXES) * t.tone, t.load_colour)
-    load = torch.where(t.says("load_paint", "cab")[:, None], colour, load).clamp(0, 1)
+    load = torch.where(t.equals("load_paint", "varied")[:, None], palette(draws, BOXES) * t.tone, t.load_colour)
+    load = torch.where(t.equals("load_paint", "cab")[:, None], colour, load).clamp(0, 1)
     _cab(body, t, colour)
     front = t.length * 0.5 - t.bonnet - t.cab - t.gap
     back = -t.length * 0.5
@@ -82,7 +82,7 @@ def _cab(body: Body, t: Traits, colour: Vector) -> None:
         body.bone(vector(face - 0.05, waist + rise * 0.15, side * (w + 0.16)),
                   vector(face - 0.05, waist + rise * 0.6, side * (w + 0.16)), 0.09, part="hull",
                   colour=black)  # fmt: skip
-        pipe = t.says("exhaust", "upright")
+        pipe = t.equals("exhaust", "upright")
         body.bone(vector(back + 0.05, t.bed, side * (w + 0.02)), vector(back + 0.05, top + 0.55, side * (w + 0.02)),
                   tube(pipe, 0.09), part="hull", colour=fixed(w, "#c4c6c8"), gloss=0.6)  # fmt: skip
     block(body, (nose - 0.01, nose + 0.03), (low + 0.55, t.bed + 0.60), w * torch.where(long, 0.55, 0.72), part="hull",
@@ -93,7 +93,7 @@ def _cab(body: Body, t: Traits, colour: Vector) -> None:
 
 
 def _box(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor, load: Vector) -> None:
-    there = t.says("load", "box")
+    there = t.equals("load", "box")
     w = t.width * 1.03
     block(body, (back, front), (t.bed, t.load_height), w, there, part="crown", colour=load)
     edge = mix(load, fixed(w, "#b0b2b4"), 0.75)
@@ -103,16 +103,16 @@ def _box(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor, load: V
         block(body, (x - 0.05, x + 0.05), (t.bed, t.load_height), w * 1.012, there, part="crown", colour=edge)
     length = front - back
     block(body, (back + length * 0.25, front - length * 0.25), (t.bed + (t.load_height - t.bed) * 0.42,
-          t.bed + (t.load_height - t.bed) * 0.66), w * 1.008, there & t.says("sign", "stripe"), part="crown",
+          t.bed + (t.load_height - t.bed) * 0.66), w * 1.008, there & t.equals("sign", "stripe"), part="crown",
           colour=t.sign_colour)  # fmt: skip
 
 
 def _tipper(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torch.Tensor, load: Vector) -> None:
     """An open body that may be raised, hinged at its rear end; the walls lean outwards."""
-    there = t.says("load", "tipper")
+    there = t.equals("load", "tipper")
     zero = torch.zeros(len(t))
     raised = torch.where(draws.chance(0.4), draws.number(0.25, 0.65), 0.0)
-    along, up = heading(zero, 0.0, raised), heading(zero, 0.0, raised + 1.5708)
+    along, up = heading(zero, 0.0, raised), heading(zero, 0.0, raised + QUARTER)
     hinge = vector(back + 0.25, t.bed, 0.0)
     half, tall = (front - back - 0.25) * 0.5, (t.load_height - t.bed) * 0.5
     centre = hinge + scaled(along, half) + scaled(up, tall)
@@ -149,7 +149,7 @@ def _tipper(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torc
 def _tank(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor, load: Vector) -> None:
     """A tank lying on the bed, or the tilted drum of a concrete mixer."""
     zero = torch.zeros(len(t))
-    lying, drum = t.says("load", "tank"), t.says("load", "mixer")
+    lying, drum = t.equals("load", "tank"), t.equals("load", "mixer")
     r = (t.load_height - t.bed) * 0.5
     steel = fixed(zero, "#8e9194")
     a, b = vector(back + r * 0.7, t.bed + r, 0.0), vector(front - r * 0.7, t.bed + r, 0.0)
@@ -160,8 +160,8 @@ def _tank(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor, load: 
                   part="crown", colour=steel)  # fmt: skip
         body.ball(hoop + vector(zero, r * 0.98, 0.0), (given(lying, 0.32), 0.16, 0.32), part="crown", colour=steel)
     stripe = (a[:, 0], b[:, 0])
-    block(body, stripe, (t.bed + r * 0.82, t.bed + r * 1.18), r * 1.004, lying & t.says("sign", "stripe"), part="crown",
-          colour=t.sign_colour)  # fmt: skip
+    striped = lying & t.equals("sign", "stripe")
+    block(body, stripe, (t.bed + r * 0.82, t.bed + r * 1.18), r * 1.004, striped, part="crown", colour=t.sign_colour)
     block(body, (back + 0.3, front - 0.2), (t.bed - 0.05, t.bed + r * 0.35), t.width * 0.7, lying | drum, part="hull",
           colour=fixed(zero, "#34363a"))  # fmt: skip
     bottom, top = vector(front - r * 0.9, t.bed + r * 0.75, 0.0), vector(back + 0.55, t.bed + r * 1.65, 0.0)
@@ -175,8 +175,8 @@ def _tank(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor, load: 
 
 
 def _logs(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torch.Tensor) -> None:
-    """Trunks of trees between stakes."""
-    there = t.says("load", "logs")
+    """Logs between stakes."""
+    there = t.equals("load", "logs")
     zero = torch.zeros(len(t))
     bark, cut = fixed(zero, "#6a4c32"), fixed(zero, "#c49c68")
     r = t.width * 0.32
@@ -198,7 +198,7 @@ def _logs(body: Body, t: Traits, draws: Draws, front: torch.Tensor, back: torch.
 
 def _rescue(body: Body, t: Traits, front: torch.Tensor, back: torch.Tensor) -> None:
     """What makes a fire engine: shutters, white band, ladder, blue lights."""
-    there = t.says("load", "pumps")
+    there = t.equals("load", "pumps")
     zero = torch.zeros(len(t))
     w, steel = t.width, fixed(zero, "#b9bdc1")
     block(body, (back, front + t.gap), (t.bed - 0.45, t.load_height), w, there, part="crown", colour=t.load_colour)
@@ -229,7 +229,7 @@ def _axles(body: Body, t: Traits) -> None:
     for i in range(AXLES):
         positions.append((-t.length * 0.5 + t.rear_overhang + t.wheel * 2.15 * i, t.axles > i + 0.5))
     # The rear axle of an articulated lorry's tractor.
-    positions.append((t.length * 0.5 - t.bonnet - t.cab - t.wheel * 1.1, t.says("trailer", "yes")))
+    positions.append((t.length * 0.5 - t.bonnet - t.cab - t.wheel * 1.1, t.equals("trailer", "yes")))
     for x, there in positions:
         for side in (-1.0, 1.0):
             wheel(body, there, vector(x, t.wheel, side * (t.width - 0.10)), t.wheel, 0.22, side, t.hub)
@@ -253,7 +253,7 @@ def bus(t: Traits, draws: Draws) -> Body:
     zero, w = torch.zeros(len(t)), t.width
     colour = paint(t, draws, t.coat, BUSES)
     roof = palette(draws, (("#f0efe8", 1.0), ("#d8d8d4", 1.0)))
-    roof = torch.where((t.says("roof", "white"))[:, None], roof, colour)
+    roof = torch.where((t.equals("roof", "white"))[:, None], roof, colour)
     half = t.length * 0.5
     face = half - t.bonnet
     long = t.bonnet > 0.1

@@ -1,4 +1,4 @@
-"""What all vehicles share: paint, wheels, tapered plates, whole bodies turned."""
+"""Parts shared by vehicles: paint, wheels, tapered plates, rotation of whole bodies."""
 
 import torch
 
@@ -12,7 +12,7 @@ Palette = tuple[tuple[str, float], ...]  # colours "#rrggbb", each with its weig
 
 
 class Machine(Body):
-    """A body of sheet metal: sharp seams, no marks, no belly colour, unless a primitive asks for them."""
+    """A body with sharp edges and, by default, no marks and no belly colour."""
 
     def __init__(self, count: int, gloss: Number) -> None:
         super().__init__(count, gloss, soft=0.0)
@@ -21,7 +21,7 @@ class Machine(Body):
         super()._add(*geometry, pattern=pattern, belly=belly, **look)
 
     def stack(self) -> torch.Tensor:
-        """As of `Body`, but what an individual lacks goes last, and what all of them lack goes: much is optional."""
+        """As for `Body`, with absent primitives last, and without those that no individual has."""
         every = super().stack()
         there = present(every)
         order = torch.sort(there.int(), dim=1, descending=True, stable=True).indices
@@ -35,30 +35,30 @@ def fixed(like: torch.Tensor, colour: str) -> Vector:
 
 
 def palette(draws: Draws, colours: Palette) -> Vector:
-    """One of the colours per individual, linear RGB (N, 3)."""
+    """Random colour of a palette per individual, linear RGB (N, 3)."""
     return torch.tensor([linear(colour) for colour, _ in colours])[draws.pick(*(weight for _, weight in colours))]
 
 
 def paint(t: Traits, draws: Draws, own: Vector, colours: Palette) -> Vector:
-    """The kind's own colour, or one of a palette where the column `paint` says "varied", linear RGB (N, 3)."""
+    """Colour of the kind, or of a palette where the trait `paint` is "varied", linear RGB (N, 3)."""
     drawn = (palette(draws, colours) * t.tone).clamp(0, 1)
-    return torch.where(t.says("paint", "varied")[:, None], drawn, own)
+    return torch.where(t.equals("paint", "varied")[:, None], drawn, own)
 
 
 def given(there: torch.Tensor, size: Number) -> torch.Tensor:
-    """A size where a part is there; elsewhere what makes a ball or slab vanish."""
+    """The size of a ball or slab where a part exists, else 0, which leaves it out."""
     return torch.where(there, size, 0.0)
 
 
 def tube(there: torch.Tensor, radius: Number) -> torch.Tensor:
-    """A radius where a part is there; elsewhere what makes a capsule vanish."""
+    """The radius of a capsule where a part exists, else -1, which leaves it out."""
     return torch.where(there, radius, -1.0)
 
 
 def plate(
     body: Body, root: Vector, chord: Vector, tip: Vector, taper: Number, depth: Vector, strips: int, **look: object
 ) -> None:
-    """A tapered plate (wing, fin, sail, bow, cabin), laid as a fan of strips, for a slab alone cannot taper.
+    """A tapered plate (wing, fin, sail, bow, cabin) as a fan of strips, since a slab cannot taper.
 
     Args:
         body: gets `strips` primitives.
@@ -67,7 +67,7 @@ def plate(
         tip: the corner of the narrow side that follows `root`.
         taper: narrow side over broad side; not below one over `strips`.
         depth: half the thickness; a chord of length zero leaves the plate out.
-        strips: more of them make the taper sharper.
+        strips: number of slabs; more give a smoother taper.
         look: as for `Body.skew`.
     """
     share = torch.as_tensor(taper, dtype=torch.float32).clamp(min=1 / strips)
@@ -80,7 +80,7 @@ def plate(
 def wheel(
     body: Body, there: torch.Tensor, centre: Vector, radius: torch.Tensor, width: Number, side: float, hub: Vector
 ) -> None:
-    """A wheel standing upright: tyre and, on its outer side, a hub."""
+    """An upright wheel: a tyre and, on the outer side, a hub."""
     thick = width * torch.ones_like(radius)
     tyre = fixed(radius, "#1b1b1d")
     body.ball(centre, (given(there, radius), radius, thick), part="wheel", colour=tyre, gloss=0.03, soft=0.0)
@@ -90,7 +90,7 @@ def wheel(
 
 
 def arch(body: Body, centre: Vector, radius: torch.Tensor) -> None:
-    """The dark hollow above a wheel, to be put just proud of the flank."""
+    """The dark arch above a wheel; it must protrude slightly from the flank."""
     thick = torch.full_like(radius, 0.07)
     body.ball(centre, (radius, radius, thick), part="hull", colour=fixed(radius, "#151517"), gloss=0.0, soft=0.0)
 
@@ -108,13 +108,13 @@ def block(
     there: torch.Tensor | None = None,
     **look: object,
 ) -> None:
-    """An upright slab from x to x and y to y, `half` wide to either side of the middle."""
+    """An upright slab over the intervals `x` and `y`, `half` wide on each side of the middle."""
     (cx, hx), (cy, hy) = bar(*x), bar(*y)
     body.slab(vector(cx, cy, 0.0), (hx if there is None else given(there, hx), hy, half), **look)
 
 
 def posed(body: Body, bank: torch.Tensor, climb: torch.Tensor) -> Body:
-    """The whole body turned about its length (top to the left flank) and about its side (nose up), radians."""
+    """Rotate the whole body: `bank` about its length (top to the left), `climb` nose up, in radians."""
     turn = turning(torch.zeros_like(bank), bank, climb)
     body.primitives = [torch.cat([turned(one[:, :12].reshape(-1, 4, 3), turn).reshape(-1, 12), one[:, 12:]],
                                  dim=1) for one in body.primitives]  # fmt: skip

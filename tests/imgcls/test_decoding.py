@@ -13,7 +13,7 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image, ImageOps
 
-from benchmarks.hostile import UPRIGHT, block, png
+from benchmarks.malformed import UPRIGHT, block, png
 from imgcls.data import decoding, load_image
 from imgcls.data.decoding import Undecodable, decode_square, open_rgb, serve
 

@@ -1,4 +1,4 @@
-"""Files and archives from strangers: every one is read as what it shows, or left out by name with its reason."""
+"""Malformed and malicious files and archives: each gives the expected pixels, or is skipped by name with a reason."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import pytest
 from conftest import colour_split, write_photos
 from typer.testing import CliRunner
 
-from benchmarks import hostile, hostile_archives
+from benchmarks import malformed, malformed_archives
 from imgcls import paths
 from imgcls.cli.data import application
 from imgcls.data import DataError, Splits, load, workers
@@ -20,8 +20,8 @@ from imgcls.data.sources import open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
-FILES = hostile.files()
-ARCHIVES = hostile_archives.archives()
+FILES = malformed.files()
+ARCHIVES = malformed_archives.archives()
 CLASSES = ("ape", "bee")
 WRITING = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod"}
 _watchers = []
@@ -73,17 +73,17 @@ def by_name(splits: Splits) -> dict[str, np.ndarray]:
     }
 
 
-def check(splits: Splits, laid: dict[str, hostile.Hostile]):
+def check(splits: Splits, laid: dict[str, malformed.MalformedFile]):
     """Every file of `laid` (name in the data set -> file) has had its outcome, and there is nothing else."""
     read, skipped = by_name(splits), {entry.name: entry.reason for entry in splits.skipped}
     assert read.keys() | skipped.keys() == laid.keys()
     assert not read.keys() & skipped.keys()
     for name, file in laid.items():
-        if file.shows is None:
+        if file.pixels is None:
             assert file.reason in skipped[name], name
         else:
             assert name in read, f"{name}: {skipped.get(name)}"
-            assert np.abs(read[name].astype(int) - file.shows).max() <= file.tolerance, name
+            assert np.abs(read[name].astype(int) - file.pixels).max() <= file.tolerance, name
 
 
 def test_the_corpus_is_large_and_no_two_files_are_one():
@@ -92,7 +92,7 @@ def test_the_corpus_is_large_and_no_two_files_are_one():
     for names in ([file.name for file in FILES], [archive.name for archive in ARCHIVES]):
         assert len(set(names)) == len(names)
     for file in FILES:
-        assert (file.shows is None) == bool(file.reason), file.name
+        assert (file.pixels is None) == bool(file.reason), file.name
         assert file.tolerance <= 12, file.name
 
 
@@ -102,11 +102,11 @@ def test_a_folder_of_hostile_files_is_read_or_named_file_by_file(tmp_path):
         folder = root / CLASSES[k % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Path(folder, file.name).write_bytes(file.data)
-        laid[f"{CLASSES[k % 2]}/{file.shown_name or file.name}"] = file
+        laid[f"{CLASSES[k % 2]}/{file.listed_name or file.name}"] = file
     with only_the_cache_is_written():
-        splits = load(root, image_size=hostile.SIDE)
+        splits = load(root, image_size=malformed.SIDE)
     check(splits, laid)
-    again = load(root, image_size=hostile.SIDE)  # from the cache, whose index holds every name
+    again = load(root, image_size=malformed.SIDE)  # from the cache, whose index holds every name
     assert again.skipped == splits.skipped
     assert again.train.names == splits.train.names
 
@@ -119,20 +119,20 @@ def test_the_same_files_in_a_zip_through_decoding_processes(tmp_path, monkeypatc
         for k, file in enumerate(FILES):
             if file.name.isascii() and "\\" not in file.name:  # a backslash separates folders in an archive
                 archive.writestr(f"{CLASSES[k % 2]}/{file.name}", file.data)
-                laid[f"{CLASSES[k % 2]}/{file.shown_name or file.name}"] = file
+                laid[f"{CLASSES[k % 2]}/{file.listed_name or file.name}"] = file
     assert len(laid) > 80
-    check(load(tmp_path / "files.zip", image_size=hostile.SIDE), laid)
+    check(load(tmp_path / "files.zip", image_size=malformed.SIDE), laid)
 
 
-@pytest.mark.parametrize("file", [one for one in FILES if one.shows is not None], ids=lambda file: ascii(file.name))
+@pytest.mark.parametrize("file", [one for one in FILES if one.pixels is not None], ids=lambda file: ascii(file.name))
 def test_one_file_alone_has_the_same_pixels(file):
     pixels = np.asarray(open_rgb(file.data)[0])
-    assert pixels.shape == file.shows.shape
-    assert np.abs(pixels.astype(int) - file.shows).max() <= file.tolerance
+    assert pixels.shape == file.pixels.shape
+    assert np.abs(pixels.astype(int) - file.pixels).max() <= file.tolerance
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
-def test_an_archive_gives_its_sound_pictures_and_a_reason_for_each_other(archive, tmp_path):
+def test_an_archive_gives_its_valid_images_and_a_reason_for_each_skipped_entry(archive, tmp_path):
     path = tmp_path / "in" / archive.name
     path.parent.mkdir()
     archive.write(path)
@@ -149,7 +149,7 @@ def test_an_archive_gives_its_sound_pictures_and_a_reason_for_each_other(archive
     assert skipped.keys() == archive.skipped.keys()
     for name, reason in archive.skipped.items():
         assert reason in skipped[name], name
-    for name, data in hostile_archives.sound().items():
+    for name, data in malformed_archives.valid_images().items():
         if name in read:
             assert np.array_equal(read[name], np.asarray(open_rgb(data)[0])), name
         else:
@@ -160,10 +160,10 @@ def test_a_damaged_and_a_whole_copy_are_kept_apart_in_either_order(tmp_path):
     """Both state the same names, sizes and checksums."""
     damaged = next(one for one in ARCHIVES if one.name == "wrong-checksum.zip")
     damaged.write(tmp_path / "a.zip")
-    hostile_archives.zipped({})(tmp_path / "b.zip")
+    malformed_archives.zipped({})(tmp_path / "b.zip")
     found = [load(tmp_path / name, image_size=8) for name in ("a.zip", "b.zip", "a.zip", "b.zip")]
     assert [len(splits.skipped) for splits in found] == [1, 0, 1, 0]
-    assert [len(by_name(splits)) for splits in found] == [2 * hostile_archives.PER_CLASS - k for k in (1, 0, 1, 0)]
+    assert [len(by_name(splits)) for splits in found] == [2 * malformed_archives.PER_CLASS - k for k in (1, 0, 1, 0)]
     assert len({splits.fingerprint for splits in found}) == 2
 
 
@@ -178,7 +178,7 @@ def write_at(path, at, content):
 
 def test_a_zip_that_is_damaged_after_it_was_read_is_looked_at_again(tmp_path, monkeypatch):
     path = tmp_path / "a.zip"
-    hostile_archives.zipped({})(path)
+    malformed_archives.zipped({})(path)
     before = load(path, image_size=8)
     at = path.read_bytes().index(b"IDAT") + 9
     sound = path.read_bytes()[at : at + 1]

@@ -103,7 +103,7 @@ def test_another_size_shows_the_same_scene(batch):
     assert (shrunk - batch.images[:60].float()).abs().mean() < 16  # of 255: fine structure and the sensor's noise
 
 
-def test_nothing_is_generated_when_nothing_is_asked():
+def test_a_count_of_zero_gives_empty_tensors():
     empty = menagerie.generate("fox_elephant", count=0)
     assert empty.images.shape == (0, 3, 64, 64)
     assert empty.traits.shape == (0, len(menagerie.attribute_names()))
@@ -191,8 +191,8 @@ def blank(scene, size, light):
     return torch.full((len(scene.habitat), 3, size, size), light)
 
 
-def test_masks_agree_with_the_share_of_the_pixel_that_hides_what_is_behind(monkeypatch):
-    """Two uniform backdrops: what they contribute to a pixel is what the subject leaves free."""
+def test_masks_agree_with_the_coverage_of_each_pixel(monkeypatch):
+    """Two uniform backdrops: their difference in a pixel is the share that the subject does not cover."""
     monkeypatch.setattr(picture, "shade", lambda subject, view, scene, size: torch.ones(len(subject), size, size))
     monkeypatch.setattr(picture.scenes, "occluders", lambda scene, draws: torch.zeros(len(scene.habitat), 0, 28))
     seen = []
@@ -222,7 +222,7 @@ def test_the_subject_is_all_that_differs_without_it():
     assert changed[~with_it.masks].float().mean() < 0.25  # its shadow and its edges
 
 
-def test_parts_show_what_the_row_says():
+def test_parts_agree_with_the_traits_of_the_row():
     horned, bare = ["buffalo", "antelope", "rhinoceros", "moose"], ["horse", "wolf", "tiger", "zebra"]
     horn = menagerie.PARTS.index("horn") + 1
     seen = menagerie.portraits((horned + bare) * 4, image_size=96)
@@ -235,7 +235,7 @@ def test_parts_show_what_the_row_says():
 # ------------------------------------------------------------------ the table
 
 
-def test_the_species_of_case_02_are_all_there_and_the_rest_of_the_classes():
+def test_classes_of_the_subsets():
     found = menagerie.subsets()
     assert list(found["species"].classes) == SEEN
     assert list(found["species_unseen"].classes) == UNSEEN
@@ -289,7 +289,7 @@ def test_differences_by_hand(monkeypatch):
     assert kinds.differences("a", "c") == ["pattern", "mark", "coat", "ear", "fin"]
 
 
-def test_traits_stay_near_their_row_and_vary():
+def test_traits_vary_about_their_row():
     seen = menagerie.generate("species", "train", 0, 400, 8)
     rows = menagerie.attributes(seen.kinds)
     names = menagerie.attribute_names()
@@ -326,7 +326,7 @@ def test_unknown_kinds_and_traits_are_named():
         _ = traits.wheels
 
 
-def test_classes_are_balanced_or_as_uneven_as_the_table_says():
+def test_classes_are_balanced_or_imbalanced_as_in_the_table():
     species = menagerie.labels("species", "train", torch.arange(len(menagerie.subsets()["species"].orders[0])))
     counts = torch.bincount(species, minlength=40)
     assert counts.min() >= 150
@@ -348,7 +348,7 @@ def test_classes_are_balanced_or_as_uneven_as_the_table_says():
 # ------------------------------------------------------------------ habitats
 
 
-def test_habitats_know_nothing_of_the_class_unless_told():
+def test_habitats_do_not_depend_on_the_class_without_bias():
     n = 600
     free = menagerie.generate("fox_elephant", "train", 0, n, 4)
     table = torch.zeros(2, len(menagerie.habitats()))
@@ -363,7 +363,7 @@ def test_habitats_know_nothing_of_the_class_unless_told():
         assert share == pytest.approx(bias + (1 - bias) / len(menagerie.habitats()), abs=0.06)
 
 
-def test_below_zero_the_habitat_is_that_of_another_class():
+def test_negative_bias_gives_the_habitat_of_another_class():
     swapped = menagerie.generate("fox_elephant", "test", 0, 100, 4, habitat_bias=-1.0)
     home = {kind: str(menagerie.row(kind)["habitat"]) for kind in ("arctic fox", "elephant")}
     other = {"arctic fox": home["elephant"], "elephant": home["arctic fox"]}
@@ -411,7 +411,7 @@ def test_every_habitat_differs_from_every_other():
 
 
 def rays(body: Body, size: int = 24):
-    """What the rasterizer says of a single body, as depth and coverage maps with NaN and 0 where nothing is."""
+    """Depth and coverage maps of a single body from the rasterizer, NaN and 0 off the body."""
     primitives = body.stack()[0]
     surface = raster.rasterize(primitives, torch.zeros(len(primitives), dtype=torch.int64), 1, size)
     depth = torch.full((size * size,), float("nan"))
@@ -477,7 +477,7 @@ def test_ellipsoids_and_slabs_against_marching_along_the_line_of_sight(shape):
     assert torch.allclose((surface.normal**2).sum(0), torch.ones(()), atol=1e-4)
 
 
-def test_nearer_surfaces_hide_farther_ones_and_soft_ones_melt():
+def test_nearer_surfaces_hide_farther_ones_and_soft_ones_blend():
     def two(soft: float):
         body = Body(1, soft=soft)
         red, blue = one(1.0, 0.0, 0.0), one(0.0, 0.0, 1.0)
@@ -495,7 +495,7 @@ def test_nearer_surfaces_hide_farther_ones_and_soft_ones_melt():
     assert torch.allclose(melted.colour.sum(0)[inside], torch.ones(()), atol=1e-4)
 
 
-def test_absent_primitives_leave_no_trace():
+def test_absent_primitives_are_not_rendered():
     body = Body(1)
     body.ball(one(0.0, 0.0, 0.0), (0.4, 0.4, 0.4), part="trunk", colour=GREY)
     body.bone(one(0.5, 0.5, 0.0), one(0.7, 0.7, 0.0), -1.0, 0.2, part="horn", colour=GREY)
@@ -512,8 +512,8 @@ def test_headings_are_unit_vectors_where_they_should_point():
     assert torch.equal(vector(torch.ones(2), 2.0, 3.0), torch.tensor([[1.0, 2.0, 3.0]] * 2))
 
 
-def test_no_kind_has_loose_limbs():
-    """Every primitive touches another, and what does not hang together (a group of mushrooms) stands on the ground."""
+def test_no_kind_has_detached_limbs():
+    """Every primitive touches another, and separate groups (several mushrooms) stand on the ground."""
     for kind, row in menagerie.table().items():
         model = picture.build([kind] * 3, "limbs", torch.arange(3))
         for primitives in model.primitives:
@@ -597,7 +597,7 @@ def test_draws_are_uniform_and_unrelated():
     assert Draws("key", torch.arange(100_000)).chance(0.3).float().mean() == pytest.approx(0.3, abs=0.01)
 
 
-def test_bell_and_pick_have_the_moments_they_promise():
+def test_bell_and_pick_have_the_documented_moments():
     stream = Draws("key", torch.arange(20_000))
     bell = stream.bell()
     assert bell.mean().abs() < 0.03
@@ -635,8 +635,8 @@ def test_square_roots_are_rounded_as_ieee_754_says():
     assert draws.square_root(torch.tensor(9.0)) == 3
 
 
-def test_nothing_here_takes_a_function_that_differs_between_processors():
-    """PyTorch asks MKL for these, whose last bit depends on the make of the processor."""
+def test_no_function_is_used_that_differs_between_processors():
+    """PyTorch computes these with MKL, where the last bit depends on the processor."""
     unsafe = {"sqrt", "rsqrt", "exp", "log", "sin", "cos", "tan", "tanh", "pow", "sigmoid", "norm"}
     for path in Path(menagerie.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

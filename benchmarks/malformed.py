@@ -1,6 +1,6 @@
-"""Files and archives as strangers send them, each with what has to become of it.
+"""Malformed and malicious image files, each with its expected outcome.
 
-Tests assert every outcome on them, and `benchmarks.readers` asks other loaders about the same files.
+Tests assert every outcome, and `benchmarks.readers` gives the same files to other loaders.
 """
 
 import io
@@ -14,42 +14,51 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-SIDE = 16  # of what is readable: at this size a data set holds the pixels as decoded, not resampled
+SIDE = 16  # of readable images; loaded at this size, they are not resampled
 ORIENTATION = 0x0112  # EXIF tag
 Pixels = np.ndarray  # uint8 (H, W, 3)
 
 
 @dataclass(frozen=True)
-class Hostile:
-    """One file of a class folder: either the pixels it must be read as, or why it must be left out."""
+class MalformedFile:
+    """One file of a class folder: either its expected pixels, or the reason why it must be skipped."""
 
-    name: str  # as it lies there; bytes that are no text as surrogates
+    name: str  # on disk; bytes that are not UTF-8 as surrogates
     data: bytes
-    shows: Pixels | None = None
+    pixels: Pixels | None = None
     reason: str = ""  # part of the reason
-    tolerance: int = 0  # levels, for formats with losses
-    shown_name: str = ""  # as a data set must name it, where that is not the name itself
+    tolerance: int = 0  # maximum error in levels, for lossy formats
+    listed_name: str = ""  # in a data set, if different from `name`
 
 
-def files() -> list[Hostile]:
-    """All of them, in a fixed order, the same bytes every time."""
-    return [*_phones(), *_modes(), *_containers(), *_disguises(), *_names(), *_no_pictures(), *_torn(), *_bombs()]
+def files() -> list[MalformedFile]:
+    """All files, in a fixed order; their bytes never change."""
+    return [
+        *_orientations(),
+        *_modes(),
+        *_containers(),
+        *_disguises(),
+        *_names(),
+        *_not_images(),
+        *_incomplete(),
+        *_bombs(),
+    ]
 
 
 def noise(name: str) -> Pixels:
-    """Pixels of this name alone, no two alike, for formats without losses."""
+    """Random pixels that depend on the name alone, for lossless formats."""
     return np.random.default_rng(list(name.encode())).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
 
 def smooth(name: str) -> Pixels:
-    """Gradients of this name alone, which survive a JPEG within a few levels and differ in every orientation."""
+    """Gradients that depend on the name alone, survive JPEG within a few levels and differ in every orientation."""
     across, down, start = np.random.default_rng(list(name.encode())).integers(2, 9, (3, 3))
     x, y = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
     return np.stack([start[c] + across[c] * x + down[c] * y for c in range(3)], axis=-1).astype(np.uint8)
 
 
 def encode(pixels: Pixels | Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """A picture as a file of that kind."""
+    """Encode an image in a format of Pillow."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -58,7 +67,7 @@ def encode(pixels: Pixels | Image.Image, kind: str = "PNG", **options: object) -
 
 jpeg = partial(encode, kind="JPEG", quality=98, subsampling=0)
 
-# ------------------------------------------------------------------ read, and as what
+# ------------------------------------------------------------------ readable files
 
 UPRIGHT = {  # EXIF orientation -> how stored pixels become upright, in NumPy alone
     2: lambda a: a[:, ::-1],
@@ -71,62 +80,62 @@ UPRIGHT = {  # EXIF orientation -> how stored pixels become upright, in NumPy al
 }
 
 
-def _phones() -> Iterator[Hostile]:
+def _orientations() -> Iterator[MalformedFile]:
     for orientation, turn in UPRIGHT.items():
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
-        lossy = orientation in (3, 6, 8)  # what phones write
+        lossy = orientation in (3, 6, 8)  # the orientations that phones write
         name = f"turned-{orientation}.{'jpg' if lossy else 'png'}"
         pixels = smooth(name) if lossy else noise(name)
         data = jpeg(pixels, exif=exif) if lossy else encode(pixels, exif=exif)
-        yield Hostile(name, data, np.ascontiguousarray(turn(pixels)), tolerance=6 * lossy)
+        yield MalformedFile(name, data, np.ascontiguousarray(turn(pixels)), tolerance=6 * lossy)
     exif[ORIENTATION] = 6
     pixels = smooth("damaged-exif.jpg")
     broken = jpeg(pixels, exif=exif).replace(b"Exif\x00\x00MM", b"Exif\x00\x00??")
-    yield Hostile("damaged-exif.jpg", broken, pixels, tolerance=6)
+    yield MalformedFile("damaged-exif.jpg", broken, pixels, tolerance=6)
 
 
-def _modes() -> Iterator[Hostile]:
+def _modes() -> Iterator[MalformedFile]:
     def grey(name: str) -> np.ndarray:
         return noise(name)[..., 0]
 
     def colours(name: str) -> np.ndarray:
         return np.repeat(grey(name)[..., None], 3, axis=2)
 
-    yield Hostile("grey.png", encode(grey("grey.png")), colours("grey.png"))
+    yield MalformedFile("grey.png", encode(grey("grey.png")), colours("grey.png"))
     black = np.where(colours("bilevel.png") > 127, 255, 0).astype(np.uint8)
-    yield Hostile("bilevel.png", encode(Image.fromarray(grey("bilevel.png") > 127)), black)
+    yield MalformedFile("bilevel.png", encode(Image.fromarray(grey("bilevel.png") > 127)), black)
     for name, kind in (("cmyk.jpg", "JPEG"), ("cmyk.tif", "TIFF")):
         ink = np.dstack([255 - smooth(name), np.zeros((SIDE, SIDE), np.uint8)])
         options = {"quality": 98} if kind == "JPEG" else {}
         data = encode(Image.fromarray(ink, "CMYK"), kind, **options)
-        yield Hostile(name, data, smooth(name), tolerance=10 if kind == "JPEG" else 0)
+        yield MalformedFile(name, data, smooth(name), tolerance=10 if kind == "JPEG" else 0)
     yield from _palettes(grey)
 
     for name in ("rgba.png", "rgba.webp"):
-        opacity = grey(name)[::-1] | 1  # WebP may change what cannot be seen
+        opacity = grey(name)[::-1] | 1  # not 0: WebP may change invisible pixels
         options = {"lossless": True, "exact": True} if "webp" in name else {}
         data = encode(np.dstack([noise(name), opacity]), name[5:].upper(), **options)
-        yield Hostile(name, data, _on_white(noise(name), opacity), tolerance=1)
+        yield MalformedFile(name, data, _on_white(noise(name), opacity), tolerance=1)
     name, opacity = "grey-alpha.png", grey("alpha")
     half = Image.merge("LA", [Image.fromarray(grey(name)), Image.fromarray(opacity)])
-    yield Hostile(name, encode(half), _on_white(colours(name), opacity), tolerance=1)
+    yield MalformedFile(name, encode(half), _on_white(colours(name), opacity), tolerance=1)
     pixels = noise("colour-key.png")
     masked = np.where((pixels == pixels[4, 4]).all(axis=-1, keepdims=True), 255, pixels).astype(np.uint8)
-    yield Hostile("colour-key.png", encode(pixels, transparency=tuple(pixels[4, 4].tolist())), masked)
+    yield MalformedFile("colour-key.png", encode(pixels, transparency=tuple(pixels[4, 4].tolist())), masked)
 
     for name, kind in (("sixteen-bit.png", "PNG"), ("sixteen-bit.tif", "TIFF"), ("sixteen-bit-colour.png", "")):
         deep = np.random.default_rng(list(name.encode())).integers(0, 65536, (SIDE, SIDE, 1), dtype=np.uint16)
         scaled = np.repeat(np.round(deep / 257).astype(np.uint8), 3, axis=2)
         data = encode(deep[..., 0], kind) if kind else _deep_colour(np.repeat(deep, 3, axis=2))
-        yield Hostile(name, data, scaled, tolerance=0 if kind else 1)
+        yield MalformedFile(name, data, scaled, tolerance=0 if kind else 1)
     unit = (grey("float.tif") / 255).astype(np.float32)
-    yield Hostile("float.tif", encode(unit, "TIFF"), colours("float.tif"))
-    yield Hostile("float-in-kelvin.tif", encode(unit * 300 + 1, "TIFF"), reason="have no known scale")
-    yield Hostile("float-nan.tif", encode(unit * np.nan, "TIFF"), reason="have no known scale")
+    yield MalformedFile("float.tif", encode(unit, "TIFF"), colours("float.tif"))
+    yield MalformedFile("float-in-kelvin.tif", encode(unit * 300 + 1, "TIFF"), reason="have no known scale")
+    yield MalformedFile("float-nan.tif", encode(unit * np.nan, "TIFF"), reason="have no known scale")
 
 
-def _palettes(grey: Callable[[str], np.ndarray]) -> Iterator[Hostile]:
+def _palettes(grey: Callable[[str], np.ndarray]) -> Iterator[MalformedFile]:
     for name, kind, clear in (("palette.png", "PNG", None), ("palette.gif", "GIF", None),
                               ("palette-transparent.png", "PNG", 5)):  # fmt: skip
         index, colours = grey(name) >> 4, noise(name)[0]  # 16 colours
@@ -135,7 +144,9 @@ def _palettes(grey: Callable[[str], np.ndarray]) -> Iterator[Hostile]:
         seen = colours.copy()
         if clear is not None:
             seen[clear] = 255
-        yield Hostile(name, encode(image, kind, **({} if clear is None else {"transparency": clear})), seen[index])
+        yield MalformedFile(
+            name, encode(image, kind, **({} if clear is None else {"transparency": clear})), seen[index]
+        )
 
 
 def _on_white(pixels: Pixels, alpha: np.ndarray) -> Pixels:
@@ -143,54 +154,54 @@ def _on_white(pixels: Pixels, alpha: np.ndarray) -> Pixels:
     return np.round(pixels * share + 255 * (1 - share)).astype(np.uint8)
 
 
-def _containers() -> Iterator[Hostile]:
+def _containers() -> Iterator[MalformedFile]:
     other = Image.new("RGB", (SIDE, SIDE), "blue")
     for kind, options in (("GIF", {}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
         name = f"animated.{kind.lower()}"
         first = Image.new("RGB", (SIDE, SIDE), "red") if kind == "GIF" else Image.fromarray(noise(name))
         data = encode(first, kind, save_all=True, append_images=[other], **options)
-        yield Hostile(name, data, np.asarray(first))
+        yield MalformedFile(name, data, np.asarray(first))
     name = "progressive.jpg"
-    yield Hostile(name, jpeg(smooth(name), progressive=True), smooth(name), tolerance=6)
+    yield MalformedFile(name, jpeg(smooth(name), progressive=True), smooth(name), tolerance=6)
     name = "multi-picture.jpg"
     data = encode(smooth(name), "MPO", quality=98, save_all=True, append_images=[other])
-    yield Hostile(name, data, smooth(name), tolerance=12)
-    yield Hostile("packed.tif", encode(noise("packed.tif"), "TIFF", compression="tiff_lzw"), noise("packed.tif"))
-    yield Hostile("plain.bmp", encode(noise("plain.bmp"), "BMP"), noise("plain.bmp"))
+    yield MalformedFile(name, data, smooth(name), tolerance=12)
+    yield MalformedFile("packed.tif", encode(noise("packed.tif"), "TIFF", compression="tiff_lzw"), noise("packed.tif"))
+    yield MalformedFile("plain.bmp", encode(noise("plain.bmp"), "BMP"), noise("plain.bmp"))
     name = "endless-directories.tif"
     loop = bytearray(encode(noise(name), "TIFF"))
     directory = struct.unpack("<I", loop[4:8])[0]
     entries = struct.unpack("<H", loop[directory : directory + 2])[0]
     struct.pack_into("<I", loop, directory + 2 + 12 * entries, directory)
-    yield Hostile(name, bytes(loop), noise(name))
+    yield MalformedFile(name, bytes(loop), noise(name))
 
 
-def _disguises() -> Iterator[Hostile]:
+def _disguises() -> Iterator[MalformedFile]:
     plain = ("really-a-png.jpg", "no-extension", "SHOUTED.PNG")
     encoded = {name: encode(noise(name)) for name in plain}
     encoded["really-a-webp.gif"] = encode(noise("really-a-webp.gif"), "WEBP", lossless=True)
     encoded["followed-by-a-zip.png"] = encode(noise("followed-by-a-zip.png")) + b"PK\x03\x04" + bytes(40)
     encoded["bad-profile.png"] = encode(noise("bad-profile.png"), icc_profile=b"not a colour profile" * 40)
     for name, data in encoded.items():
-        yield Hostile(name, data, noise(name))
+        yield MalformedFile(name, data, noise(name))
     lossy = {"really-a-jpeg.png": b"", "followed-by-a-script.jpg": b"<script>alert(1)</script>"}
     for name, end in lossy.items():
-        yield Hostile(name, jpeg(smooth(name)) + end, smooth(name), tolerance=6)
+        yield MalformedFile(name, jpeg(smooth(name)) + end, smooth(name), tolerance=6)
 
 
-def _names() -> Iterator[Hostile]:
+def _names() -> Iterator[MalformedFile]:
     names = ("a" * 250 + ".png", "-rf.png", "$(reboot).png", "a b.png", "<img src=x onerror=alert(1)>.png", "CON.png",
              "日本 🦊.png", "%2e%2e%2fetc.png", "back\\slash.png", "'; drop table.png", "dots...png")  # fmt: skip
     escaped = {"caf\udce9.png": r"caf\xe9.png", "tab\t.png": r"tab\t.png", "new\nline.png": r"new\nline.png",
                "\x1b[31mred.png": r"\x1b[31mred.png", "gpj.\u202eexe.png": r"gpj.\u202eexe.png"}  # fmt: skip
     for name, shown in (dict.fromkeys(names, "") | escaped).items():
-        yield Hostile(name, encode(noise(ascii(name))), noise(ascii(name)), shown_name=shown)
+        yield MalformedFile(name, encode(noise(ascii(name))), noise(ascii(name)), listed_name=shown)
 
 
-# ------------------------------------------------------------------ left out, and why
+# ------------------------------------------------------------------ files to skip
 
 
-def _no_pictures() -> Iterator[Hostile]:
+def _not_images() -> Iterator[MalformedFile]:
     bodies = {
         "empty.jpg": (b"", "zero bytes"),
         "zeros.jpg": (bytes(3000), "nothing but zeros"),
@@ -215,16 +226,16 @@ def _no_pictures() -> Iterator[Hostile]:
         "portable.jpg": (
             encode(noise("portable.jpg"), "PPM"),
             "not an image",
-        ),  # a picture, but its format is not on the list
+        ),  # an image, but in a format that is not supported
         "program.jpg": (b"\x7fELF\x02\x01\x01" + bytes(60), "a program"),
         "pickle.jpg": (pickle.dumps({"weights": [1.0]}), "not an image in a known format"),
         "random.jpg": (np.random.default_rng(1).bytes(500), "not an image in a known format"),
     }
     for name, (data, reason) in bodies.items():
-        yield Hostile(name, data, reason=reason)
+        yield MalformedFile(name, data, reason=reason)
 
 
-def _torn() -> Iterator[Hostile]:
+def _incomplete() -> Iterator[MalformedFile]:
     large = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for name, data in {
         "half.jpg": jpeg(large),
@@ -236,38 +247,40 @@ def _torn() -> Iterator[Hostile]:
         "half-packed.tif": encode(large, "TIFF", compression="tiff_lzw"),
         "half.gif": encode(large, "GIF"),
     }.items():
-        yield Hostile(name, data[: len(data) // 2], reason="truncated")
-    yield Hostile("header-only.jpg", jpeg(large)[:3], reason="damaged or truncated JPEG header")
-    yield Hostile("header-only.png", encode(large)[:8], reason="damaged or truncated PNG header")
+        yield MalformedFile(name, data[: len(data) // 2], reason="truncated")
+    yield MalformedFile("header-only.jpg", jpeg(large)[:3], reason="damaged or truncated JPEG header")
+    yield MalformedFile("header-only.png", encode(large)[:8], reason="damaged or truncated PNG header")
     flipped = bytearray(encode(large))
     flipped[flipped.index(b"IDAT") + 9] ^= 0x10
-    yield Hostile("flipped-bit.png", bytes(flipped), reason="damaged PNG")
+    yield MalformedFile("flipped-bit.png", bytes(flipped), reason="damaged PNG")
 
 
-def _bombs() -> Iterator[Hostile]:
+def _bombs() -> Iterator[MalformedFile]:
     limit = "more than the limit"
-    yield Hostile("bomb.png", png(9000, 9000), reason=limit)
-    yield Hostile("large-bomb.png", png(2**31 - 1, 2**31 - 1), reason=limit)
-    yield Hostile("flat.png", png(0, 5), reason="PNG")
-    yield Hostile("bomb.bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 1, 1,
-                                                 0, 0), reason=limit)  # fmt: skip
+    yield MalformedFile("bomb.png", png(9000, 9000), reason=limit)
+    yield MalformedFile("large-bomb.png", png(2**31 - 1, 2**31 - 1), reason=limit)
+    yield MalformedFile("flat.png", png(0, 5), reason="PNG")
+    bitmap = struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 1, 1, 0, 0)
+    yield MalformedFile("bomb.bmp", b"BM" + bitmap, reason=limit)
     gif = bytearray(encode(noise("bomb"), "GIF"))
     gif[6:10] = struct.pack("<HH", 65535, 65535)
-    yield Hostile("bomb.gif", bytes(gif), reason=limit)
+    yield MalformedFile("bomb.gif", bytes(gif), reason=limit)
     frame = b"VP8X" + struct.pack("<IB3x", 10, 0) + (16382).to_bytes(3, "little") * 2
     body = b"WEBP" + frame + encode(noise("bomb"), "WEBP", lossless=True)[12:]
-    yield Hostile("bomb.webp", b"RIFF" + struct.pack("<I", len(body)) + body, reason=limit)
+    yield MalformedFile("bomb.webp", b"RIFF" + struct.pack("<I", len(body)) + body, reason=limit)
     wide = bytearray(jpeg(noise("bomb")))
     start = wide.index(b"\xff\xc0")
     wide[start + 5 : start + 9] = struct.pack(">HH", 65000, 65000)
-    yield Hostile("bomb.jpg", bytes(wide), reason=limit)
-    yield Hostile("bomb.tif", _tiff(60000, 60000), reason=limit)
+    yield MalformedFile("bomb.jpg", bytes(wide), reason=limit)
+    yield MalformedFile("bomb.tif", _tiff(60000, 60000), reason=limit)
     text = b"zTXt" + b"comment\0\0" + zlib.compress(bytes(4_000_000), 9)
-    yield Hostile("comment-bomb.png", png(SIDE, SIDE, block(text[:4], text[4:])), reason="damaged PNG")
-    yield Hostile("scan-bomb.jpg", _many_scans(2000, 600), reason="scans of 2,000 × 2,000 pixels would take too long")
+    yield MalformedFile("comment-bomb.png", png(SIDE, SIDE, block(text[:4], text[4:])), reason="damaged PNG")
+    yield MalformedFile(
+        "scan-bomb.jpg", _many_scans(2000, 600), reason="scans of 2,000 × 2,000 pixels would take too long"
+    )
 
 
-# ------------------------------------------------------------------ by hand, since no encoder writes them
+# ------------------------------------------------------------------ files that no encoder writes
 
 
 def block(kind: bytes, body: bytes) -> bytes:
@@ -276,13 +289,13 @@ def block(kind: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, more: bytes = b"", depth: int = 8, packed: bytes = zlib.compress(b"")) -> bytes:
-    """An RGB PNG, whatever it states: its header, `more` chunks, then compressed rows."""
+    """An RGB PNG of any stated size: header, `more` chunks, then compressed rows, which may not match."""
     header = block(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + more + block(b"IDAT", packed) + block(b"IEND", b"")
 
 
 def _deep_colour(values: np.ndarray) -> bytes:
-    """uint16 (H, W, 3) as a PNG, which Pillow reads and does not write."""
+    """Encode uint16 (H, W, 3) as a PNG, which Pillow can read but not write."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return png(values.shape[1], values.shape[0], depth=16, packed=zlib.compress(rows))
 
@@ -296,7 +309,7 @@ def _tiff(width: int, height: int) -> bytes:
 
 
 def _many_scans(side: int, times: int) -> bytes:
-    """A flat progressive JPEG whose last scan is repeated: a few kilobytes, and a pass over all pixels for each."""
+    """A progressive JPEG of few kilobytes whose last scan is repeated; each scan takes a pass over all pixels."""
     data = encode(Image.new("L", (side, side), 90), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * times + data[-2:]
