@@ -87,13 +87,10 @@ def predict_image(
     probabilities = calibrated.probabilities[0].tolist()
     ranked = tuple((classes[i], probabilities[i]) for i in order)
 
-    known, no_threshold = None, ""
     threshold = threshold_of(card)
-    if isinstance(threshold, str):
-        no_threshold = threshold
-    else:
-        known = bool(getattr(openset, threshold[0])(raw.logits)[0] >= threshold[1])
-
+    known, no_threshold = None, threshold
+    if not isinstance(threshold, str):
+        known, no_threshold = bool(getattr(openset, threshold[0])(raw.logits)[0] >= threshold[1]), ""
     cam, no_cam = None, ""
     try:
         cam = explain.grad_cam(model, images, calibrated.predicted)[0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from imgcls import paths
-from imgcls.messages import did_you_mean
+from imgcls.messages import did_you_mean, plural, some
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -115,14 +115,14 @@ def check_packages() -> Finding:
             found = map(Requirement, metadata.requires(name) or ())
             waiting += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
         needed.add(name)
-    missing = [pin.name for pin in pins if canonicalize_name(pin.name) in needed and not _version(pin.name)]
-    problems = [*filter(None, map(_difference, wanted)), *(f"{name} is missing" for name in missing)]
-    differences = [*filter(None, map(_difference, pins))]
-    if problems:
-        return Finding("problem", _some(list(dict.fromkeys(problems))), "make env, or pip install -r requirements.txt")
-    if differences:
+    required = [pin for pin in pins if canonicalize_name(pin.name) in needed and not _version(pin.name)]
+    if problems := list(dict.fromkeys(filter(None, map(_difference, [*wanted, *required])))):
+        return Finding("problem", some(problems, NAMED), "make env, or pip install -r requirements.txt")
+    if differences := [*filter(None, map(_difference, pins))]:
         advice = "works, but numbers may differ from those of the pins; make env sets them up"
-        return Finding("note", f"{len(differences)} of {len(pins)} differ from the pins: {_some(differences)}", advice)
+        return Finding(
+            "note", f"{len(differences)} of {len(pins)} differ from the pins: {some(differences, NAMED)}", advice
+        )
     return Finding("ok", f"all {len(pins)} as pinned")
 
 
@@ -140,11 +140,6 @@ def _difference(requirement: "Requirement") -> str:
         return f"{requirement.name} is missing"
     fits = requirement.specifier.contains(version, prereleases=True)
     return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
-
-
-def _some(texts: list[str]) -> str:
-    more = len(texts) - NAMED
-    return ", ".join(texts[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_torch() -> Finding:
@@ -166,7 +161,7 @@ def check_cores() -> Finding:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = configure_threads()
-    found = f"{cores} core{'s' * (cores > 1)}, {threads} thread{'s' * (threads > 1)}"
+    found = f"{plural(cores, 'core')}, {plural(threads, 'thread')}"
     if threads != cores:
         return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores work")
     if cores < 2:
