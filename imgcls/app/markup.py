@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from imgcls.app.predictions import ImagePrediction, UploadedImage, per_cent
+from imgcls.app.predictions import ImagePrediction, per_cent
 from imgcls.app.runs import Run, accuracy_of, data_of, threshold_of
 from imgcls.messages import some
 from imgcls.plots.explanations import cam_overlay
@@ -131,8 +131,7 @@ def result(prediction: ImagePrediction, calibrated: bool) -> str:
     unknown = {
         True: "Like the training images: the score reaches the threshold that nearly all validation images reach.",
         False: "The score is below the threshold that nearly all validation images reach.",
-        None: f"This run cannot detect images unlike its training images: {words(prediction.no_threshold)}.",
-    }[prediction.known]
+    }.get(prediction.known, f"This run cannot detect images unlike its training images: {words(prediction.known)}.")
     return (
         f'<div class="{look}"><div><p class="kicker">Prediction</p>{head}<ul class="doubts">'
         f'{"".join(reasons).replace(" %", "&nbsp;%")}</ul></div><div><p class="kicker">{kind}</p>'
@@ -145,17 +144,22 @@ def images(prediction: ImagePrediction, name: str) -> str:
     image, label = prediction.image, words(prediction.ranked[0][0], 40)
     (width, height), size = image.size, image.pixels.shape[-1]
     kind = "grayscale pixels" if image.pixels.shape[0] == 1 else "pixels"
+    frame = ""  # around the centre square
+    if width != height:
+        wide, high = 100 * min(1, height / width), 100 * min(1, width / height)
+        place = f"left:{(100 - wide) / 2:.3f}%;top:{(100 - high) / 2:.3f}%;width:{wide:.3f}%;height:{high:.3f}%"
+        frame = f'<i style="{place}"></i>'
     first = (
         f'<figure><div class="original" style="width:min(100%, {MAX_HEIGHT * width / height:.2f}rem)">'
-        f'<img alt="The original" src="{_uri(image.preview)}">{_square(image)}</div>'
+        f'<img alt="The original" src="{_uri(image.preview)}">{frame}</div>'
         f"<figcaption><b>The image</b>{words(name, 60)}, {width:,} × {height:,} pixels</figcaption></figure>"
     )
     second = (
         f'<figure><img alt="What the network sees" src="{_uri(_enlarged(image.pixels))}">'
         f"<figcaption><b>What the network sees</b>{size} × {size} {kind}</figcaption></figure>"
     )
-    if prediction.cam is None:
-        third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.no_cam)}</figcaption></figure>"
+    if isinstance(prediction.cam, str):
+        third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.cam)}</figcaption></figure>"
     else:
         third = (
             f'<figure><img alt="Grad-CAM overlay for {label}" src="{_uri(overlay(image.pixels, prediction.cam))}">'
@@ -163,16 +167,6 @@ def images(prediction: ImagePrediction, name: str) -> str:
             'Grad-CAM<span class="scale">no weight<i></i>most weight</span></figcaption></figure>'
         )
     return f'<div class="q views">{first}{second}{third}</div>'
-
-
-def _square(image: UploadedImage) -> str:
-    """A frame around the centre square; nothing where the image is square."""
-    width, height = image.size
-    if width == height:
-        return ""
-    wide, high = 100 * min(1, height / width), 100 * min(1, width / height)
-    place = f"left:{(100 - wide) / 2:.3f}%;top:{(100 - high) / 2:.3f}%;width:{wide:.3f}%;height:{high:.3f}%"
-    return f'<i style="{place}"></i>'
 
 
 def _enlarged(pixels: Tensor) -> Image.Image:

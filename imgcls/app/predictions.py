@@ -40,10 +40,8 @@ class ImagePrediction:
 
     image: UploadedImage
     ranked: tuple[tuple[str, float], ...]  # every class with its probability, most probable first
-    known: bool | None  # whether the score reaches the threshold for known inputs; None without a threshold
-    no_threshold: str  # why there is none
-    cam: Tensor | None  # float32 (S, S) in [0, 1]
-    no_cam: str  # why there is none
+    known: bool | str  # whether the score reaches the threshold for known inputs, or why there is no threshold
+    cam: Tensor | str  # Grad-CAM, float32 (S, S) in [0, 1], or why there is none
     warnings: tuple[str, ...]  # why the prediction may be wrong
     notes: tuple[str, ...]  # what of the image does not reach the network
 
@@ -87,17 +85,17 @@ def predict_image(
     probabilities = calibrated.probabilities[0].tolist()
     ranked = tuple((classes[i], probabilities[i]) for i in order)
 
-    threshold = threshold_of(card)
-    known, no_threshold = None, threshold
-    if not isinstance(threshold, str):
-        known, no_threshold = bool(getattr(openset, threshold[0])(raw.logits)[0] >= threshold[1]), ""
-    cam, no_cam = None, ""
+    known = threshold_of(card)
+    if not isinstance(known, str):
+        score, threshold, _ = known
+        known = bool(getattr(openset, score)(raw.logits)[0] >= threshold)
     try:
         cam = explain.grad_cam(model, images, calibrated.predicted)[0]
     except ValueError as error:  # a network without a spatial layer
-        no_cam = str(error)
-    warnings, notes = probability_warnings(ranked, card, photograph), input_notes(image, card)
-    return ImagePrediction(image, ranked, known, no_threshold, cam, no_cam, warnings, notes)
+        cam = str(error)
+    return ImagePrediction(
+        image, ranked, known, cam, probability_warnings(ranked, card, photograph), input_notes(image, card)
+    )
 
 
 def probability_warnings(

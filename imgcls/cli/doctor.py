@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
     status: str
     found: str
-    advice: str = ""
+    advice: str = ""  # not shown if the status is "ok"
 
 
 def doctor(
@@ -75,6 +75,8 @@ def diagnose() -> list[dict[str, str]]:
             finding = check()
         except Exception as error:  # whatever a broken installation raises
             finding = Finding("problem", f"{type(error).__name__}: {error}", "solve this first, then run doctor again")
+        if finding.status == "ok":
+            finding = finding._replace(advice="")
         rows.append({"check": name, **finding._asdict()})
     return rows
 
@@ -82,9 +84,8 @@ def diagnose() -> list[dict[str, str]]:
 def check_python() -> Finding:
     """The interpreter against the oldest supported one."""
     version = platform.python_version()
-    if tuple(map(int, version.split(".")[:2])) < PYTHON:
-        return Finding("problem", version, f"install Python {PYTHON[0]}.{PYTHON[1]} or newer and run make env")
-    return Finding("ok", version)
+    status = "ok" if tuple(map(int, version.split(".")[:2])) >= PYTHON else "problem"
+    return Finding(status, version, f"install Python {PYTHON[0]}.{PYTHON[1]} or newer and run make env")
 
 
 def check_packages() -> Finding:
@@ -164,18 +165,15 @@ def check_cores() -> Finding:
     found = f"{plural(cores, 'core')}, {plural(threads, 'thread')}"
     if threads != cores:
         return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores work")
-    if cores < 2:
-        return Finding("note", found, "the course is made for two cores and takes longer on one")
-    return Finding("ok", found)
+    return Finding("ok" if cores > 1 else "note", found, "the course is made for two cores and takes longer on one")
 
 
 def check_memory() -> Finding:
     """Available memory against the peak of the notebooks."""
     free = available_memory()
-    found = f"{free / 2**30:.1f} GB available"
-    if free < MEMORY:
-        return Finding("problem", found, f"close other programs until {MEMORY / 2**30:.0f} GB are available")
-    return Finding("ok", found)
+    status = "ok" if free >= MEMORY else "problem"
+    advice = f"close other programs until {MEMORY / 2**30:.0f} GB are available"
+    return Finding(status, f"{free / 2**30:.1f} GB available", advice)
 
 
 def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -199,13 +197,10 @@ def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
 
 def check_disk() -> Finding:
     """Free space for caches and runs."""
-    folder = _nearest(paths.BUILD)
-    free = shutil.disk_usage(folder).free
-    found = f"{free / 2**30:.1f} GB free for {paths.BUILD}"
-    if free < DISK:
-        advice = f"free {DISK / 2**30:.0f} GB: `make clean`, or remove {paths.CACHE}, which is rebuilt when needed"
-        return Finding("problem", found, advice)
-    return Finding("ok", found)
+    free = shutil.disk_usage(_nearest(paths.BUILD)).free
+    status = "ok" if free >= DISK else "problem"
+    advice = f"free {DISK / 2**30:.0f} GB: `make clean`, or remove {paths.CACHE}, which is rebuilt when needed"
+    return Finding(status, f"{free / 2**30:.1f} GB free for {paths.BUILD}", advice)
 
 
 def check_precision() -> Finding:
@@ -216,9 +211,8 @@ def check_precision() -> Finding:
     if precision == "bfloat16":
         return Finding("ok", f"bfloat16 on {device}, the fastest precision here")
     why = "it has neither AMX nor AVX512-bf16" if device == "cpu" else "it has no fast bfloat16"
-    return Finding(
-        "note", f"float32 on {device}, as {why}", "training takes longer than in bfloat16; no action is needed"
-    )
+    advice = "training takes longer than in bfloat16; no action is needed"
+    return Finding("note", f"float32 on {device}, as {why}", advice)
 
 
 def check_gpu() -> Finding:
@@ -237,15 +231,12 @@ def check_gpu() -> Finding:
 
 def check_folders() -> Finding:
     """Whether caches, runs and reports can be written."""
-    refused = []
     for folder in (paths.BUILD, paths.REPORTS):
         try:
-            with tempfile.TemporaryFile(dir=_nearest(folder)):
-                pass
+            tempfile.TemporaryFile(dir=_nearest(folder)).close()
         except OSError as error:
-            refused.append(f"{folder} ({error.strerror})")
-    if refused:
-        return Finding("problem", f"cannot write to {', '.join(refused)}", "change its owner or rights, or IMGCLS_ROOT")
+            advice = "change its owner or rights, or IMGCLS_ROOT"
+            return Finding("problem", f"cannot write to {folder} ({error.strerror})", advice)
     return Finding("ok", f"{paths.BUILD} and {paths.REPORTS} can be written to")
 
 
@@ -256,22 +247,20 @@ def _nearest(folder: Path) -> Path:
 
 def check_browser() -> Finding:
     """A browser that shows reports."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        return Finding("note", "no Chromium, Chrome or Firefox", "any browser opens the reports; copy them if need be")
-    return Finding("ok", found)
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return Finding("ok", found)
+    return Finding("note", "no Chromium, Chrome or Firefox", "any browser opens the reports; copy them if need be")
 
 
 def check_git() -> Finding:
     """Whether reports can name their commit."""
     from imgcls.reproducibility import provenance
 
-    if shutil.which("git") is None:
-        return Finding("note", "no git", "reports cannot name the commit they come from; install git")
     made = provenance()
-    if made["commit"] is None:
-        return Finding("note", f"{paths.ROOT} is no git checkout", "reports cannot name the commit they come from")
-    return Finding("ok", f"commit {made['commit']}{', changed since' if made['dirty'] else ''}")
+    if shutil.which("git") and made["commit"]:
+        return Finding("ok", f"commit {made['commit']}{', changed since' if made['dirty'] else ''}")
+    found = f"{paths.ROOT} is no git checkout" if shutil.which("git") else "git is not installed"
+    return Finding("note", found, "reports cannot name their commit")
 
 
 CHECKS = {

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from imgcls.cli.common import check_choice, note
 from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
-from imgcls.evaluation import Predictions, predict_checked
+from imgcls.evaluation import predict_checked
 from imgcls.messages import did_you_mean
 from imgcls.models import open_run, temperature_of
 from imgcls.progress import Progress
@@ -178,7 +178,7 @@ def predict_batch(
     temperature: float,
     cam_dir: Path | None,
 ) -> list[dict[str, Any]]:
-    """One record an image, in their order: COLUMNS and all probabilities, or the error."""
+    """One record an image, in their order: COLUMNS, all probabilities and the path of the overlay, or the error."""
     named = {name: pixels for name, pixels in batch if isinstance(pixels, Tensor)}
     records: dict[str, dict[str, Any]] = {}
     if named:
@@ -192,21 +192,14 @@ def predict_batch(
             records[name] = dict(zip(COLUMNS, values, strict=True))
             records[name]["probabilities"] = dict(zip(classes, shares, strict=True))
         if cam_dir:
-            _save_overlays(model, images, predictions, cam_dir, records)
+            from imgcls import explain, plots  # slow to import, and seldom used
+
+            maps = explain.grad_cam(model, images, predictions.predicted, batch_size=len(images))
+            for image, cam, (name, record) in zip(images, maps, records.items(), strict=True):
+                title = f"{record['class']}, {100 * record['confidence']:.0f} %"
+                figure = plots.cam_grid(image[None], cam[None], [title], columns=1)
+                record["overlay"] = str(plots.save(figure, _new_file(cam_dir, name)))
     return [records.get(name) or {"image": name, "error": pixels} for name, pixels in batch]
-
-
-def _save_overlays(
-    model: nn.Module, images: Tensor, predictions: Predictions, folder: Path, records: dict[str, dict[str, Any]]
-) -> None:
-    """Save the Grad-CAM overlay of each image and add its path to the record."""
-    from imgcls import explain, plots  # slow to import, and seldom used
-
-    maps = explain.grad_cam(model, images, predictions.predicted, batch_size=len(images))
-    for image, cam, (name, record) in zip(images, maps, records.items(), strict=True):
-        title = f"{record['class']}, {100 * record['confidence']:.0f} %"
-        figure = plots.cam_grid(image[None], cam[None], [title], columns=1)
-        record["overlay"] = str(plots.save(figure, _new_file(folder, name)))
 
 
 def _new_file(folder: Path, name: str) -> Path:

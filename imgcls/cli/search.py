@@ -21,7 +21,7 @@ from imgcls.cli import common
 from imgcls.cli.common import check_choice, note
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
-from imgcls.data import Splits, load
+from imgcls.data import load
 from imgcls.messages import did_you_mean, plural, some
 from imgcls.models import create_model, minimum_size
 from imgcls.search import SAMPLERS, Space, Value
@@ -95,7 +95,14 @@ def search(
     name = name or sampler
     splits = load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
     trials = TRIALS if trials is None and max_epochs is None else trials
-    _print_plan(splits, model, chosen, recipe, trials, max_epochs, f"{name!r} in {shown(where)}")
+    classes = f"{len(splits.classes)} classes ({some(splits.classes)})"
+    typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, {classes}")
+    number = plural(trials, "trial") if trials else "trials"
+    limit = f", at most {max_epochs} epochs together" if max_epochs else ""
+    typer.echo(f"{model}, {number} of {plural(epochs, 'epoch')}{limit}; study {name!r} in {shown(where)}")
+    width = max(map(len, chosen))
+    for option, choices in chosen.items():
+        typer.echo(f"  {option:{width}}  {_written(choices)}")
     create = partial(create_model, model, len(splits.classes), splits.train.images.shape[1], image_size=image_size)
     study = studies.search(
         create, splits.train, splits.val, recipe, chosen, trials, sampler, prune, seed, where, name, max_epochs
@@ -103,8 +110,7 @@ def search(
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         note("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
         return
-    typer.echo(_best(study, list(chosen)))
-    typer.echo(_importances(study, seed))
+    _print_results(study, list(chosen), seed)
     typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
     _print_next(data, context.params, study.best_params)
 
@@ -217,40 +223,28 @@ def _problem(model: str, size: int, recipe: Recipe, params: Mapping[str, Value])
 
 
 # ------------------------------------------------------------------ output
-def _print_plan(
-    splits: Splits, model: str, space: Space, recipe: Recipe, trials: int | None, max_epochs: int | None, study: str
-) -> None:
-    classes = f"{len(splits.classes)} classes ({some(splits.classes)})"
-    typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, {classes}")
-    number = plural(trials, "trial") if trials else "trials"
-    limit = f", at most {max_epochs} epochs together" if max_epochs else ""
-    typer.echo(f"{model}, {number} of {plural(recipe.epochs, 'epoch')}{limit}; study {study}")
-    width = max(map(len, space))
-    for name, choices in space.items():
-        if isinstance(choices, tuple):
-            values = ", ".join(map(_cell, choices))
-        else:
-            values = f"{choices.low:g} to {choices.high:g}{' on a log scale' if choices.log else ''}"
-        typer.echo(f"  {name:{width}}  {values}")
+def _written(choices: Choices) -> str:
+    if isinstance(choices, tuple):
+        return ", ".join(map(_cell, choices))
+    return f"{choices.low:g} to {choices.high:g}{' on a log scale' if choices.log else ''}"
 
 
-def _best(study: optuna.Study, names: list[str]) -> str:
+def _print_results(study: optuna.Study, names: list[str], seed: int) -> None:
     table = studies.table(study)
     best = table[table["state"] == "complete"].sort_values("value", ascending=False, kind="stable").head(SHOWN)
-    shown_table = best[["number", *names]].map(_cell)
-    shown_table.insert(1, "validation", [f"{100 * value:.1f} %" for value in best["value"]])
-    return f"\nbest trials\n{shown_table.to_string(index=False)}"
-
-
-def _importances(study: optuna.Study, seed: int) -> str:
+    settings = best[["number", *names]].map(_cell)
+    settings.insert(1, "validation", [f"{100 * value:.1f} %" for value in best["value"]])
+    typer.echo(f"\nbest trials\n{settings.to_string(index=False)}\n")
     try:
         shares = studies.importances(study, seed)
     except (ValueError, RuntimeError) as error:
-        return f"\nimportances cannot be computed yet: {error}"
+        typer.echo(f"importances cannot be computed yet: {error}")
+        return
     if shares.empty or not shares.notna().all():
-        return "\nimportances cannot be computed: all trials have the same accuracy"
+        typer.echo("importances cannot be computed: all trials have the same accuracy")
+        return
     lines = pd.Series([f"{100 * share:.0f} %" for share in shares], shares.index).to_string()
-    return f"\nimportances, share of the variance in {len(studies.table(study))} trials\n{lines}"
+    typer.echo(f"importances, share of the variance in {len(table)} trials\n{lines}")
 
 
 def _cell(value: object) -> str:

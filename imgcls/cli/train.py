@@ -17,28 +17,16 @@ import torch
 import typer
 from torch import nn
 
-from imgcls import models, openset, paths
+from imgcls import models, openset, paths, training
 from imgcls.cli import common
 from imgcls.cli.common import classification_metrics
 from imgcls.data import Splits, load
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
-from imgcls.models import create_model, minimum_size, parameter_count
 from imgcls.reproducibility import configure_threads, fork_rng, pick_device, pick_precision
 from imgcls.tracking import TRACKERS, start
-from imgcls.training import (
-    History,
-    Recipe,
-    build_seeded,
-    fit,
-    init_distributed,
-    make_loss,
-    make_optimizer,
-    steps_per_epoch,
-    train_batches,
-    train_step,
-)
+from imgcls.training import History, Recipe
 from imgcls.training.distributed import Distributed
 
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
@@ -88,17 +76,17 @@ def train(
         weight_decay=weight_decay, ema_decay=ema_decay, label_smoothing=label_smoothing,
         balanced_sampling=balanced_sampling, transforms=common.augmentation(image_size) if augment else (),
     )  # fmt: skip
-    minimum_size(model)  # refuses an unknown name before any image is decoded
+    models.minimum_size(model)  # refuses an unknown name before any image is decoded
     channels, weights = 1 if grayscale else 3, "imagenet" if pretrained else None
     splits = load(data, image_size=image_size, channels=channels, seed=seed, train_count=max_train_images)
-    network = build_seeded(
-        lambda: create_model(model, len(splits.classes), channels, weights, image_size=image_size), seed
+    network = training.build_seeded(
+        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=image_size), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         _print_plan(splits, model, network, recipe, processes)
         _launch(processes)
         return
-    distributed = init_distributed()
+    distributed = training.init_distributed()
     if distributed.is_main and distributed.size == 1:
         _print_plan(splits, model, network, recipe, 1, expected_seconds(network, splits, recipe, seed))
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
@@ -107,7 +95,7 @@ def train(
     opened = []
     distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
     with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
-        history = fit(
+        history = training.fit(
             network, splits.train, splits.val, recipe, seed,
             checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
         )  # fmt: skip
@@ -128,7 +116,7 @@ def _print_plan(
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
     epochs = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
-    typer.echo(f"{model}, {parameter_count(network):,} parameters; {epochs}{duration}")
+    typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {epochs}{duration}")
     precision, threads = str(pick_precision()).removeprefix("torch."), max(1, configure_threads() // processes)
     each = f"{processes} processes, each with" if processes > 1 else "one process with"
     typer.echo(f"{each} {plural(threads, 'thread')}, on {pick_device().type} in {precision}")
@@ -143,13 +131,13 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
     configure_threads()
     device, probe = pick_device(), copy.deepcopy(network)
     probe.to(device, memory_format=torch.channels_last).train()
-    optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, splits.train, device)
-    steps, times = steps_per_epoch(len(splits.train.labels), recipe), []
-    batches = train_batches(splits.train, recipe, seed, epoch=0, world=Distributed(device))
+    optimizer, loss = training.make_optimizer(probe, recipe), training.make_loss(recipe, splits.train, device)
+    steps, times = training.steps_per_epoch(len(splits.train.labels), recipe), []
+    batches = training.train_batches(splits.train, recipe, seed, epoch=0, world=Distributed(device))
     with fork_rng(device):
         start_time = time.perf_counter()
         for batch in itertools.islice(batches, TIMED_STEPS):
-            float(train_step(probe, optimizer, batch, loss, recipe).loss)  # waits for the device
+            float(training.train_step(probe, optimizer, batch, loss, recipe).loss)  # waits for the device
             times.append(time.perf_counter() - start_time - sum(times))
             if sum(times) > TIMED_SECONDS:
                 break

@@ -118,7 +118,7 @@ def test_no_completed_trial_is_a_warning(photos, imgcls, tmp_path):
         (("--storage", "postgress://me@host/x"), "did you mean 'postgresql'"),
         (("--model", "simple_cn"), "did you mean 'simple_cnn'"),
         (("--optimizer", "sdg"), "optimizer 'sdg' is unknown"),
-        (("--trials", "0"), "'--trials': 0 is not in the range x>=1"),
+        (("--trials", "0"), "Invalid value for '--trials'"),
     ],
 )
 def test_mistakes_are_named_before_any_image_is_decoded(photos, imgcls, monkeypatch, tmp_path, arguments, message):
