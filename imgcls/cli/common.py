@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from imgcls.evaluation import Predictions
@@ -103,7 +102,5 @@ def classification_metrics(predictions: Predictions, temperature: float) -> dict
         "loss_at_temperature": calibrated.loss,
         "ece": predictions.ece,
         "ece_at_temperature": calibrated.ece,
-        "per_class": [
-            {key: None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
-        ],
+        "per_class": table.astype(object).where(table.notna(), None).to_dict("records"),
     }

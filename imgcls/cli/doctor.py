@@ -1,5 +1,6 @@
 """`imgcls doctor`: problems that prevent the course from running on this machine, and how to solve them."""
 
+import contextlib
 import json
 import os
 import platform
@@ -8,15 +9,12 @@ import tempfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from imgcls import paths
 from imgcls.messages import did_you_mean, plural, some
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 # Nothing heavy is imported at the top: a broken torch must become a row of the table. Where torch does not load,
 # neither does the rest of the command line; this file then runs alone: python -P imgcls/cli/doctor.py
@@ -75,9 +73,7 @@ def diagnose() -> list[dict[str, str]]:
             finding = check()
         except Exception as error:  # whatever a broken installation raises
             finding = Finding("problem", f"{type(error).__name__}: {error}", "solve this first, then run doctor again")
-        if finding.status == "ok":
-            finding = finding._replace(advice="")
-        rows.append({"check": name, **finding._asdict()})
+        rows.append({"check": name, **finding._asdict(), "advice": "" if finding.status == "ok" else finding.advice})
     return rows
 
 
@@ -100,6 +96,15 @@ def check_packages() -> Finding:
     except ImportError:
         return Finding("note", "not compared, as the package `packaging` is missing", "pip install packaging")
 
+    def difference(requirement: Requirement) -> str:
+        """How the installed package differs, empty if it does not."""
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            return f"{requirement.name} is missing"
+        fits = requirement.specifier.contains(version, prereleases=True)
+        return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
+
     file, project = paths.ROOT / "requirements.txt", paths.ROOT / "pyproject.toml"
     if not file.is_file():
         return Finding("note", f"not compared: there is no {file}", "set IMGCLS_ROOT to the checkout")
@@ -112,35 +117,21 @@ def check_packages() -> Finding:
     needed, waiting = set(), [one.name for one in wanted]
     while waiting:
         name = canonicalize_name(waiting.pop())
-        if name not in needed and _version(name):
-            found = map(Requirement, metadata.requires(name) or ())
-            waiting += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
-        needed.add(name)
-    required = [pin for pin in pins if canonicalize_name(pin.name) in needed and not _version(pin.name)]
-    if problems := list(dict.fromkeys(filter(None, map(_difference, [*wanted, *required])))):
-        return Finding("problem", some(problems, NAMED), "make env, or pip install -r requirements.txt")
-    if differences := [*filter(None, map(_difference, pins))]:
-        advice = "works, but numbers may differ from those of the pins; make env sets them up"
-        return Finding(
-            "note", f"{len(differences)} of {len(pins)} differ from the pins: {some(differences, NAMED)}", advice
-        )
+        if name not in needed:
+            needed.add(name)
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                found = map(Requirement, metadata.requires(name) or ())
+                waiting += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
+    differences = {canonicalize_name(pin.name): text for pin in pins if (text := difference(pin))}
+    problems = [text for one in wanted if (text := difference(one))]
+    problems += [text for name, text in differences.items() if name in needed and text.endswith("is missing")]
+    if problems:
+        advice = "make env, or pip install -r requirements.txt"
+        return Finding("problem", some(list(dict.fromkeys(problems)), NAMED), advice)
+    if differences:
+        found = f"{len(differences)} of {len(pins)} differ from the pins: {some(list(differences.values()), NAMED)}"
+        return Finding("note", found, "works, but numbers may differ from those of the pins; make env sets them up")
     return Finding("ok", f"all {len(pins)} as pinned")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _difference(requirement: "Requirement") -> str:
-    """How an installed package differs from a requirement, empty if it does not."""
-    version = _version(requirement.name)
-    if version is None:
-        return f"{requirement.name} is missing"
-    fits = requirement.specifier.contains(version, prereleases=True)
-    return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
 
 
 def check_torch() -> Finding:
