@@ -111,9 +111,9 @@ def result(prediction: ImagePrediction, calibrated: bool) -> str:
     """Class, confidence, warnings and bars."""
     (first, share), *_ = prediction.ranked
     certainty = f"{per_cent(share)} probable{'' if calibrated else ', not calibrated'}"
-    look, head = "q answer", f'<p class="class">{words(first, 80)}</p><p class="share">{certainty}</p>'
+    look, head = "q result", f'<p class="class">{words(first, 80)}</p><p class="share">{certainty}</p>'
     if prediction.known is False:
-        look = "q answer strange"
+        look = "q result unfamiliar"
         head = (
             '<p class="class">Unlike the training images</p>'
             f'<p class="share">The most probable class is <b>{words(first, 80)}</b>, {certainty}, but unreliable.</p>'
@@ -133,7 +133,7 @@ def result(prediction: ImagePrediction, calibrated: bool) -> str:
         False: "The score is below the threshold that nearly all validation images reach.",
     }.get(prediction.known, f"This run cannot detect images unlike its training images: {words(prediction.known)}.")
     return (
-        f'<div class="{look}"><div><p class="kicker">Prediction</p>{head}<ul class="doubts">'
+        f'<div class="{look}"><div><p class="kicker">Prediction</p>{head}<ul class="remarks">'
         f'{"".join(reasons).replace(" %", "&nbsp;%")}</ul></div><div><p class="kicker">{kind}</p>'
         f'<ol class="bars">{"".join(bars)}</ol></div><p class="under">{left}{unknown}</p></div>'
     )
@@ -155,8 +155,8 @@ def images(prediction: ImagePrediction, name: str) -> str:
         f"<figcaption><b>The image</b>{words(name, 60)}, {width:,} × {height:,} pixels</figcaption></figure>"
     )
     second = (
-        f'<figure><img alt="What the network sees" src="{_uri(_enlarged(image.pixels))}">'
-        f"<figcaption><b>What the network sees</b>{size} × {size} {kind}</figcaption></figure>"
+        f'<figure><img alt="Input of the network" src="{_uri(_enlarged(image.pixels))}">'
+        f"<figcaption><b>Input of the network</b>{size} × {size} {kind}</figcaption></figure>"
     )
     if isinstance(prediction.cam, str):
         third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.cam)}</figcaption></figure>"

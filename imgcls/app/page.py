@@ -63,21 +63,21 @@ def _classify(run: Run) -> None:
 
 
 def _example(run: Run) -> tuple[str, bytes] | None:
-    made = _examples(data_of(run.card)[0], tuple(run.card["classes"]), run.card["image_size"])
-    own = any(of_the_run for _, of_the_run, _ in made)
-    rest = "the last ones show classes that this run does not have" if own else "none shows a class of this run"
+    rendered = _examples(data_of(run.card)[0], tuple(run.card["classes"]), run.card["image_size"])
+    known = any(is_known for _, is_known, _ in rendered)
+    rest = "the last ones show classes that this run does not have" if known else "none shows a class of this run"
     st.html(markup.hint(f"Generated images; {rest}."))
     chosen = st.session_state.get("example")
     with st.container(horizontal=True, gap="small"):
-        for i, (name, _, data) in enumerate(made):
+        for i, (name, _, data) in enumerate(rendered):
             with st.container(width=COLUMN, gap="xsmall"):
                 st.image(data, width=COLUMN)
                 look = "primary" if i == chosen else "secondary"
                 choose = partial(st.session_state.update, example=i)
                 st.button(name, key=f"example {i}", type=look, width="stretch", on_click=choose)
-    if chosen is None or chosen >= len(made):
+    if chosen is None or chosen >= len(rendered):
         return None
-    return f"example: {made[chosen][0]}", made[chosen][2]
+    return f"example: {rendered[chosen][0]}", rendered[chosen][2]
 
 
 @st.cache_data(max_entries=16, show_spinner="Drawing the examples")
@@ -94,7 +94,7 @@ def _show(run: Run, name: str, data: bytes, photograph: bool) -> None:
     except Undecodable as error:
         st.html(markup.note(f"{name} cannot be used:", f"{error.reason}."))
         return
-    except Exception as error:  # a foreign model may raise anything; the page stays
+    except Exception as error:  # a model may raise anything, and the page must not fail
         st.html(markup.note(f"{run.name} fails:", str(error) or type(error).__name__))
         return
     st.html(markup.result(prediction, calibrated="temperature" in card))

@@ -25,7 +25,7 @@ COLOURED = 24  # levels between the channels of a pixel from which on it has a c
 
 @dataclass(frozen=True)
 class UploadedImage:
-    """An uploaded image: as people see it, and as the network does."""
+    """An uploaded image: a preview, and the input of the network."""
 
     preview: Image.Image  # upright RGB, sides at most PREVIEW
     size: tuple[int, int]  # upright width and height of the original
@@ -124,9 +124,11 @@ def input_notes(image: UploadedImage, card: Mapping[str, Any]) -> tuple[str, ...
         notes.append(f"The image of {width} × {height} pixels was enlarged to the {size} × {size} of the network.")
     if width != height:
         lost = 1 - min(width, height) / max(width, height)
-        notes.append(f"Not square: {per_cent(lost)} of the image is outside the square that the network sees.")
+        notes.append(
+            f"Not square: {per_cent(lost)} of the image is outside the centre square, the input of the network."
+        )
     if card["channels"] == 1 and image.coloured:
-        notes.append("The network uses grayscale images: it does not see the colours of this one.")
+        notes.append("The network uses grayscale images: the colours of this image are ignored.")
     if image.animated:
         notes.append("An animation: only its first frame was used.")
     return tuple(notes)

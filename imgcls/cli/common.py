@@ -13,22 +13,21 @@ import typer
 from imgcls.evaluation import Predictions
 from imgcls.files import write
 from imgcls.messages import did_you_mean
-from imgcls.training import OPTIMIZERS, SCHEDULES
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
 
 FORMATS = ("table", "json")
 
-Data = Annotated[str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or menagerie/SUBSET.")]
+Data = Annotated[
+    str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or a name from `imgcls data list`.")
+]
 Model = Annotated[str, typer.Option(help="Train the network of this name; `imgcls models` lists all.")]
 ImageSize = Annotated[int, typer.Option(help="Resize images to squares of this side, in pixels.")]
 Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
 BatchSize = Annotated[int, typer.Option(help="Images of one step, over all processes together.")]
-Optimizer = Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")]
-Schedule = Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
 Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
 Format = Annotated[str, typer.Option(help="Print as table or json.")]
-Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")]
+Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file, such as report.json.")]
 
 RENAMED_OPTIONS = {
     "--balanced": "--balanced-sampling",

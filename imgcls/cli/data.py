@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import imgcls.data
 import menagerie
-from imgcls.cli.common import FORMATS, Format, Grayscale, ImageSize, check_choice, note, print_report
+from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, check_choice, note, print_report
 from imgcls.data import Splits, catalogue
 from imgcls.data.sources import LAYOUT, SPLITS
 from imgcls.messages import plural, some
@@ -78,7 +78,7 @@ def list_sets(format: Format = "table") -> None:
 
 
 def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, such as cifar10.")]) -> None:
-    """Download a real data set to data/; an interrupted download continues, a complete one is kept."""
+    """Download a real data set to data/; an interrupted download continues, and a complete one is not repeated."""
     known = catalogue.key(name)
     existed = known and catalogue.find(known)
     path = imgcls.data.download(name)
@@ -87,16 +87,14 @@ def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, 
 
 
 def check(
-    data: Annotated[
-        str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, menagerie/SUBSET, or a name from `list`.")
-    ],
+    data: Data,
     image_size: ImageSize = 64,
     grayscale: Grayscale = False,
     seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
     format: Format = "table",
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this .json file.")] = None,
+    out: Out = None,
     contact_sheet: Annotated[
-        Path | None, typer.Option(help="Also draw the first training images of each class to this .png file.")
+        Path | None, typer.Option(help="Also draw images of each class to this .png file.")
     ] = None,
 ) -> None:
     """Show splits, classes, image sizes, file formats, skipped files, duplicates and class imbalance.
@@ -173,7 +171,7 @@ def _is_given(split: str, names: tuple[str, ...]) -> bool:
 
 # ------------------------------------------------------------------ notes
 def _leaks(facts: dict) -> Iterator[str]:
-    """Images of a split that an earlier split has too."""
+    """Images that are in an earlier split too."""
     consequences = {
         ("train", "val"): "the best epoch is then chosen on memorised images",
         ("train", "test"): "the test accuracy then includes memorised images",

@@ -140,10 +140,11 @@ def check_torch() -> Finding:
     import torchvision
 
     boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]])
-    kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist()
+    boxes_left = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist()
     found = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
-    if kept != [0]:
-        return Finding("problem", f"{found}, whose nms keeps boxes {kept} instead of [0]", "install a matching pair")
+    if boxes_left != [0]:
+        found += f", whose nms returns the boxes {boxes_left} instead of [0]"
+        return Finding("problem", found, "install versions that match, see pytorch.org")
     return Finding("ok", found)
 
 
@@ -155,8 +156,8 @@ def check_cores() -> Finding:
     threads = configure_threads()
     found = f"{plural(cores, 'core')}, {plural(threads, 'thread')}"
     if threads != cores:
-        return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores work")
-    return Finding("ok" if cores > 1 else "note", found, "the course is made for two cores and takes longer on one")
+        return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores are used")
+    return Finding("ok" if cores > 1 else "note", found, "the course is designed for two cores and takes longer on one")
 
 
 def check_memory() -> Finding:
@@ -247,9 +248,9 @@ def check_git() -> Finding:
     """Whether reports can name their commit."""
     from imgcls.reproducibility import provenance
 
-    made = provenance()
-    if shutil.which("git") and made["commit"]:
-        return Finding("ok", f"commit {made['commit']}{', changed since' if made['dirty'] else ''}")
+    source = provenance()
+    if shutil.which("git") and source["commit"]:
+        return Finding("ok", f"commit {source['commit']}{', changed since' if source['dirty'] else ''}")
     found = f"{paths.ROOT} is no git checkout" if shutil.which("git") else "git is not installed"
     return Finding("note", found, "reports cannot name their commit")
 

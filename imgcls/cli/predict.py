@@ -30,7 +30,7 @@ FORMATS = ("table", "csv", "json")
 STDIN = "-"
 COLUMNS = ("image", "class", "confidence", "runner_up", "runner_up_confidence")
 BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
-PROGRESS_FROM = 300  # images from which on the progress is shown
+PROGRESS_FROM = 300  # number of images from which on progress is shown
 READERS = 4  # threads that decode; each may take decoding.MAX_MEMORY
 
 Item = tuple[str, str | bytes | Undecodable]  # the name of an image, and its path or bytes, or why there are none
@@ -246,7 +246,7 @@ def _as_json(records: list[dict[str, Any]], first: bool) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters, with "…" for the middle; more is kept of the end, where file names differ."""
+    """At most `width` characters, with "…" for the middle; the longer part is the end, where file names differ."""
     head = (width - 1) // 3
     return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 

@@ -28,7 +28,7 @@ from imgcls.search import SAMPLERS, Space, Value
 from imgcls.search.loop import TRIALS
 from imgcls.search.space import AUGMENT, Choices, apply_params
 from imgcls.search.storage import parse_storage, shown
-from imgcls.training import Recipe
+from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
 
 EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
 SHOWN = 5  # trials of the table at the end
@@ -67,8 +67,8 @@ def search(
     grayscale: common.Grayscale = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
     batch_size: common.BatchSize = 64,
-    optimizer: common.Optimizer = "sgd",
-    schedule: common.Schedule = "one_cycle",
+    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
+    schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
     augment: common.Augment = True,
     seed: common.Seed = 0,
 ) -> None:

@@ -26,7 +26,7 @@ from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
 from imgcls.reproducibility import configure_threads, fork_rng, pick_device, pick_precision
 from imgcls.tracking import TRACKERS, start
-from imgcls.training import History, Recipe
+from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe
 from imgcls.training.distributed import Distributed
 
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
@@ -42,8 +42,8 @@ def train(
     epochs: Annotated[int, typer.Option(help="Number of passes over the training images.")] = 10,
     batch_size: common.BatchSize = 64,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.05,
-    optimizer: common.Optimizer = "sgd",
-    schedule: common.Schedule = "one_cycle",
+    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
+    schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
     weight_decay: Annotated[float, typer.Option(help="Decay of weights of two or more dimensions.")] = 5e-4,
     ema_decay: Annotated[
         float, typer.Option(help="Average the weights with this decay for each step, such as 0.98; 0 disables.")
@@ -123,7 +123,7 @@ def _print_plan(
 
 
 def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> float:
-    """Time of all epochs, extrapolated from a few steps of a copy; network and random state stay as they are.
+    """Seconds of all epochs, extrapolated from a few steps of a copy; network and random state are unchanged.
 
     The first step is slower than all others and counts only if it is the only one. Validating an image is assumed to
     cost a third of training on it: the forward pass without the backward one.
