@@ -1,6 +1,6 @@
-"""Wording that every part shares: the closest choice in an error message, and durations."""
+"""Wording that every part shares: the closest choice in an error message, lists, plurals and durations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 SHOWN = 20  # choices that an error message lists at most
@@ -20,6 +20,17 @@ def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> 
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     return f"choose from {', '.join(choices[:SHOWN])}{', …' if len(choices) > SHOWN else ''}"
+
+
+def some(names: Sequence[object], shown: int = 8) -> str:
+    """The first names and how many more there are: `a, b and 3 more`."""
+    more = len(names) - shown
+    return ", ".join(map(str, names[:shown])) + (f" and {more} more" if more > 0 else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def format_duration(seconds: float) -> str:

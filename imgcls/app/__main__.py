@@ -13,7 +13,7 @@ THEME = Path(__file__).with_name("theme.toml")
 SERVER_MAX_BYTES = 4 * MAX_BYTES  # above the page's limit, so that the page can name its reason
 OPTIONS = {
     "server.address": "localhost",  # no access from the network
-    "server.allowedHosts": "localhost",  # nor from a foreign page by DNS rebinding
+    "server.allowedHosts": "localhost",  # nor from another site by DNS rebinding
     "server.maxUploadSize": SERVER_MAX_BYTES // 2**20,
     "server.fileWatcherType": "none",
     "server.showEmailPrompt": "false",

@@ -1,6 +1,7 @@
 """Example images: generated ones of the run's classes, and of classes that the run does not have."""
 
 import io
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,27 +28,21 @@ def examples(data: str, classes: Sequence[str], size: int) -> list[tuple[str, bo
     """
     wanted = {_normalized(name) for name in classes}
     found = []
-    subset = _subset(data.removeprefix("menagerie/"), wanted)
-    if subset:
-        labels = menagerie.subsets()[subset].classes
-        rounds = -(-KNOWN // sum(_normalized(name) in wanted for name in labels))
-        order = menagerie.labels(subset, "test", torch.arange(len(labels) * rounds)).tolist()
+    subsets = menagerie.subsets()
+    shared = {name: sum(_normalized(one) in wanted for one in subset.classes) for name, subset in subsets.items()}
+    own = data.removeprefix("menagerie/")
+    best = own if shared.get(own) else max(shared, key=lambda name: shared[name])
+    if shared[best]:
+        labels = subsets[best].classes
+        order = menagerie.labels(best, "test", torch.arange(len(labels) * math.ceil(KNOWN / shared[best]))).tolist()
         shown = [i for i, label in enumerate(order) if _normalized(labels[label]) in wanted]
         shown = shown[:: len(shown) // KNOWN]  # of many classes evenly spaced ones instead of the first
-        rendered = menagerie.render(subset, "test", torch.tensor(shown[:KNOWN]), image_size=size)
+        rendered = menagerie.render(best, "test", torch.tensor(shown[:KNOWN]), image_size=size)
         names = [labels[label] for label in rendered.labels.tolist()]
         found += [(name, True, _png(image)) for name, image in zip(names, rendered.images, strict=True)]
     unknown = [name for name in UNKNOWN_CLASSES if _normalized(name) not in wanted][:UNKNOWN]
     rendered = menagerie.portraits(unknown, image_size=size)
     return found + [(name, False, _png(image)) for name, image in zip(unknown, rendered.images, strict=True)]
-
-
-def _subset(own: str, wanted: set[str]) -> str | None:
-    """The set itself, or the one that shares most class names with the run; None if none shares any."""
-    subsets = menagerie.subsets()
-    shared = {name: len(wanted & {_normalized(one) for one in subset.classes}) for name, subset in subsets.items()}
-    best = own if shared.get(own) else max(shared, key=lambda name: shared[name])
-    return best if shared[best] else None
 
 
 def _normalized(name: str) -> str:

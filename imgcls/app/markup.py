@@ -3,15 +3,16 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from imgcls.app.predictions import ImagePrediction, UploadedImage, per_cent
+from imgcls.app.predictions import ImagePrediction, per_cent
 from imgcls.app.runs import Run, accuracy_of, data_of, threshold_of
+from imgcls.messages import some
 from imgcls.plots.explanations import cam_overlay
 
 BARS = 5  # classes with a bar
@@ -50,45 +51,42 @@ def hint(text: str) -> str:
 
 def facts(run: Run) -> str:
     """A run in one or two lines."""
-    card, (data, kind) = run.card, data_of(run.card)
-    count, size = len(card["classes"]), card["image_size"]
-    accuracy = accuracy_of(card)
-    of = {"generated": "generated images", "real": "photographs"}.get(kind, "images")
+    card, (data, kind), accuracy = run.card, data_of(run.card), accuracy_of(run.card)
+    trained_on = {"generated": "generated images", "real": "photographs"}.get(kind, "images")
+    validation = f"validation accuracy {accuracy}" if accuracy else "no validation accuracy on its card"
+    classes = [words(name, 40) for name in card["classes"]]
     parts = [
-        f"{words(card['architecture'], 60)}, {count} classes: {_named(card['classes'])}",
-        f"{size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grayscale'}",
-        f"trained on {of}{f' ({words(data, 60)})' if data else ''}",
-        f"validation accuracy {accuracy}".replace(" ", "\N{NO-BREAK SPACE}")
-        if accuracy
-        else "no validation accuracy on its card",
+        f"{words(card['architecture'], 60)}, {len(classes)} classes: {some(classes, NAMES)}",
+        _input(card),
+        f"trained on {trained_on}{f' ({words(data, 60)})' if data else ''}",
+        validation.replace(" ", "\N{NO-BREAK SPACE}"),
     ]
     return f'<p class="q facts">{" · ".join(parts)}</p>'
 
 
 def details(run: Run) -> str:
     """The card of a run as a list of terms."""
-    card, limit = run.card, threshold_of(run.card)
-    accuracy, (data, kind), size = accuracy_of(card), data_of(card), card["image_size"]
-    entry = card.get("data") if isinstance(card.get("data"), dict) else {}
+    card, limit, accuracy = run.card, threshold_of(run.card), accuracy_of(run.card)
     if isinstance(limit, str):
         unknown = f"not detected: {limit}"
     else:
         unknown = f"{limit[0]} below {limit[1]:.4g}, which {per_cent(limit[2])} of the validation images reach"
+    data = card["data"] if isinstance(card.get("data"), dict) else {}
     terms = {
         "folder": run.folder,
         "architecture": card["architecture"],
-        "options": ", ".join(f"{key} = {value}" for key, value in card["options"].items()) or None,
+        "options": ", ".join(f"{key} = {value}" for key, value in card["options"].items()),
         "classes": ", ".join(card["classes"]),
-        "input": f"the centre square, {size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grayscale'}",
+        "input": f"the centre square, {_input(card)}",
         "normalisation": "; ".join(f"{key} {_numbers(value)}" for key, value in card["normalisation"].items()),
-        "data": ", ".join(part for part in (data, kind, str(entry.get("fingerprint", ""))) if part) or None,
-        "validation accuracy": f"{accuracy}, {accuracy.n:,} images" if accuracy else None,
+        "data": ", ".join(str(data[key]) for key in ("name", "kind", "fingerprint") if data.get(key)),
+        "validation accuracy": f"{accuracy}, {accuracy.n:,} images" if accuracy else "",
         "temperature": f"{card['temperature']:.4g}" if "temperature" in card else "none, so not calibrated",
         "unknown input if": unknown,
-        "seed": card.get("seed"),
+        "seed": card.get("seed", ""),
         "SHA-256 of the weights": card["sha256"],
-    }  # fmt: skip
-    rows = (f"<dt>{key}</dt><dd>{words(value, 1500)}</dd>" for key, value in terms.items() if value is not None)
+    }
+    rows = (f"<dt>{key}</dt><dd>{words(value, 1500)}</dd>" for key, value in terms.items() if value != "")
     command = f"imgcls predict {words(run.folder)} picture.jpg --cam-dir maps"
     return f'<div class="q"><dl>{"".join(rows)}<dt>on the command line</dt><dd><code>{command}</code></dd></dl></div>'
 
@@ -99,9 +97,9 @@ def broken(runs: Sequence[tuple[str, str]]) -> str:
     return f'<div class="q"><ul class="plain">{rows}</ul></div>'
 
 
-def _named(classes: Sequence[str]) -> str:
-    more = f" and {len(classes) - NAMES} more" if len(classes) > NAMES else ""
-    return ", ".join(words(name, 40) for name in classes[:NAMES]) + more
+def _input(card: Mapping[str, Any]) -> str:
+    size = card["image_size"]
+    return f"{size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grayscale'}"
 
 
 def _numbers(values: Any) -> str:
@@ -113,42 +111,31 @@ def result(prediction: ImagePrediction, calibrated: bool) -> str:
     """Class, confidence, warnings and bars."""
     (first, share), *_ = prediction.ranked
     certainty = f"{per_cent(share)} probable{'' if calibrated else ', not calibrated'}"
+    look, head = "q result", f'<p class="class">{words(first, 80)}</p><p class="share">{certainty}</p>'
     if prediction.known is False:
+        look = "q result unfamiliar"
         head = (
             '<p class="class">Unlike the training images</p>'
             f'<p class="share">The most probable class is <b>{words(first, 80)}</b>, {certainty}, but unreliable.</p>'
         )
-    else:
-        head = f'<p class="class">{words(first, 80)}</p><p class="share">{certainty}</p>'
-    reasons = "".join(f"<li>{_unbroken(words(text))}</li>" for text in prediction.warnings)
-    reasons += "".join(f'<li class="remark">{_unbroken(words(text))}</li>' for text in prediction.notes)
-    rows = "".join(_bar(name, share) for name, share in prediction.ranked[:BARS])
+    reasons = [f"<li>{words(text)}</li>" for text in prediction.warnings]
+    reasons += [f'<li class="remark">{words(text)}</li>' for text in prediction.notes]
+    bars = [
+        f'<li><span>{words(name, 60)}</span><span class="value">{per_cent(share)}</span><span class="track" '
+        f'aria-hidden="true"><span class="fill" style="width:{100 * share:.2f}%"></span></span></li>'
+        for name, share in prediction.ranked[:BARS]
+    ]
     rest = prediction.ranked[BARS:]
     left = f"{len(rest)} other classes together {per_cent(sum(share for _, share in rest))}. " if rest else ""
     kind = "Probabilities, calibrated on validation images" if calibrated else "Probabilities, not calibrated"
     unknown = {
         True: "Like the training images: the score reaches the threshold that nearly all validation images reach.",
         False: "The score is below the threshold that nearly all validation images reach.",
-        None: f"This run cannot detect images unlike its training images: {words(prediction.no_threshold)}.",
-    }[prediction.known]
-    look = "q answer strange" if prediction.known is False else "q answer"
+    }.get(prediction.known, f"This run cannot detect images unlike its training images: {words(prediction.known)}.")
     return (
-        f'<div class="{look}"><div><p class="kicker">Prediction</p>{head}'
-        f'<ul class="doubts">{reasons}</ul></div><div><p class="kicker">{kind}</p><ol class="bars">{rows}</ol></div>'
-        f'<p class="under">{left}{unknown}</p></div>'
-    )
-
-
-def _unbroken(text: str) -> str:
-    """Keep a number and its % on one line."""
-    return text.replace(" %", "&nbsp;%")
-
-
-def _bar(name: str, share: float) -> str:
-    return (
-        f'<li><span>{words(name, 60)}</span><span class="value">{per_cent(share)}</span>'
-        f'<span class="track" aria-hidden="true"><span class="fill" style="width:{100 * share:.2f}%"></span></span>'
-        "</li>"
+        f'<div class="{look}"><div><p class="kicker">Prediction</p>{head}<ul class="remarks">'
+        f'{"".join(reasons).replace(" %", "&nbsp;%")}</ul></div><div><p class="kicker">{kind}</p>'
+        f'<ol class="bars">{"".join(bars)}</ol></div><p class="under">{left}{unknown}</p></div>'
     )
 
 
@@ -157,17 +144,22 @@ def images(prediction: ImagePrediction, name: str) -> str:
     image, label = prediction.image, words(prediction.ranked[0][0], 40)
     (width, height), size = image.size, image.pixels.shape[-1]
     kind = "grayscale pixels" if image.pixels.shape[0] == 1 else "pixels"
+    frame = ""  # around the centre square
+    if width != height:
+        wide, high = 100 * min(1, height / width), 100 * min(1, width / height)
+        place = f"left:{(100 - wide) / 2:.3f}%;top:{(100 - high) / 2:.3f}%;width:{wide:.3f}%;height:{high:.3f}%"
+        frame = f'<i style="{place}"></i>'
     first = (
         f'<figure><div class="original" style="width:min(100%, {MAX_HEIGHT * width / height:.2f}rem)">'
-        f'<img alt="The original" src="{_uri(image.preview)}">{_square(image)}</div>'
+        f'<img alt="The original" src="{_uri(image.preview)}">{frame}</div>'
         f"<figcaption><b>The image</b>{words(name, 60)}, {width:,} × {height:,} pixels</figcaption></figure>"
     )
     second = (
-        f'<figure><img alt="What the network sees" src="{_uri(_enlarged(image.pixels))}">'
-        f"<figcaption><b>What the network sees</b>{size} × {size} {kind}</figcaption></figure>"
+        f'<figure><img alt="Input of the network" src="{_uri(_enlarged(image.pixels))}">'
+        f"<figcaption><b>Input of the network</b>{size} × {size} {kind}</figcaption></figure>"
     )
-    if prediction.cam is None:
-        third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.no_cam)}</figcaption></figure>"
+    if isinstance(prediction.cam, str):
+        third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.cam)}</figcaption></figure>"
     else:
         third = (
             f'<figure><img alt="Grad-CAM overlay for {label}" src="{_uri(overlay(image.pixels, prediction.cam))}">'
@@ -175,16 +167,6 @@ def images(prediction: ImagePrediction, name: str) -> str:
             'Grad-CAM<span class="scale">no weight<i></i>most weight</span></figcaption></figure>'
         )
     return f'<div class="q views">{first}{second}{third}</div>'
-
-
-def _square(image: UploadedImage) -> str:
-    """A frame around the centre square; nothing where the image is square."""
-    width, height = image.size
-    if width == height:
-        return ""
-    wide, high = 100 * min(1, height / width), 100 * min(1, width / height)
-    place = f"left:{(100 - wide) / 2:.3f}%;top:{(100 - high) / 2:.3f}%;width:{wide:.3f}%;height:{high:.3f}%"
-    return f'<i style="{place}"></i>'
 
 
 def _enlarged(pixels: Tensor) -> Image.Image:

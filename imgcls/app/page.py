@@ -1,6 +1,7 @@
 """The page, which Streamlit runs at every change."""
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from imgcls.app.examples import examples
 from imgcls.app.predictions import MAX_BYTES, predict_image, read_image
 from imgcls.app.runs import Run, data_of, find_runs
 from imgcls.data.decoding import FORMATS, Undecodable
+from imgcls.messages import plural
 from imgcls.models import open_run
 from imgcls.reproducibility import configure_threads
 
@@ -33,62 +35,49 @@ def main() -> None:
     st.html(markup.HEAD)
     runs, broken = find_runs(paths.BUILD)
     if runs:
-        _classify(_choose_run(runs))
+        by_name = {run.name: run for run in runs}
+        name = st.selectbox(f"Trained run ({len(runs)} under build/, newest first)", list(by_name), key="run")
+        _classify(by_name.get(name, runs[0]))
     else:
         st.html(markup.NO_RUN)
     if broken:
-        many = len(broken) > 1
-        with st.expander(f"{len(broken)} run{'s' * many} that cannot be used, and why", expanded=not runs):
+        with st.expander(f"{plural(len(broken), 'run')} that cannot be used, and why", expanded=not runs):
             st.html(markup.broken(broken))
 
 
-def _choose_run(runs: list[Run]) -> Run:
-    by_name = {run.name: run for run in runs}
-    name = st.selectbox(f"Trained run ({len(runs)} under build/, newest first)", list(by_name), key="run")
-    run = by_name.get(name, runs[0])
-    st.html(markup.facts(run))
-    return run
-
-
 def _classify(run: Run) -> None:
+    st.html(markup.facts(run))
     source = st.segmented_control("Image", SOURCES, default=UPLOAD, key="source") or UPLOAD
-    given = {UPLOAD: _uploaded, CAMERA: _taken, EXAMPLE: _example}[source](run)
+    if source == EXAMPLE:
+        given = _example(run)
+    elif source == CAMERA:
+        file = st.camera_input("Take a photograph; the browser asks for permission", key="camera")
+        given = file and ("camera shot", file.getvalue())
+    else:  # no list of extensions: the content decides, not the name
+        file = st.file_uploader(f"One image ({', '.join(FORMATS)}), at most {MAX_BYTES // 2**20} MB", key="upload")
+        given = file and (file.name, file.getvalue())
     if given:
         _show(run, *given, photograph=source != EXAMPLE)
     with st.expander("About this run"):
         st.html(markup.details(run))
 
 
-def _uploaded(run: Run) -> tuple[str, bytes] | None:
-    # No list of extensions: the content decides, not the name.
-    file = st.file_uploader(f"One image ({', '.join(FORMATS)}), at most {MAX_BYTES // 2**20} MB", key="upload")
-    return (file.name, file.getvalue()) if file else None
-
-
-def _taken(run: Run) -> tuple[str, bytes] | None:
-    file = st.camera_input("Take a photograph; the browser asks for permission", key="camera")
-    return ("camera shot", file.getvalue()) if file else None
-
-
 def _example(run: Run) -> tuple[str, bytes] | None:
-    made = _examples(data_of(run.card)[0], tuple(run.card["classes"]), run.card["image_size"])
-    own = any(of_the_run for _, of_the_run, _ in made)
-    rest = "the last ones show classes that this run does not have" if own else "none shows a class of this run"
+    rendered = _examples(data_of(run.card)[0], tuple(run.card["classes"]), run.card["image_size"])
+    known = any(is_known for _, is_known, _ in rendered)
+    rest = "the last ones show classes that this run does not have" if known else "none shows a class of this run"
     st.html(markup.hint(f"Generated images; {rest}."))
     chosen = st.session_state.get("example")
     with st.container(horizontal=True, gap="small"):
-        for i, (name, _, data) in enumerate(made):
+        for i, (name, _, data) in enumerate(rendered):
             with st.container(width=COLUMN, gap="xsmall"):
                 st.image(data, width=COLUMN)
                 look = "primary" if i == chosen else "secondary"
-                st.button(name, key=f"example {i}", type=look, width="stretch", on_click=_choose, args=(i,))
-    if chosen is None or chosen >= len(made):
+                choose = partial(st.session_state.update, example=i)
+                st.button(name, key=f"example {i}", type=look, width="stretch", on_click=choose)
+    if chosen is None or chosen >= len(rendered):
         return None
-    return f"example: {made[chosen][0]}", made[chosen][2]
-
-
-def _choose(example: int) -> None:
-    st.session_state["example"] = example
+    return f"example: {rendered[chosen][0]}", rendered[chosen][2]
 
 
 @st.cache_data(max_entries=16, show_spinner="Drawing the examples")
@@ -105,7 +94,7 @@ def _show(run: Run, name: str, data: bytes, photograph: bool) -> None:
     except Undecodable as error:
         st.html(markup.note(f"{name} cannot be used:", f"{error.reason}."))
         return
-    except Exception as error:  # a foreign model may raise anything; the page stays
+    except Exception as error:  # a model may raise anything, and the page must not fail
         st.html(markup.note(f"{run.name} fails:", str(error) or type(error).__name__))
         return
     st.html(markup.result(prediction, calibrated="temperature" in card))

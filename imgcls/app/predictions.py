@@ -25,7 +25,7 @@ COLOURED = 24  # levels between the channels of a pixel from which on it has a c
 
 @dataclass(frozen=True)
 class UploadedImage:
-    """An uploaded image: as people see it, and as the network does."""
+    """An uploaded image: a preview, and the input of the network."""
 
     preview: Image.Image  # upright RGB, sides at most PREVIEW
     size: tuple[int, int]  # upright width and height of the original
@@ -40,10 +40,8 @@ class ImagePrediction:
 
     image: UploadedImage
     ranked: tuple[tuple[str, float], ...]  # every class with its probability, most probable first
-    known: bool | None  # whether the score reaches the threshold for known inputs; None without a threshold
-    no_threshold: str  # why there is none
-    cam: Tensor | None  # float32 (S, S) in [0, 1]
-    no_cam: str  # why there is none
+    known: bool | str  # whether the score reaches the threshold for known inputs, or why there is no threshold
+    cam: Tensor | str  # Grad-CAM, float32 (S, S) in [0, 1], or why there is none
     warnings: tuple[str, ...]  # why the prediction may be wrong
     notes: tuple[str, ...]  # what of the image does not reach the network
 
@@ -87,20 +85,17 @@ def predict_image(
     probabilities = calibrated.probabilities[0].tolist()
     ranked = tuple((classes[i], probabilities[i]) for i in order)
 
-    known, no_threshold = None, ""
-    threshold = threshold_of(card)
-    if isinstance(threshold, str):
-        no_threshold = threshold
-    else:
-        known = bool(getattr(openset, threshold[0])(raw.logits)[0] >= threshold[1])
-
-    cam, no_cam = None, ""
+    known = threshold_of(card)
+    if not isinstance(known, str):
+        score, threshold, _ = known
+        known = bool(getattr(openset, score)(raw.logits)[0] >= threshold)
     try:
         cam = explain.grad_cam(model, images, calibrated.predicted)[0]
     except ValueError as error:  # a network without a spatial layer
-        no_cam = str(error)
-    warnings, notes = probability_warnings(ranked, card, photograph), input_notes(image, card)
-    return ImagePrediction(image, ranked, known, no_threshold, cam, no_cam, warnings, notes)
+        cam = str(error)
+    return ImagePrediction(
+        image, ranked, known, cam, probability_warnings(ranked, card, photograph), input_notes(image, card)
+    )
 
 
 def probability_warnings(
@@ -129,9 +124,11 @@ def input_notes(image: UploadedImage, card: Mapping[str, Any]) -> tuple[str, ...
         notes.append(f"The image of {width} × {height} pixels was enlarged to the {size} × {size} of the network.")
     if width != height:
         lost = 1 - min(width, height) / max(width, height)
-        notes.append(f"Not square: {per_cent(lost)} of the image is outside the square that the network sees.")
+        notes.append(
+            f"Not square: {per_cent(lost)} of the image is outside the centre square, the input of the network."
+        )
     if card["channels"] == 1 and image.coloured:
-        notes.append("The network uses grayscale images: it does not see the colours of this one.")
+        notes.append("The network uses grayscale images: the colours of this image are ignored.")
     if image.animated:
         notes.append("An animation: only its first frame was used.")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""Trained runs in a folder, and what their cards say."""
+"""Trained runs in a folder, and the facts on their cards."""
 
 import math
 import os
@@ -45,7 +45,7 @@ def find_runs(build: Path) -> tuple[list[Run], list[tuple[str, str]]]:
             card = _check(folder)
             changed = max((folder / file).stat().st_mtime_ns for file in (CARD, WEIGHTS))
             found.append(Run(folder, name, card, changed))
-        except Exception as error:  # a foreign file may raise anything; the other runs stay
+        except Exception as error:  # a damaged file may raise anything, and the other runs must be found
             broken.append((name, " ".join(str(error).split()) or type(error).__name__))
     return sorted(found, key=lambda run: (-run.changed, run.name)), sorted(broken)
 
@@ -58,7 +58,7 @@ def _check(folder: Path) -> dict[str, Any]:
     """
     card = models.read_card(folder)
     if not all(isinstance(name, str) for name in card["classes"]):
-        raise ValueError(f"the classes on the card must be strings, not {card['classes']!r}; save the model anew")
+        raise ValueError(f"the classes on the card must be strings, not {card['classes']!r}; save the model again")
     if len(card["classes"]) < 2:
         raise ValueError(f"it has only the class {card['classes']}, so every prediction is the same")
     models.temperature_of(card)
@@ -71,7 +71,7 @@ def _check(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{WEIGHTS} is damaged or truncated ({error}); copy the folder again") from error
 
 
-# ------------------------------------------------------------------ what a card says
+# ------------------------------------------------------------------ facts on a card
 def accuracy_of(card: Mapping[str, Any]) -> Interval | None:
     """Validation accuracy with its interval; None where the card has no valid one."""
     entry = card.get("validation")

@@ -1,21 +1,33 @@
 """What several commands share: options and their old names, the augmentation, metrics as JSON, messages."""
 
+import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from imgcls.evaluation import Predictions
+from imgcls.files import write
 from imgcls.messages import did_you_mean
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
 
-Data = Annotated[str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or menagerie/SUBSET.")]
+FORMATS = ("table", "json")
+
+Data = Annotated[
+    str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or a name from `imgcls data list`.")
+]
+Model = Annotated[str, typer.Option(help="Train the network of this name; `imgcls models` lists all.")]
 ImageSize = Annotated[int, typer.Option(help="Resize images to squares of this side, in pixels.")]
 Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
+BatchSize = Annotated[int, typer.Option(help="Images of one step, over all processes together.")]
+Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
+Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
+Format = Annotated[str, typer.Option(help="Print as table or json.")]
+Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file, such as report.json.")]
 
 RENAMED_OPTIONS = {
     "--balanced": "--balanced-sampling",
@@ -46,15 +58,19 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} {value!r} is unknown; {did_you_mean(value, choices)}")
 
 
+def print_report(
+    facts: dict[str, Any], as_text: Callable[[dict[str, Any]], str], format: str, out: Path | None
+) -> None:
+    """Print facts as text or as JSON, and write the JSON to a file too if one is given."""
+    as_json = json.dumps(facts, indent=2)
+    typer.echo(as_json if format == "json" else as_text(facts))
+    if out is not None:
+        write(out, as_json + "\n")
+
+
 def note(text: str, kind: str = "note") -> None:
     """Print a line such as `note: …` on stderr; stdout is for results."""
     print(f"{kind}: {text}", file=sys.stderr)
-
-
-def some(names: Sequence[str], shown: int = 8) -> str:
-    """The first names and how many more there are, for an error message."""
-    rest = len(names) - shown
-    return ", ".join(map(str, names[:shown])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def augmentation(image_size: int) -> tuple[Transform, ...]:
@@ -85,7 +101,5 @@ def classification_metrics(predictions: Predictions, temperature: float) -> dict
         "loss_at_temperature": calibrated.loss,
         "ece": predictions.ece,
         "ece_at_temperature": calibrated.ece,
-        "per_class": [
-            {key: None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")
-        ],
+        "per_class": table.astype(object).where(table.notna(), None).to_dict("records"),
     }

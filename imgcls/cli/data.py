@@ -1,6 +1,8 @@
 """`imgcls data list`, `get` and `check`: the data sets of the course, and the contents of any data set."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +13,13 @@ from typer.core import TyperGroup
 
 import imgcls.data
 import menagerie
-from imgcls import files
-from imgcls.cli.common import Grayscale, ImageSize, check_choice, note, some
+from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, check_choice, note, print_report
 from imgcls.data import Splits, catalogue
 from imgcls.data.sources import LAYOUT, SPLITS
+from imgcls.messages import plural, some
 
-FORMATS = ("table", "json")
 SHOWN = 20  # skipped files and pairs of duplicates that a table names
 IMBALANCED = 1.5  # ratio of the largest to the smallest class from which on a note is given
-
-Format = Annotated[str, typer.Option(help="Print as table or json.")]
 
 
 class _ChecksByDefault(TyperGroup):
@@ -79,7 +78,7 @@ def list_sets(format: Format = "table") -> None:
 
 
 def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, such as cifar10.")]) -> None:
-    """Download a real data set to data/; an interrupted download continues, a complete one is kept."""
+    """Download a real data set to data/; an interrupted download continues, and a complete one is not repeated."""
     known = catalogue.key(name)
     existed = known and catalogue.find(known)
     path = imgcls.data.download(name)
@@ -88,16 +87,14 @@ def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, 
 
 
 def check(
-    data: Annotated[
-        str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, menagerie/SUBSET, or a name from `list`.")
-    ],
+    data: Data,
     image_size: ImageSize = 64,
     grayscale: Grayscale = False,
     seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
     format: Format = "table",
-    out: Annotated[Path | None, typer.Option(help="Also write everything to this .json file.")] = None,
+    out: Out = None,
     contact_sheet: Annotated[
-        Path | None, typer.Option(help="Also draw the first training images of each class to this .png file.")
+        Path | None, typer.Option(help="Also draw images of each class to this .png file.")
     ] = None,
 ) -> None:
     """Show splits, classes, image sizes, file formats, skipped files, duplicates and class imbalance.
@@ -113,10 +110,7 @@ def check(
     splits = imgcls.data.load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
     facts = describe(splits)
     facts["formats"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
-    typer.echo(json.dumps(facts, indent=2) if format == "json" else _text(facts))
-    if out is not None:
-        files.write(out, json.dumps(facts, indent=2) + "\n")
-        note(f"everything is in {out}")
+    print_report(facts, _text, format, out)
     if contact_sheet is not None:
         from imgcls import plots  # matplotlib takes longer to load than a small data set
 
@@ -135,43 +129,38 @@ def describe(splits: Splits) -> dict:
     """
     statistics = imgcls.data.statistics(splits.train)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
-    if sum(map(len, (splits.train, splits.val, splits.test))) > 50_000:
+    if sum(len(split) for _, split in splits.items()) > 50_000:
         note("looking for duplicates: every image is compared with every other")
     audit = imgcls.data.audit(splits)
-    channels, size = splits.train.images.shape[1:3]
     train = counts["train"]
     facts = {
         "name": splits.name,
         "kind": splits.kind,
         "fingerprint": splits.fingerprint,
-        "image_size": size,
-        "channels": channels,
+        "image_size": splits.train.images.shape[2],
+        "channels": splits.train.images.shape[1],
         "classes": list(splits.classes),
         "splits": {
             name: {
                 "images": len(split),
                 "given": splits.kind == "generated" or _is_given(name, split.names),
-                "per_class": {one: int(count) for one, count in counts[name].items()},
-                "sizes": {key: int(value) for key, value in sizes.loc[name].items()} if name in sizes.index else None,
+                "per_class": counts[name].to_dict(),
+                "sizes": sizes.loc[name].to_dict() if name in sizes.index else None,
             }
             for name, split in splits.items()
         },
         "mean": statistics["mean"].tolist(),
         "std": statistics["std"].tolist(),
-        "skipped": [{"name": entry.name, "reason": entry.reason} for entry in splits.skipped],
+        "skipped": [asdict(file) for file in splits.skipped],
         "duplicates": audit.frame().to_dict("records"),
-        "pairs": [
-            {key: getattr(pair, key) for key in ("first", "second", "splits", "kind", "similarity", "same_label")}
-            for pair in audit.pairs
-        ],
+        "pairs": [{key: value for key, value in asdict(pair).items() if key != "indices"} for pair in audit.pairs],
         "imbalance": {
-            "largest": str(train.idxmax()),
-            "smallest": str(train.idxmin()),
+            "largest": train.idxmax(),
+            "smallest": train.idxmin(),
             "ratio": round(float(train.max() / train.min()), 3),
         },
     }
-    checks = (_duplicate_notes, _label_notes, _imbalance_notes, _missing_class_notes)
-    return facts | {"notes": [text for find in checks for text in find(facts)] + _enlargement_notes(splits)}
+    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_enlarged(splits)]}
 
 
 def _is_given(split: str, names: tuple[str, ...]) -> bool:
@@ -181,109 +170,98 @@ def _is_given(split: str, names: tuple[str, ...]) -> bool:
 
 
 # ------------------------------------------------------------------ notes
-
-
-def _duplicate_notes(facts: dict) -> list[str]:
-    notes = []
+def _leaks(facts: dict) -> Iterator[str]:
+    """Images that are in an earlier split too."""
+    consequences = {
+        ("train", "val"): "the best epoch is then chosen on memorised images",
+        ("train", "test"): "the test accuracy then includes memorised images",
+        ("val", "test"): "the best epoch is then chosen on test images",
+    }
     for row in facts["duplicates"]:
         split, earlier, count = row["split"], row["also_in"], row["exact"] + row["near"]
         if split == earlier or not count:
             continue
         pair = next(pair for pair in facts["pairs"] if tuple(pair["splits"]) == (earlier, split))
+        some_of = f"{count} of {row['images']} {split} images"
         first = f"{row['exact']} exact, {row['near']} near; the first: {pair['second']} and {pair['first']}"
         if facts["kind"] == "generated":
-            notes.append(
-                f"{count} of {row['images']} {split} images look{'s' * (count == 1)} like one of {earlier} at "
-                f"{facts['image_size']} px ({first}): each was drawn independently; use a larger --image-size"
+            yield (
+                f"{some_of} look{'s' * (count == 1)} like one of {earlier} at {facts['image_size']} px ({first}): each "
+                "was drawn independently; use a larger --image-size"
             )
-            continue
-        consequence = {
-            ("test", "train"): "the test accuracy then includes memorised images",
-            ("val", "train"): "the best epoch is then chosen on memorised images",
-            ("test", "val"): "the best epoch is then chosen on test images",
-        }[split, earlier]
-        notes.append(
-            f"{count} of {row['images']} {split} images {'is' if count == 1 else 'are'} also in {earlier} "
-            f"({first}): {consequence}; keep each image in one split only"
-        )
-    return notes
+        else:
+            yield (
+                f"{some_of} {'is' if count == 1 else 'are'} also in {earlier} ({first}): "
+                f"{consequences[earlier, split]}; keep each image in one split only"
+            )
 
 
-def _label_notes(facts: dict) -> list[str]:
+def _problems(facts: dict) -> Iterator[str]:
+    """Contradictory labels, class imbalance, and classes that a split lacks."""
     conflicts = [pair for pair in facts["pairs"] if not pair["same_label"]]
-    if not conflicts:
-        return []
-    pair, count = conflicts[0], len({pair["second"] for pair in conflicts})
-    return [
-        f"{count} image{' has' if count == 1 else 's have'} another label than {'its' if count == 1 else 'their'} "
-        f"duplicate (the first: {pair['second']} and {pair['first']}): correct one of the two labels"
-    ]
-
-
-def _imbalance_notes(facts: dict) -> list[str]:
-    imbalance, per_class = facts["imbalance"], facts["splits"]["train"]["per_class"]
-    if imbalance["ratio"] < IMBALANCED:
-        return []
-    largest, smallest = imbalance["largest"], imbalance["smallest"]
-    return [
-        f"class {largest!r} has {imbalance['ratio']:.1f} times as many training images as {smallest!r} "
-        f"({per_class[largest]} and {per_class[smallest]}): `imgcls train … --balanced-sampling` samples every class "
-        f"equally often; read the recall of each class beside the accuracy"
-    ]
-
-
-def _missing_class_notes(facts: dict) -> list[str]:
-    notes = []
+    if conflicts:
+        first, count = conflicts[0], len({pair["second"] for pair in conflicts})
+        yield (
+            f"{count} image{' has' if count == 1 else 's have'} another label than "
+            f"{'its' if count == 1 else 'their'} duplicate (the first: {first['second']} and {first['first']}): "
+            "correct one of the two labels"
+        )
+    largest, smallest, ratio = facts["imbalance"].values()
+    if ratio >= IMBALANCED:
+        per_class = facts["splits"]["train"]["per_class"]
+        yield (
+            f"class {largest!r} has {ratio:.1f} times as many training images as {smallest!r} "
+            f"({per_class[largest]} and {per_class[smallest]}): `imgcls train … --balanced-sampling` samples every "
+            "class equally often; read the recall of each class beside the accuracy"
+        )
     for name, split in facts["splits"].items():
-        missing = [one for one, count in split["per_class"].items() if not count]
-        if missing:
-            notes.append(f"{name} has no image of {some(missing)}, so it gives no metric for them; add images")
-    return notes
+        if missing := [one for one, count in split["per_class"].items() if not count]:
+            yield f"{name} has no image of {some(missing)}, so it gives no metric for them; add images"
 
 
-def _enlargement_notes(splits: Splits) -> list[str]:
+def _enlarged(splits: Splits) -> Iterator[str]:
+    """Images that are smaller than the input of the network."""
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
     side = splits.train.images.shape[-1]
     shorter = torch.cat(sizes).amin(dim=1) if sizes else torch.empty(0)
-    below = int((shorter < side).sum())
-    if not below:
-        return []
-    return [
-        f"{below} of {len(shorter)} images {'is' if below == 1 else 'are'} smaller than {side} px and enlarged, which "
-        f"adds no detail; the median of the shorter sides is {int(shorter.median())} px (--image-size)"
-    ]
+    if below := int((shorter < side).sum()):
+        yield (
+            f"{below} of {len(shorter)} images {'is' if below == 1 else 'are'} smaller than {side} px and enlarged, "
+            f"which adds no detail; the median of the shorter sides is {int(shorter.median())} px (--image-size)"
+        )
 
 
 # ------------------------------------------------------------------ text
 
 
 def _text(facts: dict) -> str:
-    splits, skipped, channels = facts["splits"], facts["skipped"], {1: "grayscale", 3: "RGB"}[facts["channels"]]
+    splits = facts["splits"]
     columns = {
         name: [*split["per_class"].values(), split["images"], "given" if split["given"] else "drawn"]
         for name, split in splits.items()
     }
+    colour = "RGB" if facts["channels"] == 3 else "grayscale"
     blocks = [
         f"{facts['name']}: {facts['kind']} images of {len(facts['classes'])} classes, fingerprint "
-        f"{facts['fingerprint']}, read at {facts['image_size']} px in {channels}",
+        f"{facts['fingerprint']}, read at {facts['image_size']} px in {colour}",
         pd.DataFrame({"class": [*facts["classes"], "(all)", "(split)"], **columns}).to_string(index=False),
     ]
     sizes = pd.DataFrame({name: split["sizes"] for name, split in splits.items() if split["sizes"]}).T
     if len(sizes):
         blocks.append(f"original sizes in px\n{sizes.to_string()}")
-    if facts.get("formats"):
+    if facts["formats"]:
         formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
         blocks.append(f"formats and modes: {formats}")
     mean, std = (", ".join(f"{value:.4f}" for value in facts[what]) for what in ("mean", "std"))
     blocks.append(f"train in units of [0, 1]: mean {mean}; std {std}")
-    rows = [f"{entry['name']}: {entry['reason']}" for entry in skipped]
-    blocks.append(_limited(f"{len(rows)} file{'s' * (len(rows) != 1)} skipped", rows))
-    rows = [
+    skipped = [f"{file['name']}: {file['reason']}" for file in facts["skipped"]]
+    blocks.append(_limited(f"{plural(len(skipped), 'file')} skipped", skipped))
+    pairs = [
         f"{pair['second']} = {pair['first']} ({pair['kind']}{'' if pair['same_label'] else ', another label'})"
         for pair in facts["pairs"]
     ]
     table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
-    blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", rows) if rows else "no duplicates")
+    blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", pairs) if pairs else "no duplicates")
     return "\n\n".join([*blocks, *(f"note: {text}" for text in facts["notes"])])
 
 

@@ -1,5 +1,6 @@
 """`imgcls doctor`: problems that prevent the course from running on this machine, and how to solve them."""
 
+import contextlib
 import json
 import os
 import platform
@@ -8,15 +9,12 @@ import tempfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from imgcls import paths
-from imgcls.messages import did_you_mean
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
+from imgcls.messages import did_you_mean, plural, some
 
 # Nothing heavy is imported at the top: a broken torch must become a row of the table. Where torch does not load,
 # neither does the rest of the command line; this file then runs alone: python -P imgcls/cli/doctor.py
@@ -39,7 +37,7 @@ class Finding(NamedTuple):
 
     status: str
     found: str
-    advice: str = ""
+    advice: str = ""  # not shown if the status is "ok"
 
 
 def doctor(
@@ -75,16 +73,15 @@ def diagnose() -> list[dict[str, str]]:
             finding = check()
         except Exception as error:  # whatever a broken installation raises
             finding = Finding("problem", f"{type(error).__name__}: {error}", "solve this first, then run doctor again")
-        rows.append({"check": name, **finding._asdict()})
+        rows.append({"check": name, **finding._asdict(), "advice": "" if finding.status == "ok" else finding.advice})
     return rows
 
 
 def check_python() -> Finding:
     """The interpreter against the oldest supported one."""
     version = platform.python_version()
-    if tuple(map(int, version.split(".")[:2])) < PYTHON:
-        return Finding("problem", version, f"install Python {PYTHON[0]}.{PYTHON[1]} or newer and run make env")
-    return Finding("ok", version)
+    status = "ok" if tuple(map(int, version.split(".")[:2])) >= PYTHON else "problem"
+    return Finding(status, version, f"install Python {PYTHON[0]}.{PYTHON[1]} or newer and run make env")
 
 
 def check_packages() -> Finding:
@@ -99,6 +96,15 @@ def check_packages() -> Finding:
     except ImportError:
         return Finding("note", "not compared, as the package `packaging` is missing", "pip install packaging")
 
+    def difference(requirement: Requirement) -> str:
+        """How the installed package differs, empty if it does not."""
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            return f"{requirement.name} is missing"
+        fits = requirement.specifier.contains(version, prereleases=True)
+        return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
+
     file, project = paths.ROOT / "requirements.txt", paths.ROOT / "pyproject.toml"
     if not file.is_file():
         return Finding("note", f"not compared: there is no {file}", "set IMGCLS_ROOT to the checkout")
@@ -111,40 +117,21 @@ def check_packages() -> Finding:
     needed, waiting = set(), [one.name for one in wanted]
     while waiting:
         name = canonicalize_name(waiting.pop())
-        if name not in needed and _version(name):
-            found = map(Requirement, metadata.requires(name) or ())
-            waiting += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
-        needed.add(name)
-    missing = [pin.name for pin in pins if canonicalize_name(pin.name) in needed and not _version(pin.name)]
-    problems = [*filter(None, map(_difference, wanted)), *(f"{name} is missing" for name in missing)]
-    differences = [*filter(None, map(_difference, pins))]
+        if name not in needed:
+            needed.add(name)
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                found = map(Requirement, metadata.requires(name) or ())
+                waiting += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
+    differences = {canonicalize_name(pin.name): text for pin in pins if (text := difference(pin))}
+    problems = [text for one in wanted if (text := difference(one))]
+    problems += [text for name, text in differences.items() if name in needed and text.endswith("is missing")]
     if problems:
-        return Finding("problem", _some(list(dict.fromkeys(problems))), "make env, or pip install -r requirements.txt")
+        advice = "make env, or pip install -r requirements.txt"
+        return Finding("problem", some(list(dict.fromkeys(problems)), NAMED), advice)
     if differences:
-        advice = "works, but numbers may differ from those of the pins; make env sets them up"
-        return Finding("note", f"{len(differences)} of {len(pins)} differ from the pins: {_some(differences)}", advice)
+        found = f"{len(differences)} of {len(pins)} differ from the pins: {some(list(differences.values()), NAMED)}"
+        return Finding("note", found, "works, but numbers may differ from those of the pins; make env sets them up")
     return Finding("ok", f"all {len(pins)} as pinned")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _difference(requirement: "Requirement") -> str:
-    """How an installed package differs from a requirement, empty if it does not."""
-    version = _version(requirement.name)
-    if version is None:
-        return f"{requirement.name} is missing"
-    fits = requirement.specifier.contains(version, prereleases=True)
-    return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
-
-
-def _some(texts: list[str]) -> str:
-    more = len(texts) - NAMED
-    return ", ".join(texts[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_torch() -> Finding:
@@ -153,10 +140,11 @@ def check_torch() -> Finding:
     import torchvision
 
     boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]])
-    kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist()
+    boxes_left = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist()
     found = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
-    if kept != [0]:
-        return Finding("problem", f"{found}, whose nms keeps boxes {kept} instead of [0]", "install a matching pair")
+    if boxes_left != [0]:
+        found += f", whose nms returns the boxes {boxes_left} instead of [0]"
+        return Finding("problem", found, "install versions that match, see pytorch.org")
     return Finding("ok", found)
 
 
@@ -166,21 +154,18 @@ def check_cores() -> Finding:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = configure_threads()
-    found = f"{cores} core{'s' * (cores > 1)}, {threads} thread{'s' * (threads > 1)}"
+    found = f"{plural(cores, 'core')}, {plural(threads, 'thread')}"
     if threads != cores:
-        return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores work")
-    if cores < 2:
-        return Finding("note", found, "the course is made for two cores and takes longer on one")
-    return Finding("ok", found)
+        return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores are used")
+    return Finding("ok" if cores > 1 else "note", found, "the course is designed for two cores and takes longer on one")
 
 
 def check_memory() -> Finding:
     """Available memory against the peak of the notebooks."""
     free = available_memory()
-    found = f"{free / 2**30:.1f} GB available"
-    if free < MEMORY:
-        return Finding("problem", found, f"close other programs until {MEMORY / 2**30:.0f} GB are available")
-    return Finding("ok", found)
+    status = "ok" if free >= MEMORY else "problem"
+    advice = f"close other programs until {MEMORY / 2**30:.0f} GB are available"
+    return Finding(status, f"{free / 2**30:.1f} GB available", advice)
 
 
 def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -204,13 +189,10 @@ def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
 
 def check_disk() -> Finding:
     """Free space for caches and runs."""
-    folder = _nearest(paths.BUILD)
-    free = shutil.disk_usage(folder).free
-    found = f"{free / 2**30:.1f} GB free for {paths.BUILD}"
-    if free < DISK:
-        advice = f"free {DISK / 2**30:.0f} GB: `make clean`, or remove {paths.CACHE}, which is rebuilt when needed"
-        return Finding("problem", found, advice)
-    return Finding("ok", found)
+    free = shutil.disk_usage(_nearest(paths.BUILD)).free
+    status = "ok" if free >= DISK else "problem"
+    advice = f"free {DISK / 2**30:.0f} GB: `make clean`, or remove {paths.CACHE}, which is rebuilt when needed"
+    return Finding(status, f"{free / 2**30:.1f} GB free for {paths.BUILD}", advice)
 
 
 def check_precision() -> Finding:
@@ -221,9 +203,8 @@ def check_precision() -> Finding:
     if precision == "bfloat16":
         return Finding("ok", f"bfloat16 on {device}, the fastest precision here")
     why = "it has neither AMX nor AVX512-bf16" if device == "cpu" else "it has no fast bfloat16"
-    return Finding(
-        "note", f"float32 on {device}, as {why}", "training takes longer than in bfloat16; no action is needed"
-    )
+    advice = "training takes longer than in bfloat16; no action is needed"
+    return Finding("note", f"float32 on {device}, as {why}", advice)
 
 
 def check_gpu() -> Finding:
@@ -242,15 +223,12 @@ def check_gpu() -> Finding:
 
 def check_folders() -> Finding:
     """Whether caches, runs and reports can be written."""
-    refused = []
     for folder in (paths.BUILD, paths.REPORTS):
         try:
-            with tempfile.TemporaryFile(dir=_nearest(folder)):
-                pass
+            tempfile.TemporaryFile(dir=_nearest(folder)).close()
         except OSError as error:
-            refused.append(f"{folder} ({error.strerror})")
-    if refused:
-        return Finding("problem", f"cannot write to {', '.join(refused)}", "change its owner or rights, or IMGCLS_ROOT")
+            advice = "change its owner or rights, or IMGCLS_ROOT"
+            return Finding("problem", f"cannot write to {folder} ({error.strerror})", advice)
     return Finding("ok", f"{paths.BUILD} and {paths.REPORTS} can be written to")
 
 
@@ -261,22 +239,20 @@ def _nearest(folder: Path) -> Path:
 
 def check_browser() -> Finding:
     """A browser that shows reports."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        return Finding("note", "no Chromium, Chrome or Firefox", "any browser opens the reports; copy them if need be")
-    return Finding("ok", found)
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return Finding("ok", found)
+    return Finding("note", "no Chromium, Chrome or Firefox", "any browser opens the reports; copy them if need be")
 
 
 def check_git() -> Finding:
     """Whether reports can name their commit."""
     from imgcls.reproducibility import provenance
 
-    if shutil.which("git") is None:
-        return Finding("note", "no git", "reports cannot name the commit they come from; install git")
-    made = provenance()
-    if made["commit"] is None:
-        return Finding("note", f"{paths.ROOT} is no git checkout", "reports cannot name the commit they come from")
-    return Finding("ok", f"commit {made['commit']}{', changed since' if made['dirty'] else ''}")
+    source = provenance()
+    if shutil.which("git") and source["commit"]:
+        return Finding("ok", f"commit {source['commit']}{', changed since' if source['dirty'] else ''}")
+    found = f"{paths.ROOT} is no git checkout" if shutil.which("git") else "git is not installed"
+    return Finding("note", found, "reports cannot name their commit")
 
 
 CHECKS = {

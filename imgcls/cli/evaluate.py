@@ -1,25 +1,23 @@
 """`imgcls evaluate`: test metrics of a trained model, with their uncertainty."""
 
-import json
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from imgcls.cli.common import Data, check_choice, classification_metrics, note, some
+from imgcls.cli.common import FORMATS, Data, Format, Out, check_choice, classification_metrics, note, print_report
 from imgcls.data import DataError, Splits, load
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.evaluation.statistics import Interval
-from imgcls.files import write
+from imgcls.messages import some
 from imgcls.models import open_run, temperature_of
 
 SPLITS = ("train", "val", "test", "all")
-FORMATS = ("table", "json")
 LARGEST_CONFUSION = 12  # classes whose confusion matrix still fits a terminal
 COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
 PAIRS = 10
@@ -29,8 +27,8 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that imgcls train wrote.")],
     data: Data,
     split: Annotated[str, typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}.")] = "test",
-    format: Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")] = "table",
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
+    format: Format = "table",
+    out: Out = None,
 ) -> None:
     """Report test metrics of a trained model with 95 % confidence intervals.
 
@@ -60,17 +58,14 @@ def evaluate(
         **classification_metrics(predictions, temperature),
         "confusion": {"classes": list(predictions.classes), "counts": predictions.confusion().tolist()},
         "most_confused": predictions.most_confused(PAIRS).to_dict("records"),
-        "skipped": [{"name": file.name, "reason": file.reason} for file in splits.skipped],
+        "skipped": [asdict(file) for file in splits.skipped],
         "notes": _notes(card, splits, split),
         "warnings": collapse_warnings(predictions),
     }
     for kind in ("note", "warning"):
         for text in results[f"{kind}s"]:
             note(text, kind)
-    as_json = json.dumps(results, indent=2, allow_nan=False)
-    if out is not None:
-        write(out, as_json + "\n")
-    typer.echo(as_json if format == "json" else _as_text(results))
+    print_report(results, _as_text, format, out)
 
 
 def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
@@ -158,9 +153,7 @@ def _as_text(results: Mapping[str, Any]) -> str:
     if results["most_confused"]:
         blocks.append("most confused\n" + pd.DataFrame(results["most_confused"]).to_string(index=False))
     if results["skipped"]:
-        reasons = defaultdict(list)
-        for file in results["skipped"]:
-            reasons[file["reason"]].append(file["name"])
-        rows = [f"\n  {reason}: {some(names, shown=3)}" for reason, names in reasons.items()]
+        skipped = pd.DataFrame(results["skipped"]).groupby("reason", sort=False)["name"].agg(list)
+        rows = [f"\n  {reason}: {some(names, shown=3)}" for reason, names in skipped.items()]
         blocks.append(f"skipped in the whole data set: {len(results['skipped'])}{''.join(rows)}")
     return "\n\n".join(blocks)

@@ -31,10 +31,7 @@ GIVEN_BY_CREATE_MODEL = {
 def models(
     name: Annotated[str | None, typer.Argument(help="Show the layers of this network; omit for a table.")] = None,
     image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Count for images of this side, in pixels; default 64, or the network's own if it does not accept 64."
-        ),
+        int | None, typer.Option(min=1, help="Count for images of this side in pixels; default 64, or what it accepts.")
     ] = None,
     num_classes: Annotated[int, typer.Option(help="Count for this number of outputs.")] = 10,
     every: Annotated[bool, typer.Option("--all", help="Print only the names, but of all networks.")] = False,
@@ -51,8 +48,6 @@ def models(
       imgcls models --all
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("format", format, FORMATS)
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"--image-size must be at least 1 px, got {image_size}")
     if every:
         if name is not None:
             raise ValueError(f"--all lists every name; leave it out to see {name!r}, or leave out the name")
@@ -62,9 +57,7 @@ def models(
         size = image_size or IMAGE_SIZE
         _echo(pd.DataFrame([_row(one, size, num_classes) for one in (*NETWORKS, *SHOWN)]), format)
         if format == "table":
-            typer.echo(
-                f"\nfor {num_classes} classes and one image of {size} px; - where a network cannot take that size"
-            )
+            typer.echo(f"\nfor {num_classes} classes and one image of {size} px; - where a network does not accept it")
             note("layers and options of one network: imgcls models NAME; all names: --all")
     else:
         too_small = minimum_size(name) > IMAGE_SIZE or name.startswith("timm:")  # timm has no known minimum
@@ -76,13 +69,16 @@ def _row(name: str, size: int, classes: int) -> dict[str, Any]:
     """A network's row of the table; without multiply-adds if it does not accept the size."""
     try:
         network, layers = _summary(name, size, classes)
-        multiply_adds = int(layers["multiply_adds"].sum())
-    except ValueError:
-        network, multiply_adds = build(name, classes), None  # too small, or no multiple of the patches
+    except ValueError:  # too small, or no multiple of the patches
+        return _facts(name, build(name, classes), None)
+    return _facts(name, network, layers)
+
+
+def _facts(name: str, network: nn.Module, layers: pd.DataFrame | None) -> dict[str, Any]:
     return {
         "name": name,
         "parameters": parameter_count(network),
-        "multiply_adds": multiply_adds,
+        "multiply_adds": None if layers is None else int(layers["multiply_adds"].sum()),
         "min_image_size": min_image_size(name, network),
         "imagenet_weights": imagenet_weights(name)[0],
     }
@@ -90,35 +86,29 @@ def _row(name: str, size: int, classes: int) -> dict[str, Any]:
 
 def _show(name: str, size: int, classes: int, format: str) -> None:
     network, layers = _summary(name, size, classes)
-    if format == "csv":
-        _echo(layers, format)
-        return
-    weights, file = imagenet_weights(name)
-    facts = {
-        "name": name,
+    facts = _facts(name, network, layers) | {
         "image_size": size,
         "num_classes": classes,
-        "parameters": parameter_count(network),
-        "multiply_adds": int(layers["multiply_adds"].sum()),
-        "min_image_size": min_image_size(name, network),
         "default_image_size": default_size(name),
-        "imagenet_weights": weights,
-        "weights_file": file,
-        "options": {option: _as_json(value) for option, value in options(name, network).items()},
+        "weights_file": imagenet_weights(name)[1],
+        "options": options(name, network),
     }
+    as_json = json.dumps(facts, default=lambda value: getattr(value, "__name__", str(value)))  # classes by their names
+    facts = json.loads(as_json)
     if format == "json":
         typer.echo(json.dumps(facts | {"layers": json.loads(layers.to_json(orient="records"))}, indent=2))
         return
     _echo(layers, format)
-    defaults = ", ".join(f"{option} ({value})" for option, value in facts["options"].items())
-    least = facts["min_image_size"]
-    typer.echo(
-        f"\n{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds "
-        f"for one image of {size} px and {classes} classes\n"
-        f"default image size {facts['default_image_size']} px{f', at least {least} px' if least else ''}\n"
-        f"ImageNet weights: {weights}{f', {file}' if file else ''}\n"
-        f"options of models.create_model({name!r}, …), with defaults: {defaults or 'none'}"
-    )
+    if format == "table":
+        defaults = ", ".join(f"{option} ({value})" for option, value in facts["options"].items())
+        least, file = facts["min_image_size"], facts["weights_file"]
+        typer.echo(
+            f"\n{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds "
+            f"for one image of {size} px and {classes} classes\n"
+            f"default image size {facts['default_image_size']} px{f', at least {least} px' if least else ''}\n"
+            f"ImageNet weights: {facts['imagenet_weights']}{f', {file}' if file else ''}\n"
+            f"options of models.create_model({name!r}, …), with defaults: {defaults or 'none'}"
+        )
 
 
 def build(name: str, classes: int, size: int | None = None) -> nn.Sequential:
@@ -161,33 +151,21 @@ def imagenet_weights(name: str) -> tuple[str, str | None]:
     if name in NETWORKS:
         return NO_WEIGHTS
     if name.startswith("timm:"):
-        return _timm_weights(name.removeprefix("timm:"))
-    return _in_hub(torchvision.models.get_model_weights(name).DEFAULT.url)
+        import timm  # slow
+        from huggingface_hub import try_to_load_from_cache
 
-
-def _in_hub(url: str) -> tuple[str, str]:
+        config = timm.get_pretrained_cfg(name.removeprefix("timm:"))
+        if not config.has_weights:
+            return NO_WEIGHTS
+        if config.hf_hub_id:
+            found = try_to_load_from_cache(config.hf_hub_id, "model.safetensors")
+            here = isinstance(found, str)
+            return ("here", found) if here else ("not here", f"model.safetensors of {config.hf_hub_id}")
+        url = config.url
+    else:
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
     file = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
     return "here" if file.is_file() else "not here", str(file)
-
-
-def _timm_weights(name: str) -> tuple[str, str | None]:
-    import timm  # slow
-    from huggingface_hub import try_to_load_from_cache
-
-    config = timm.get_pretrained_cfg(name)
-    if not config.has_weights:
-        return NO_WEIGHTS
-    if not config.hf_hub_id:
-        return _in_hub(config.url)
-    found = try_to_load_from_cache(config.hf_hub_id, "model.safetensors")
-    return ("here", found) if isinstance(found, str) else ("not here", f"model.safetensors of {config.hf_hub_id}")
-
-
-def _as_json(value: Any) -> Any:
-    """A default as a JSON value; classes and functions become their names."""
-    if isinstance(value, tuple | list):
-        return [_as_json(one) for one in value]
-    return value if isinstance(value, str | int | float | None) else getattr(value, "__name__", str(value))
 
 
 def _echo(frame: pd.DataFrame, format: str) -> None:

@@ -9,8 +9,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from imgcls.cli.common import check_choice, note
 from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
-from imgcls.evaluation import Predictions, predict_checked
+from imgcls.evaluation import predict_checked
 from imgcls.messages import did_you_mean
 from imgcls.models import open_run, temperature_of
 from imgcls.progress import Progress
@@ -31,7 +30,7 @@ FORMATS = ("table", "csv", "json")
 STDIN = "-"
 COLUMNS = ("image", "class", "confidence", "runner_up", "runner_up_confidence")
 BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
-PROGRESS_FROM = 300  # images from which on the progress is shown
+PROGRESS_FROM = 300  # number of images from which on progress is shown
 READERS = 4  # threads that decode; each may take decoding.MAX_MEMORY
 
 Item = tuple[str, str | bytes | Undecodable]  # the name of an image, and its path or bytes, or why there are none
@@ -47,7 +46,7 @@ def predict(
     cam_dir: Annotated[
         Path | None, typer.Option(help="Write a Grad-CAM overlay of every image to this folder, such as maps.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Number of images in a batch.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of images in a batch.")] = 64,
 ) -> None:
     """Print the class of every image, its confidence, and the second most probable class.
 
@@ -61,8 +60,6 @@ def predict(
       find albums -newer predictions.csv | imgcls predict build/runs/photos-resnet18 - --cam-dir maps
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("format", format, FORMATS)
-    if batch_size < 1:
-        raise ValueError(f"batch-size must be at least 1, got {batch_size}")
     if cam_dir is not None and cam_dir.exists() and not cam_dir.is_dir():
         raise ValueError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
     model, card = open_run(run)
@@ -71,7 +68,8 @@ def predict(
         raise ValueError(f"the model in {run} has only the class {card['classes']}, so every prediction is the same")
     items = _find(images)
 
-    as_text = _formatter(format, [name for name, _ in items], card["classes"])
+    table = _table([name for name, _ in items], card["classes"])
+    as_text = {"table": table, "csv": as_csv, "json": _as_json}[format]
     failed: list[dict[str, Any]] = []
     done = 0
     # On a terminal the printed rows show the progress, and both would overwrite each other.
@@ -132,20 +130,15 @@ def _expand(argument: str) -> list[Item]:
     """The files of one argument: a file, a folder, or a pattern that the shell has not expanded."""
     path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib raises where there is no home
     if os.path.lexists(path):
-        missing = f"no image in this folder ({', '.join(EXTENSIONS)})"
+        matches, missing = [path], f"no image in this folder ({', '.join(EXTENSIONS)})"
     elif glob.has_magic(path):
-        missing = "no file matches"
+        matches, missing = sorted(glob.glob(path, recursive=True)), "no file matches"  # noqa: PTH207 - absolute
     else:
-        return [(argument, Undecodable("no such file or folder"))]
-    matches = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute
-    items = [item for match in matches for item in _files(match)]
-    return items or [(argument, Undecodable(missing))]
-
-
-def _files(path: str) -> list[Item]:
-    # os.path.isdir is False for a name that is too long, where pathlib raises.
-    files = pictures(Path(path)) if os.path.isdir(path) else [path]  # noqa: PTH112
-    return [(str(file), str(file)) for file in files]
+        matches, missing = [], "no such file or folder"
+    files = []
+    for match in matches:  # os.path.isdir is False for a name that is too long, where pathlib raises
+        files += map(str, pictures(Path(match))) if os.path.isdir(match) else [match]  # noqa: PTH112
+    return [(file, file) for file in files] or [(argument, Undecodable(missing))]
 
 
 def _suggestion(name: str) -> str:
@@ -162,24 +155,20 @@ def _suggestion(name: str) -> str:
 def _decoded(
     items: Sequence[Item], batch_size: int, image_size: int, channels: int
 ) -> Iterator[list[tuple[str, Tensor | str]]]:
-    """Batches of names with uint8 (C, H, W) or the reason for none; decodes one batch ahead."""
+    """Batches of names with uint8 (C, H, W) or the reason for none."""
 
-    def read(source: str | bytes | Undecodable) -> Tensor | str:
+    def read(item: Item) -> tuple[str, Tensor | str]:
+        name, source = item
         try:
             if isinstance(source, Undecodable):
                 raise source
-            return load_image(source, image_size, channels)
+            return name, load_image(source, image_size, channels)
         except Undecodable as error:
-            return error.reason
+            return name, error.reason
 
     with ThreadPoolExecutor(READERS) as pool:
-        ahead: list[tuple[str, Future]] = []
         for start in range(0, len(items), batch_size):
-            jobs = [(name, pool.submit(read, source)) for name, source in items[start : start + batch_size]]
-            if ahead:
-                yield [(name, job.result()) for name, job in ahead]
-            ahead = jobs
-        yield [(name, job.result()) for name, job in ahead]
+            yield list(pool.map(read, items[start : start + batch_size]))
 
 
 def predict_batch(
@@ -189,7 +178,7 @@ def predict_batch(
     temperature: float,
     cam_dir: Path | None,
 ) -> list[dict[str, Any]]:
-    """One record an image, in their order: COLUMNS and all probabilities, or the error."""
+    """One record an image, in their order: COLUMNS, all probabilities and the path of the overlay, or the error."""
     named = {name: pixels for name, pixels in batch if isinstance(pixels, Tensor)}
     records: dict[str, dict[str, Any]] = {}
     if named:
@@ -203,21 +192,14 @@ def predict_batch(
             records[name] = dict(zip(COLUMNS, values, strict=True))
             records[name]["probabilities"] = dict(zip(classes, shares, strict=True))
         if cam_dir:
-            _save_overlays(model, images, predictions, cam_dir, records)
+            from imgcls import explain, plots  # slow to import, and seldom used
+
+            maps = explain.grad_cam(model, images, predictions.predicted, batch_size=len(images))
+            for image, cam, (name, record) in zip(images, maps, records.items(), strict=True):
+                title = f"{record['class']}, {100 * record['confidence']:.0f} %"
+                figure = plots.cam_grid(image[None], cam[None], [title], columns=1)
+                record["overlay"] = str(plots.save(figure, _new_file(cam_dir, name)))
     return [records.get(name) or {"image": name, "error": pixels} for name, pixels in batch]
-
-
-def _save_overlays(
-    model: nn.Module, images: Tensor, predictions: Predictions, folder: Path, records: dict[str, dict[str, Any]]
-) -> None:
-    """Save the Grad-CAM overlay of each image and add its path to the record."""
-    from imgcls import explain, plots  # slow to import, and seldom used
-
-    maps = explain.grad_cam(model, images, predictions.predicted, batch_size=len(images))
-    for image, cam, (name, record) in zip(images, maps, records.items(), strict=True):
-        title = f"{record['class']}, {100 * record['confidence']:.0f} %"
-        figure = plots.cam_grid(image[None], cam[None], [title], columns=1)
-        record["overlay"] = str(plots.save(figure, _new_file(folder, name)))
 
 
 def _new_file(folder: Path, name: str) -> Path:
@@ -229,29 +211,21 @@ def _new_file(folder: Path, name: str) -> Path:
 
 
 # ------------------------------------------------------------------ output
-def _formatter(format: str, names: Sequence[str], classes: Sequence[str]) -> Callable[[list[dict], bool], str | bytes]:
-    """The function that formats records; its second argument is whether they are the first."""
-    if format == "csv":
-        return as_csv
-    if format == "json":
-        return _as_json
-    class_width = max(len("runner-up"), *map(len, classes))
-    room = shutil.get_terminal_size().columns - 2 * (class_width + len("confidence")) - 8
-    image_width = min(max(len("image"), *map(len, names)), max(room, 16))
-    return partial(_as_table, image_width=image_width, class_width=class_width)
+def _table(names: Sequence[str], classes: Sequence[str]) -> Callable[[list[dict[str, Any]], bool], str]:
+    """A function that formats records as rows; their widths suit all names, all classes and the terminal."""
+    label = max(len("runner-up"), *map(len, classes))
+    room = shutil.get_terminal_size().columns - 2 * (label + len("confidence")) - 8
+    width = min(max(len("image"), *map(len, names)), max(room, 16))
 
+    def as_text(records: list[dict[str, Any]], first: bool) -> str:
+        rows = [("image", "class", "confidence", "runner-up", "confidence")] if first else []
+        for record in records:
+            if "error" not in record:
+                name, top, p, second, q = (record[key] for key in COLUMNS)
+                rows.append((shorten(_printable(name), width), top, f"{100 * p:.1f} %", second, f"{100 * q:.1f} %"))
+        return "".join(f"{a:<{width}}  {b:<{label}}  {c:>10}  {d:<{label}}  {e:>10}\n" for a, b, c, d, e in rows)
 
-def _as_table(records: list[dict[str, Any]], first: bool, image_width: int, class_width: int) -> str:
-    rows = [("image", "class", "confidence", "runner-up", "confidence")] if first else []
-    for record in records:
-        if "error" not in record:
-            name, top, p, second, q = (record[key] for key in COLUMNS)
-            name = shorten(_printable(name), image_width)
-            rows.append((name, top, f"{100 * p:.1f} %", second, f"{100 * q:.1f} %"))
-    return "".join(
-        f"{name:<{image_width}}  {top:<{class_width}}  {p:>10}  {second:<{class_width}}  {q:>10}\n"
-        for name, top, p, second, q in rows
-    )
+    return as_text
 
 
 def as_csv(records: list[dict[str, Any]], first: bool) -> bytes:
@@ -272,7 +246,7 @@ def _as_json(records: list[dict[str, Any]], first: bool) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters, with "…" for the middle; more is kept of the end, where file names differ."""
+    """At most `width` characters, with "…" for the middle; the longer part is the end, where file names differ."""
     head = (width - 1) // 3
     return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 

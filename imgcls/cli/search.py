@@ -17,11 +17,12 @@ from optuna.trial import TrialState
 
 from imgcls import paths
 from imgcls import search as studies
-from imgcls.cli.common import Grayscale, ImageSize, augmentation, check_choice, note, some
+from imgcls.cli import common
+from imgcls.cli.common import check_choice, note
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
-from imgcls.data import Splits, load
-from imgcls.messages import did_you_mean
+from imgcls.data import load
+from imgcls.messages import did_you_mean, plural, some
 from imgcls.models import create_model, minimum_size
 from imgcls.search import SAMPLERS, Space, Value
 from imgcls.search.loop import TRIALS
@@ -30,7 +31,6 @@ from imgcls.search.storage import parse_storage, shown
 from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
 
 EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
-SCALES = ("log", "linear")
 SHOWN = 5  # trials of the table at the end
 NETWORK_SPACES: dict[str, dict[str, Choices]] = {
     "simple_cnn": {"blocks": (2, 3, 4, 5), "filters": (16, 32, 64), "kernel_size": (3, 5), "batch_norm": (False, True)},
@@ -45,34 +45,32 @@ NETWORK_SPACES: dict[str, dict[str, Choices]] = {
 
 
 def search(
-    data: Annotated[str, typer.Argument(help="Folder, .zip or .tar of class/image files, or menagerie/<subset>.")],
-    model: Annotated[str, typer.Option(help="Name of a network, as imgcls models has it.")] = "resnet18",
+    context: typer.Context,
+    data: common.Data,
+    model: common.Model = "resnet18",
     space: Annotated[
         list[str] | None,
         typer.Option(help=f"Search NAME=LOW..HIGH[:log] or NAME=A,B,…, {EXAMPLE}; repeatable. Default: by model."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Stop the study after this many trials. Default: 24 without --max-epochs.")
+        int | None, typer.Option(min=1, help="Stop after this many trials; default 24 without --max-epochs.")
     ] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Limit the epochs of all trials together.")] = None,
     sampler: Annotated[str, typer.Option(help=f"Draw with one of {', '.join(SAMPLERS)}.")] = "tpe",
     prune: Annotated[bool, typer.Option(help="Stop trials below the median of the others early.")] = True,
     storage: Annotated[
         str | None,
-        typer.Option(
-            help="Store the study in a SQLite file (.db, .sqlite) or a PostgreSQL database (postgresql://…). "
-            "Default: build/searches/<data>-<model>.db."
-        ),
+        typer.Option(help="SQLite file or postgresql://… with the study; default build/searches/DATA-MODEL.db."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name the study in the storage. Default: the sampler.")] = None,
-    image_size: ImageSize = 64,
-    grayscale: Grayscale = False,
+    image_size: common.ImageSize = 64,
+    grayscale: common.Grayscale = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
-    batch_size: Annotated[int, typer.Option(help="Images of one step.")] = 64,
+    batch_size: common.BatchSize = 64,
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
     schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
-    augment: Annotated[bool, typer.Option(help="Random crop and horizontal flip.")] = True,
-    seed: Annotated[int, typer.Option(help="Random seed for the split, draws, initialisation and training.")] = 0,
+    augment: common.Augment = True,
+    seed: common.Seed = 0,
 ) -> None:
     """Search for the settings with the best validation accuracy; the test split is not used.
 
@@ -86,12 +84,10 @@ def search(
       imgcls search photos.zip --storage postgresql://me:secret@host/studies --name photos
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("sampler", sampler, SAMPLERS)
-    if trials is not None and trials < 1:
-        raise ValueError(f"--trials must be at least 1, got {trials}")
     minimum_size(model)  # refuses an unknown name before any image is decoded
     recipe = Recipe(
         epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
-        transforms=augmentation(image_size) if augment else (),
+        transforms=common.augmentation(image_size) if augment else (),
     )  # fmt: skip
     chosen = parse_space(space, model, image_size, recipe) if space else default_space(model, image_size, recipe)
     where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.db")
@@ -99,7 +95,14 @@ def search(
     name = name or sampler
     splits = load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
     trials = TRIALS if trials is None and max_epochs is None else trials
-    _print_plan(splits, model, chosen, recipe, trials, max_epochs, f"{name!r} in {shown(where)}")
+    classes = f"{len(splits.classes)} classes ({some(splits.classes)})"
+    typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, {classes}")
+    number = plural(trials, "trial") if trials else "trials"
+    limit = f", at most {max_epochs} epochs together" if max_epochs else ""
+    typer.echo(f"{model}, {number} of {plural(epochs, 'epoch')}{limit}; study {name!r} in {shown(where)}")
+    width = max(map(len, chosen))
+    for option, choices in chosen.items():
+        typer.echo(f"  {option:{width}}  {_written(choices)}")
     create = partial(create_model, model, len(splits.classes), splits.train.images.shape[1], image_size=image_size)
     study = studies.search(
         create, splits.train, splits.val, recipe, chosen, trials, sampler, prune, seed, where, name, max_epochs
@@ -107,14 +110,9 @@ def search(
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         note("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
         return
-    typer.echo(_best(study, list(chosen)))
-    typer.echo(_importances(study, seed))
+    _print_results(study, list(chosen), seed)
     typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
-    settings = {
-        "model": model, "image_size": image_size, "grayscale": grayscale, "epochs": epochs, "batch_size": batch_size,
-        "optimizer": optimizer, "schedule": schedule, "augment": augment, "seed": seed,
-    }  # fmt: skip
-    _print_next(data, settings, study.best_params)
+    _print_next(data, context.params, study.best_params)
 
 
 # ------------------------------------------------------------------ the space
@@ -144,19 +142,17 @@ def parse_space(texts: list[str], model: str, size: int, recipe: Recipe) -> Spac
     defaults = _defaults(model)
     space = {}
     for text in texts:
-        name, equals, values = text.partition("=")
-        name = name.strip()
-        if not equals or not values.strip():
-            raise ValueError(f"--space {text!r} is no NAME=VALUES, {EXAMPLE}")
-        if name not in defaults:
-            raise ValueError(f"--space {text!r}: {model} has no {name!r}; {did_you_mean(name, defaults)}")
-        if name in space:
-            raise ValueError(f"--space names {name!r} twice; put all its values into one")
-        choices = space[name] = _range(text, values, defaults[name]) or tuple(
-            _value(text, name, one.strip(), defaults[name]) for one in values.split(",")
-        )
-        if isinstance(choices, tuple) and len(set(choices)) < len(choices):
-            raise ValueError(f"--space {text!r} lists a value twice")
+        name, _, values = (part.strip() for part in text.partition("="))
+        try:
+            if not values:
+                raise ValueError(f"write NAME=VALUES, {EXAMPLE}")
+            if name not in defaults:
+                raise ValueError(f"{model} has no {name!r}; {did_you_mean(name, defaults)}")
+            if name in space:
+                raise ValueError(f"names {name!r} twice; put all its values into one --space")
+            space[name] = _choices(name, values, defaults[name])
+        except ValueError as error:
+            raise ValueError(f"--space {text!r}: {error}") from error
     base = {name: _tried(choices)[0] for name, choices in space.items()}
     for text, (name, choices) in zip(texts, space.items(), strict=True):
         for value in _tried(choices):
@@ -183,37 +179,36 @@ def _defaults(model: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _range(text: str, values: str, default: Any) -> FloatDistribution | IntDistribution | None:
-    """LOW..HIGH with a scale; None where the text is a list."""
+def _choices(name: str, values: str, default: Any) -> Choices:
+    """LOW..HIGH with a scale, or a list."""
     low, dots, rest = values.partition("..")
     if not dots:
-        return None
-    high, colon, scale = rest.partition(":")
+        choices = tuple(_value(name, value.strip(), default) for value in values.split(","))
+        if len(set(choices)) < len(choices):
+            raise ValueError("lists a value twice")
+        return choices
+    high, colon, scale = (part.strip() for part in rest.partition(":"))
     if colon:
-        check_choice(f"--space {text!r}: the scale", scale.strip(), SCALES)
-    name = text.partition("=")[0].strip()
-    ends = [_value(text, name, end.strip(), default) for end in (low, high)]
+        check_choice("the scale", scale, ("log", "linear"))
+    ends = [_value(name, end.strip(), default) for end in (low, high)]
     if any(isinstance(end, bool | str) for end in ends):
-        raise ValueError(f"--space {text!r}: only numbers have a range; list the choices of {name}, as in {name}=A,B")
-    try:
-        distribution = IntDistribution if all(isinstance(end, int) for end in ends) else FloatDistribution
-        return distribution(*ends, log=scale.strip() == "log")
-    except ValueError as error:
-        raise ValueError(f"--space {text!r}: {error}") from error
+        raise ValueError(f"only numbers have a range; list the choices, as in {name}=A,B")
+    distribution = IntDistribution if isinstance(ends[0], int) else FloatDistribution
+    return distribution(*ends, log=scale == "log")
 
 
-def _value(text: str, name: str, value: str, default: Any) -> Value:
+def _value(name: str, value: str, default: Any) -> Value:
     """The value, of the type of the default."""
     if isinstance(default, str):
         return value
     if isinstance(default, bool):
-        check_choice(f"--space {text!r}: {name}", value.lower(), ("true", "false"))
+        check_choice(name, value.lower(), ("true", "false"))
         return value.lower() == "true"
-    kind, called = (int, "whole numbers") if isinstance(default, int) else (float, "numbers")
     try:
-        return kind(value)
+        return type(default)(value)
     except ValueError:
-        raise ValueError(f"--space {text!r}: {name} takes {called}, not {value!r}; {EXAMPLE}") from None
+        numbers = "whole numbers" if isinstance(default, int) else "numbers"
+        raise ValueError(f"{name} takes {numbers}, not {value!r}; {EXAMPLE}") from None
 
 
 def _problem(model: str, size: int, recipe: Recipe, params: Mapping[str, Value]) -> str:
@@ -228,43 +223,28 @@ def _problem(model: str, size: int, recipe: Recipe, params: Mapping[str, Value])
 
 
 # ------------------------------------------------------------------ output
-def _print_plan(
-    splits: Splits, model: str, space: Space, recipe: Recipe, trials: int | None, max_epochs: int | None, study: str
-) -> None:
-    typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, "
-               f"{len(splits.classes)} classes ({some(splits.classes)})")  # fmt: skip
-    each = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
-    number = f"{trials} trial{'s' * (trials > 1)}" if trials else "trials"
-    limit = f", at most {max_epochs} epochs together" if max_epochs else ""
-    typer.echo(f"{model}, {number} of {each}{limit}; study {study}")
-    width = max(map(len, space))
-    for name, choices in space.items():
-        typer.echo(f"  {name:{width}}  {_written(choices)}")
-
-
 def _written(choices: Choices) -> str:
     if isinstance(choices, tuple):
         return ", ".join(map(_cell, choices))
     return f"{choices.low:g} to {choices.high:g}{' on a log scale' if choices.log else ''}"
 
 
-def _best(study: optuna.Study, names: list[str]) -> str:
+def _print_results(study: optuna.Study, names: list[str], seed: int) -> None:
     table = studies.table(study)
     best = table[table["state"] == "complete"].sort_values("value", ascending=False, kind="stable").head(SHOWN)
-    shown_table = best[["number", *names]].map(_cell)
-    shown_table.insert(1, "validation", [f"{100 * value:.1f} %" for value in best["value"]])
-    return f"\nbest trials\n{shown_table.to_string(index=False)}"
-
-
-def _importances(study: optuna.Study, seed: int) -> str:
+    settings = best[["number", *names]].map(_cell)
+    settings.insert(1, "validation", [f"{100 * value:.1f} %" for value in best["value"]])
+    typer.echo(f"\nbest trials\n{settings.to_string(index=False)}\n")
     try:
         shares = studies.importances(study, seed)
     except (ValueError, RuntimeError) as error:
-        return f"\nimportances cannot be computed yet: {error}"
+        typer.echo(f"importances cannot be computed yet: {error}")
+        return
     if shares.empty or not shares.notna().all():
-        return "\nimportances cannot be computed: all trials have the same accuracy"
+        typer.echo("importances cannot be computed: all trials have the same accuracy")
+        return
     lines = pd.Series([f"{100 * share:.0f} %" for share in shares], shares.index).to_string()
-    return f"\nimportances, share of the variance in {len(studies.table(study))} trials\n{lines}"
+    typer.echo(f"importances, share of the variance in {len(table)} trials\n{lines}")
 
 
 def _cell(value: object) -> str:
@@ -272,18 +252,17 @@ def _cell(value: object) -> str:
 
 
 def _print_next(data: str, settings: Mapping[str, Any], drawn: Mapping[str, Value]) -> None:
-    """The line that trains the best trial again, and the settings that `imgcls train` has no option for."""
-    parameters = inspect.signature(train).parameters
-    known = {name: value for name, value in {**settings, **drawn}.items() if name in parameters}
+    """The command that trains the best trial again, and the values that `imgcls train` has no option for."""
     words = ["imgcls", "train", data]
-    for name, value in known.items():
+    parameters = inspect.signature(train).parameters
+    for name, value in {**settings, **drawn}.items():
         option = name.replace("_", "-")
+        if name not in parameters or name == "data":
+            continue
         if not isinstance(value, bool):
             words += [f"--{option}", str(value)]
         elif value != parameters[name].default:
             words.append(f"--{option}" if value else f"--no-{option}")
     typer.echo(f"train: {shlex.join(words)}")
-    rest = {name: value for name, value in drawn.items() if name not in parameters}
-    if rest:
-        given = ", ".join(f"{name}={value!r}" for name, value in rest.items())
-        note(f"imgcls train has no option for {given} and uses its defaults; search.recipe_of(trial, recipe) gives all")
+    if rest := ", ".join(f"{name}={value!r}" for name, value in drawn.items() if name not in parameters):
+        note(f"imgcls train has no option for {rest} and uses its defaults; search.recipe_of(trial, recipe) gives all")

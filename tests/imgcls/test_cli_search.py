@@ -100,7 +100,7 @@ def test_no_completed_trial_is_a_warning(photos, imgcls, tmp_path):
     ("arguments", "message"),
     [
         (("--space", "flters=2,3"), "simple_cnn has no 'flters'; did you mean 'filters'"),
-        (("--space", "lr"), "--space 'lr' is no NAME=VALUES, such as lr="),
+        (("--space", "lr"), "--space 'lr': write NAME=VALUES, such as lr="),
         (("--space", "lr=1e-4.1e-1"), "lr takes numbers, not '1e-4.1e-1'"),
         (("--space", "lr=1e-1..1e-4"), "`low <= high` must hold"),
         (("--space", "lr=1e-4..1e-1:lgo"), "the scale 'lgo' is unknown; did you mean 'log'?"),
@@ -118,7 +118,7 @@ def test_no_completed_trial_is_a_warning(photos, imgcls, tmp_path):
         (("--storage", "postgress://me@host/x"), "did you mean 'postgresql'"),
         (("--model", "simple_cn"), "did you mean 'simple_cnn'"),
         (("--optimizer", "sdg"), "optimizer 'sdg' is unknown"),
-        (("--trials", "0"), "--trials must be at least 1, got 0"),
+        (("--trials", "0"), "Invalid value for '--trials'"),
     ],
 )
 def test_mistakes_are_named_before_any_image_is_decoded(photos, imgcls, monkeypatch, tmp_path, arguments, message):

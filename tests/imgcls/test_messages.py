@@ -1,6 +1,6 @@
 import pytest
 
-from imgcls.messages import did_you_mean, format_duration
+from imgcls.messages import did_you_mean, format_duration, plural, some
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,9 @@ def test_a_long_list_of_choices_is_cut():
     text = did_you_mean("x", range(100))
     assert text.startswith("choose from 0, 1, 2, ")
     assert text.endswith("19, …")
+
+
+def test_lists_are_shortened_and_nouns_get_a_plural():
+    assert some(["a", "b"], shown=2) == "a, b"
+    assert some(["a", "b", "c", "d"], shown=2) == "a, b and 2 more"
+    assert [plural(count, "file") for count in (0, 1, 1200)] == ["0 files", "1 file", "1,200 files"]
