@@ -1,6 +1,6 @@
-"""Wording that every part shares: the closest choice in an error message, and durations."""
+"""Text that several modules share: the closest choices in an error message, changed settings, and durations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 SHOWN = 20  # choices that an error message lists at most
@@ -10,9 +10,9 @@ def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> 
     """The end of an error message: the closest choices where there are any, else the list of all.
 
     Args:
-        value: What was given.
-        choices: What could have been given.
-        cutoff: Similarity from 0 to 1 that a choice must have to be suggested, as in difflib.
+        value: The unknown value.
+        choices: The valid values.
+        cutoff: Minimum similarity of a suggestion, from 0 to 1, as in difflib.
     """
     choices = [str(choice) for choice in choices]
     lowered = {choice.lower(): choice for choice in choices}
@@ -20,6 +20,15 @@ def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> 
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     return f"choose from {', '.join(choices[:SHOWN])}{', …' if len(choices) > SHOWN else ''}"
+
+
+def describe_changes(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """`lr was 0.1, now 0.2; …` for each entry that differs; empty where none does."""
+    return "; ".join(
+        f"{key} was {before.get(key, 'left out')}, now {now.get(key, 'left out')}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    )
 
 
 def format_duration(seconds: float) -> str:

@@ -94,6 +94,11 @@ def autocast(device: torch.device | None = None) -> AbstractContextManager:
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
+def cpu_count() -> int:
+    """Number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def configure_threads() -> int:
     """Use every core this process may run on, and keep freed memory; returns the number of threads.
@@ -101,8 +106,7 @@ def configure_threads() -> int:
     glibc returns each large activation to the kernel, which maps its pages anew in the next step, a tenth of the time
     of a small network; the two thresholds of mallopt(3) prevent that (benchmark row `step_vs_default_malloc`).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cpu_count())))
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         mmap_threshold, trim_threshold = -3, -1  # constants of malloc.h

@@ -1,7 +1,6 @@
 """`imgcls doctor`: problems that prevent the course from running on this machine, and how to solve them."""
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -162,10 +161,9 @@ def check_torch() -> Finding:
 
 def check_cores() -> Finding:
     """Cores that this process may use, and the number of threads."""
-    from imgcls.reproducibility import configure_threads
+    from imgcls.reproducibility import configure_threads, cpu_count
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = configure_threads()
+    cores, threads = cpu_count(), configure_threads()
     found = f"{cores} core{'s' * (cores > 1)}, {threads} thread{'s' * (threads > 1)}"
     if threads != cores:
         return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores work")

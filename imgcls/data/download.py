@@ -16,13 +16,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from imgcls import paths
 from imgcls.data import catalogue
 from imgcls.data.sources import DataError
-from imgcls.files import open_atomic
+from imgcls.files import lock, open_atomic
 from imgcls.messages import did_you_mean
 from imgcls.progress import transient_progress
 
@@ -81,7 +80,8 @@ def fetch(url: str, target: Path, at_least: int = 0, md5: str | None = None) -> 
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part, tag = (target.with_name(f"{target.name}.{suffix}") for suffix in ("part", "part.tag"))
-    with _locked(part), part.open("ab", buffering=0) as file:
+    busy = DataError(f"{part} is being downloaded by another process; wait for it, or end it")
+    with lock(part.with_name(f"{part.name}.lock"), if_held=busy), part.open("ab", buffering=0) as file:
         _receive_all(url, file, tag, at_least)
         size = file.tell()
         found = _md5(part) if md5 else None
@@ -92,22 +92,6 @@ def fetch(url: str, target: Path, at_least: int = 0, md5: str | None = None) -> 
         part.replace(target)
         tag.unlink(missing_ok=True)
     return target
-
-
-@contextlib.contextmanager
-def _locked(part: Path) -> Iterator[None]:
-    """Two processes at once would write into one file."""
-    lock = FileLock(part.with_name(f"{part.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(f"{part} is being downloaded by another process; wait for it, or end it") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file
-            Path(lock.lock_file).unlink()
-        lock.release()
 
 
 def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:

@@ -1,6 +1,5 @@
 """Many image files decoded in parallel, into one array."""
 
-import os
 import pickle
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from imgcls.data import decoding
 from imgcls.data.cache import create_array
 from imgcls.data.sources import Member, Source
 from imgcls.progress import transient_progress
+from imgcls.reproducibility import cpu_count
 
 CHUNK_FILES, CHUNK_BYTES = (16, 256), 8 * 2**20  # handed to a decoding process at a time: at least, at most
 # Without `site`, which takes longer to start than Pillow, and behind the standard library, which must not be shadowed.
@@ -43,7 +43,7 @@ def decode_into(
     images = create_array(folder / "images.npy", (len(names), channels, image_size, image_size), np.uint8)
     sizes = np.zeros((len(names), 2), dtype=np.int64)
     reasons: dict[int, str] = {}
-    workers = _cpu_count() if len(members) > IN_PROCESS else 1
+    workers = cpu_count() if len(members) > IN_PROCESS else 1
     lock = threading.Lock()
     chunks = _chunks(source, members, 3 * workers)
 
@@ -142,7 +142,3 @@ def _decoder(own_process: bool) -> Iterator[Decoder]:
                 process.stdin.close()
             process.stdout.close()
             process.wait()
-
-
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,8 +8,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import safetensors.torch
@@ -38,6 +39,7 @@ KINDS: dict[str, type] = {
 """What every card holds."""
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+REASON = 500  # characters of PyTorch's message about keys and shapes, which may list every layer
 
 
 # ------------------------------------------------------------------ writing
@@ -136,13 +138,13 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
         raise ValueError(f"{folder / CARD} describes a model that cannot be built: {error}; save it again") from error
     if contradiction := _contradiction(card, model, state):
         raise ValueError(f"{folder / CARD} does not match its weights: {contradiction}; save the model again")
-    misfits = _misfits(model.state_dict(), state)
-    if misfits:
+    try:
+        model.load_state_dict(state, assign=True)  # keeps the floating-point type too
+    except RuntimeError as error:
         raise ValueError(
             f"{folder / WEIGHTS} does not belong to the model that {CARD} describes by 'architecture', 'options' and "
-            f"'image_size': {misfits}; save it again"
-        )
-    model.load_state_dict(state, assign=True)  # keeps the floating-point type too
+            f"'image_size': {shorten(str(error), REASON)}; save it again"
+        ) from error
     return model.to(memory_format=torch.channels_last).eval(), card
 
 
@@ -217,14 +219,15 @@ def transfer(model: nn.Module, folder: str | Path, card: Mapping[str, Any]) -> N
     folder = Path(folder)
     layers = classifiers(model)
     heads = tuple(f"{path}." for path, module in model.named_modules() if module in layers)
-    features = {k: v for k, v in _read_weights(folder, card).items() if not k.startswith(heads)}
-    misfits = _misfits({k: v for k, v in model.state_dict().items() if not k.startswith(heads)}, features)
-    if misfits:
+    state = {key: value for key, value in _read_weights(folder, card).items() if not key.startswith(heads)}
+    state |= {key: value for key, value in model.state_dict().items() if key.startswith(heads)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
         raise ValueError(
-            f"the weights in {folder} do not fit this {card['architecture']!r}: {misfits}; "
-            f"build it as its card says (image_size={card['image_size']}, options {card['options']})"
-        )
-    model.load_state_dict(features, strict=False)
+            f"the weights in {folder} do not fit this {card['architecture']!r}: {shorten(str(error), REASON)}; build "
+            f"it with the settings of its card (image_size={card['image_size']}, options {card['options']})"
+        ) from error
     for layer in layers:
         layer.reset_parameters()
 
@@ -279,21 +282,3 @@ def _contradiction(card: Mapping[str, Any], model: nn.Module, state: Mapping[str
     if weight is not None and len(weight) != len(card["classes"]):
         return f"'classes' names {len(card['classes'])}, and the weights have {len(weight)} outputs"
     return None
-
-
-def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """How the keys and shapes of two state dicts differ, in a few words; empty where they do not."""
-    shapes = [
-        f"{key} is {tuple(given[key].shape)} there and {tuple(value.shape)} here"
-        for key, value in expected.items()
-        if key in given and given[key].shape != value.shape
-    ]
-    found = {"missing": expected.keys() - given.keys(), "unexpected": given.keys() - expected.keys()}
-    parts = [f"{what} {_some(sorted(keys))}" for what, keys in found.items() if keys]
-    return "; ".join([*parts, *([_some(shapes)] if shapes else [])])
-
-
-def _some(items: Iterable[str], shown: int = 3) -> str:
-    items = list(items)
-    rest = len(items) - shown
-    return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -25,35 +25,23 @@ SMALL = 10
 TIME_AXIS = "training time"  # marks figures that differ from run to run
 DASHED, DOTTED = (0, (4, 3)), (0, (1, 2))
 
-# Both themes have the same names: a figure is drawn in LIGHT, and its dark twin swaps colour for colour. Any two series
-# colours differ under deuteranopia and protanopia (OKLab distance above 0.1) and have a contrast of at least 3:1 to the
-# surface. The surfaces are the backgrounds of the reports.
-LIGHT = {
-    "surface": "#fdfcfa",
-    "ink": "#1f2328",
-    "muted": "#59626d",
-    "grid": "#dfe3e8",
-    "blue": "#3173bb",
-    "orange": "#ba6002",
-    "green": "#3f9475",
-    "plum": "#640044",
-    "violet": "#5041a4",
-    "olive": "#564d00",
-    "grey": "#5e6269",
+# Name -> colour in the light and in the dark theme: a figure is drawn in LIGHT, and its dark twin replaces each colour.
+# Any two series colours differ under deuteranopia and protanopia (OKLab distance above 0.1) and have a contrast of at
+# least 3:1 to the surface. The surfaces are the backgrounds of the reports.
+COLOURS = {
+    "surface": ("#fdfcfa", "#15181b"),
+    "ink": ("#1f2328", "#e8ebef"),
+    "muted": ("#59626d", "#a7b0bb"),
+    "grid": ("#dfe3e8", "#343a43"),
+    "blue": ("#3173bb", "#77afef"),
+    "orange": ("#ba6002", "#d0812c"),
+    "green": ("#3f9475", "#6dc090"),
+    "plum": ("#640044", "#be4384"),
+    "violet": ("#5041a4", "#886fcb"),
+    "olive": ("#564d00", "#eedc87"),
+    "grey": ("#5e6269", "#d6dce6"),
 }
-DARK = {
-    "surface": "#15181b",
-    "ink": "#e8ebef",
-    "muted": "#a7b0bb",
-    "grid": "#343a43",
-    "blue": "#77afef",
-    "orange": "#d0812c",
-    "green": "#6dc090",
-    "plum": "#be4384",
-    "violet": "#886fcb",
-    "olive": "#eedc87",
-    "grey": "#d6dce6",
-}
+LIGHT, DARK = ({name: pair[k] for name, pair in COLOURS.items()} for k in (0, 1))
 SURFACE, INK, MUTED, GRID, ACCENT = (LIGHT[name] for name in ("surface", "ink", "muted", "grid", "blue"))
 SERIES = tuple(LIGHT[name] for name in ("blue", "orange", "green", "plum", "violet", "olive", "grey"))
 ORANGE = SERIES[1]

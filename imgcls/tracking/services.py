@@ -9,13 +9,14 @@ import netrc
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from accelerate import PartialState
 from accelerate.tracking import ClearMLTracker, TensorBoardTracker, WandBTracker
+from accelerate.utils import patch_environment
 
 CLEARML_FRAMEWORKS = (
     "detect_repository", "matplotlib", "tensorflow", "tensorboard", "tfdefines", "pytorch", "xgboost", "scikit",
@@ -85,7 +86,7 @@ class ClearML(ClearMLTracker):
             # A second process that writes the events would fork this one and end many seconds after the run.
             (home / "clearml.conf").write_text("sdk.development.report_use_subprocess: false\n", encoding="utf-8")
             variables = {"CLEARML_CACHE_DIR": home, "CLEARML_CONFIG_FILE": home / "clearml.conf"}
-        with _environment(variables), self.quiet:
+        with patch_environment(**variables), self.quiet:
             from clearml import Task
 
             if offline:
@@ -181,20 +182,6 @@ def clearml_is_set_up() -> bool:
         return False
     keys = ("CLEARML_API_HOST", "CLEARML_API_ACCESS_KEY", "CLEARML_AUTH_TOKEN", "CLEARML_CONFIG_FILE")
     return any(os.environ.get(key) for key in keys) or Path("~/clearml.conf").expanduser().exists()
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str | Path]) -> Iterator[None]:
-    """Set environment variables, and restore them afterwards."""
-    before = {key: os.environ.get(key) for key in variables}
-    os.environ.update({key: str(value) for key, value in variables.items()})
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key)
-            if value is not None:
-                os.environ[key] = value
 
 
 def _mlflow_name(name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from imgcls.files import write
-from imgcls.messages import did_you_mean
+from imgcls.messages import describe_changes, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,10 +164,8 @@ def _record(path: Path, settings: dict[str, Any]) -> None:
     """Write the settings, or raise if the file holds others."""
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
-        names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-        if names:
-            differences = "; ".join(f"{name} was {found.get(name)}, now {settings.get(name)}" for name in names)
-            raise ValueError(f"{path.parent} holds another run ({differences}): use its settings, or another folder")
+        if changes := describe_changes(found, settings):
+            raise ValueError(f"{path.parent} holds another run ({changes}): use its settings, or another folder")
     write(path, json.dumps(settings, indent=2) + "\n")
 
 

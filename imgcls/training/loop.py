@@ -275,15 +275,10 @@ def fit_seeds(
     seeds: Sequence[int],
     **options: Any,
 ) -> list[Run]:
-    """Create and train a model once per seed, which also decides the initial weights.
+    """Create and train a model once per seed, which also determines the initial weights.
 
-    Args:
-        create: Makes the untrained model, such as `partial(create_model, "simple_cnn", num_classes=10)`.
-        train: As in `fit`.
-        val: As in `fit`.
-        recipe: As in `fit`.
-        seeds: One run each.
-        **options: Passed to `fit`.
+    `create` makes the untrained model, such as `partial(create_model, "simple_cnn", num_classes=10)`; the other
+    arguments are those of `fit`.
     """
     runs = []
     for seed in seeds:
