@@ -1,4 +1,4 @@
-"""The menagerie's sets as splits: rendered once, then mapped from the cache."""
+"""The generated data sets of `menagerie`: rendered once, then mapped from the cache."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
