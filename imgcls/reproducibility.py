@@ -58,7 +58,7 @@ def pick_device() -> torch.device:
 def pick_precision(device: torch.device | None = None) -> torch.dtype:
     """bfloat16 where the hardware computes in it, else float32; the variable `IMGCLS_PRECISION` forces either.
 
-    That hardware is a CPU with AMX or AVX512-BF16 and a CUDA device of compute capability 8.0 or higher.
+    Such hardware is a CPU with AMX or AVX512-BF16, or a CUDA device of compute capability 8.0 or higher.
 
     Raises:
         ValueError: `IMGCLS_PRECISION` is neither "float32" nor "bfloat16".
@@ -88,7 +88,7 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def autocast(device: torch.device | None = None) -> AbstractContextManager:
-    """Mixed precision in the dtype of `pick_precision`; does nothing where that is float32."""
+    """Mixed precision in the dtype of `pick_precision`; does nothing for float32."""
     device = device or pick_device()
     precision = pick_precision(device)
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
