@@ -87,7 +87,7 @@ class Dropout(nn.Dropout):
 
 
 class AdaptivePool(nn.AdaptiveAvgPool2d):
-    """Average pooling to a square; a map of that size is returned unchanged, as the CUDA gradient is nondeterministic."""
+    """Average pooling to a square; a map of that size is returned unchanged: the CUDA gradient is nondeterministic."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, side, side)."""

@@ -88,7 +88,7 @@ def themed(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def need(data: Sized, function: str, what: str) -> None:
-    """Raise ValueError on empty input, naming the figure that has nothing to draw."""
+    """Raise ValueError on empty input, with the name of the figure's function."""
     if len(data) == 0:
         raise ValueError(f"{function}: no {what} to draw; pass at least one, or leave the figure out")
 
@@ -121,7 +121,7 @@ def canvas(rows: int = 1, height: float = 3.6, **subplots: Any) -> tuple[Figure,
 
 
 def panel_grid(count: int, row_height: float, top: float = 0.5, **subplots: Any) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` panels in at most two columns; heights in inches, `top` is the room for the legend."""
+    """A figure with `count` panels in at most two columns; heights in inches, `top` is the height of the legend."""
     columns = min(2, count)
     rows = math.ceil(count / columns)
     figure, panels = canvas(rows, top + row_height * rows, ncols=columns, **subplots)
@@ -171,7 +171,7 @@ def short_number(value: object) -> str:
 
 
 def percent_axis(axis: Axis) -> None:
-    """Show shares as per cent, with a decimal only where the ticks need one."""
+    """Show shares as per cent, with decimals only if the ticks need them."""
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.4g} %"))
 
 
