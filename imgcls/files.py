@@ -20,7 +20,7 @@ def open_atomic(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # less what the user's umask withholds
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # minus the user's umask
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -28,7 +28,7 @@ def open_atomic(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # a full disk, Ctrl-C: the file that was there before stays
+    except BaseException:  # a full disk or Ctrl-C: the previous file stays
         temporary.unlink(missing_ok=True)
         raise
 

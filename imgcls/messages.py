@@ -32,7 +32,7 @@ def describe_changes(before: Mapping[str, object], now: Mapping[str, object]) ->
 
 
 def format_duration(seconds: float) -> str:
-    """`0.25 s`, `20 s`, `5 min`, `3 min 7 s`, `1 h 2 min`: no finer than a reader needs."""
+    """Duration as text, such as `0.25 s`, `20 s`, `5 min`, `3 min 7 s`, `1 h 2 min`."""
     if round(seconds) < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

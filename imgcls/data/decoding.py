@@ -20,9 +20,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
-MAX_MEMORY = 490_000_000  # bytes to decode one image, beside its file; see estimate_memory
-MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
-SCAN = b"\xff\xda"  # begins a scan; one in an embedded preview is counted too, which does no harm
+MAX_MEMORY = 490_000_000  # bytes to decode one image, without its file; see estimate_memory
+MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, one pass per scan: some seconds
+SCAN = b"\xff\xda"  # start of a scan; scans of an embedded preview count too, which is harmless
 STRIP = 2**18  # pixels converted at a time
 ORIENTATION = 0x0112  # EXIF tag
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
@@ -208,7 +208,7 @@ def _deep_gray(image: Image.Image) -> Image.Image:
     import numpy as np
 
     values = np.asarray(image).astype(np.float64)
-    # 16 bits have a full scale; 32-bit integers hold 16 in practice, and floats are taken as [0, 1].
+    # 16 bits have a full scale; 32-bit integers contain 16 bits in practice, and floats are assumed to be in [0, 1].
     full = 1.0 if image.mode == "F" else 65535.0
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
         raise Undecodable(f"pixel values of mode {image.mode} outside 0 to {full:g} have no known scale")

@@ -89,7 +89,7 @@ def fetch(url: str, target: Path, at_least: int = 0, md5: str | None = None) -> 
         if size < at_least or found != md5:
             file.truncate(0)
             what = f"has the MD5 {found} instead of {md5}" if found != md5 else f"has {size:,} bytes only"
-            raise DataError(f"{url} {what}, so it is not the file that is meant; try again, or bring it by hand")
+            raise DataError(f"{url} {what}, so it is not the expected file; try again, or download it with a browser")
         part.replace(target)
         tag.unlink(missing_ok=True)
     return target
@@ -104,7 +104,7 @@ def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
             _receive(url, file, tag, at_least)
             return
         except urllib.error.HTTPError as error:
-            reason: object = f"the server answers {error.code} {error.reason}"
+            reason: object = f"the server returned {error.code} {error.reason}"
             if error.code < 500 and error.code not in TEMPORARY:
                 raise DataError(f"{url} cannot be downloaded: {reason}") from error
         except (_Interrupted, HTTPException, OSError) as error:
@@ -116,8 +116,8 @@ def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
         futile = 0 if file.tell() - before >= GAIN else futile + 1
         if futile == ATTEMPTS:
             raise DataError(
-                f"{url} cannot be downloaded: {reason}, {ATTEMPTS} times in a row; {file.tell():,} bytes are kept, "
-                f"and the same command resumes from there"
+                f"{url} cannot be downloaded: {reason}, {ATTEMPTS} times in a row; {file.tell():,} bytes are "
+                f"downloaded, and the same command resumes from there"
             )
         time.sleep(PAUSE * 2 ** max(0, futile - 1))
 
@@ -192,7 +192,9 @@ def _nature(target: Path) -> None:
     fetch(NATURE_12K, target, at_least=NATURE_12K_BYTES)
     if not zipfile.is_zipfile(target):
         target.unlink()
-        raise DataError(f"{NATURE_12K} is not a complete zip, so it is not the file that is meant; bring it by hand")
+        raise DataError(
+            f"{NATURE_12K} is not a complete zip, so it is not the expected file; download it with a browser"
+        )
 
 
 def _cifar(target: Path) -> None:

@@ -82,12 +82,12 @@ def load(
         return load_generated(name, image_size, channels, classes, settings, counts, folder)
     for parameter, value, default in (("habitat_bias", habitat_bias, 0.0), ("clutter", clutter, 1.0)):
         if value != default:
-            raise DataError(f"{parameter}={value} goes with generated sets only, not with {name!r}")
+            raise DataError(f"{parameter}={value} applies to generated sets only, not to {name!r}")
     path = locate(name_or_path)
     if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
         raise DataError(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must be positive with a sum below 1, "
-            f"so that images are left to train on"
+            f"so that train gets images"
         )
     stored, fingerprint = _decoded(path, image_size, channels, folder)
     selected = select_classes(classes, tuple(sorted(set(parse_names(stored.names)[1]))), path)
@@ -118,7 +118,7 @@ def locate(name_or_path: str | Path) -> Path:
         f"{what}; {did_you_mean(name, [*generated_names(), *catalogue.CATALOGUE])}\n"
         f"  your own images: the path of a folder, .zip or .tar with {LAYOUT}, "
         f'for example load("data/pets.zip"); archives are read in place\n'
-        f"  generated and real sets, and how to bring those that are not there: imgcls data list"
+        f"  generated and real sets, and how to download the missing ones: imgcls data list"
     )
 
 

@@ -318,16 +318,16 @@ def find_class_folders(source: Source) -> tuple[list[tuple[str, Member]], list[S
         inner = path[level:]
         if path[:level] != wrapper or (splits and inner[0].lower() not in splits):
             expected = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
-            skipped.append(SkippedFile(member.name, f"lies outside {expected}"))
+            skipped.append(SkippedFile(member.name, f"outside {expected}"))
         elif len(inner) == depth:
             found.append(("/".join(inner), member))
         elif len(inner) < depth:
             skipped.append(SkippedFile(member.name, "in no class folder, so it has no label"))
         elif _has_image_name(path[-1]):
             raise DataError(
-                f"{source.path}: '{member.name}' lies {len(inner) - depth} level(s) deeper than expected; the layout "
-                f"must be {LAYOUT}, below any single wrapper folder. Move the pictures up, or point at the folder "
-                f"that holds the class folders"
+                f"{source.path}: '{member.name}' is {len(inner) - depth} level(s) deeper than expected; the layout "
+                f"must be {LAYOUT}, below any single wrapper folder. Move the images up, or give the folder "
+                f"that contains the class folders"
             )
         else:
             skipped.append(SkippedFile(member.name, "not a picture, and deeper than the class folders"))

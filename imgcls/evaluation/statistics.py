@@ -10,7 +10,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its confidence limits; `n` is the number of trials behind it."""
+    """A value with its confidence limits from `n` trials."""
 
     value: float
     low: float

@@ -163,7 +163,7 @@ def _label(text: str, width: float) -> tuple[str, float]:
 
 
 def _name_axes(ax: Axes, names: Sequence[str], scales: Sequence[Scale]) -> None:
-    """Label each axis below it and write its ticks beside it."""
+    """Write the label of each axis below it, and its ticks next to it."""
     last = len(names) - 1
     outer = [max((theme.text_width(text) for _, text in scales[k][1]), default=0) for k in (0, last)]
     room = (theme.WIDTH - 0.4 - sum(min(width, OUTER) for width in outer)) / last  # inches from one axis to the next

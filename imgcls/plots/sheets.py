@@ -45,7 +45,7 @@ def aspect(image: np.ndarray) -> float:
 
 
 def cell_width(columns: int) -> float:
-    """Width in inches of an image when `columns` of them fill the report's column."""
+    """Width in inches of an image if `columns` images fill the report's width."""
     return (WIDTH - (columns - 1) * GAP) / columns
 
 

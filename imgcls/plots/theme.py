@@ -41,7 +41,7 @@ COLOURS = {
     "olive": ("#564d00", "#eedc87"),
     "grey": ("#5e6269", "#d6dce6"),
 }
-LIGHT, DARK = ({name: pair[k] for name, pair in COLOURS.items()} for k in (0, 1))
+LIGHT, DARK = ({name: COLOURS[name][k] for name in COLOURS} for k in (0, 1))
 SURFACE, INK, MUTED, GRID, ACCENT = (LIGHT[name] for name in ("surface", "ink", "muted", "grid", "blue"))
 SERIES = tuple(LIGHT[name] for name in ("blue", "orange", "green", "plum", "violet", "olive", "grey"))
 ORANGE = SERIES[1]
@@ -77,7 +77,7 @@ R = TypeVar("R")
 
 
 def themed(draw: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: draw under the theme, whatever style the session has set."""
+    """Decorator: draw with the theme, independent of the session's style."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -165,7 +165,7 @@ def _record(path: Path, settings: dict[str, Any]) -> None:
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         if changes := describe_changes(found, settings):
-            raise ValueError(f"{path.parent} holds another run ({changes}): use its settings, or another folder")
+            raise ValueError(f"{path.parent} contains another run ({changes}): use its settings, or another folder")
     write(path, json.dumps(settings, indent=2) + "\n")
 
 

@@ -62,7 +62,7 @@ class State:
         return float(self.loss), int(self.correct), self.seen
 
     def start_epoch(self) -> None:
-        """Reset what is counted per epoch."""
+        """Reset the counts and sums of the epoch."""
         self.step, self.elapsed, self.loss, self.correct, self.seen = 0, 0.0, 0.0, 0, 0
 
 

@@ -46,7 +46,7 @@ class History:
         return (
             f"{epochs} epoch{'s' * (epochs > 1)} in {format_duration(self.seconds)} · loss {row['train_loss']:.3f}"
             f" · train {100 * row['train_accuracy']:.1f} % · validation {100 * row['val_accuracy']:.1f} %"
-            f" · {row['images_per_second']:,.0f} images/s, kept epoch {self.best_epoch}"
+            f" · {row['images_per_second']:,.0f} images/s, best epoch {self.best_epoch}"
         )
 
 

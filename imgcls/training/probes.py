@@ -43,7 +43,7 @@ def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 
 
 
 def _first_and_last_loss(model: nn.Module, train: ImageSet, seed: int, device: torch.device) -> tuple[float, float]:
-    """Loss of an untrained model on some images, and on two of them after at most 100 steps without dropout."""
+    """Loss of an untrained model on some images, and on two images after at most 100 steps without dropout."""
     initialize_from_data(model, train.images)
     model.to(device, memory_format=torch.channels_last)
     some = Recipe(batch_size=min(256, len(train.labels)))

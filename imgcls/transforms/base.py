@@ -118,7 +118,7 @@ def grouped(images: Tensor, group: Tensor, changes: Sequence[Change | None]) -> 
     """
     order = group.long().argsort(stable=True)
     counts = group.long().bincount(minlength=len(changes)).tolist()
-    if len(images) in counts:  # one group holds all images
+    if len(images) in counts:  # one group has all images
         change = changes[counts.index(len(images))]
         return change(images, order) if change else images
     chunks = images.index_select(0, order.to(images.device, non_blocking=True)).split(counts)

@@ -70,7 +70,7 @@ TRIVIAL_OPERATIONS: dict[str, tuple[float, float, Change | None]] = {
     "autocontrast": (0, 0, _autocontrast),
     "equalize": (0, 0, _equalize),
 }
-_GEOMETRIC = list(TRIVIAL_OPERATIONS)[:5]
+_GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 
 
 @dataclass(frozen=True)
