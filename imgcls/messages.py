@@ -1,6 +1,6 @@
-"""Wording that every part shares: the closest choice in an error message, lists, plurals and durations."""
+"""Text that several modules share: close choices, changed settings, lists, plurals and durations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 SHOWN = 20  # choices that an error message lists at most
@@ -10,9 +10,9 @@ def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> 
     """The end of an error message: the closest choices where there are any, else the list of all.
 
     Args:
-        value: What was given.
-        choices: What could have been given.
-        cutoff: Similarity from 0 to 1 that a choice must have to be suggested, as in difflib.
+        value: The unknown value.
+        choices: The valid values.
+        cutoff: Minimum similarity of a suggestion, from 0 to 1, as in difflib.
     """
     choices = [str(choice) for choice in choices]
     lowered = {choice.lower(): choice for choice in choices}
@@ -33,8 +33,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def describe_changes(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """`lr was 0.1, now 0.2; …` for each entry that differs; empty where none does."""
+    return "; ".join(
+        f"{key} was {before.get(key, 'left out')}, now {now.get(key, 'left out')}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    )
+
+
 def format_duration(seconds: float) -> str:
-    """`0.25 s`, `20 s`, `5 min`, `3 min 7 s`, `1 h 2 min`: no finer than a reader needs."""
+    """Duration as text, such as `0.25 s`, `20 s`, `5 min`, `3 min 7 s`, `1 h 2 min`."""
     if round(seconds) < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""The folders of the project; the module that writes a file names it, inside one of these."""
+"""The folders of the project; each module that writes a file names the file, in one of these folders."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The progress line of anything that runs long."""
+"""Progress lines of long computations."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ from typing import Self
 from imgcls.messages import format_duration
 
 MIRROR = "IMGCLS_PROGRESS"
-"""Environment variable with a file that also gets the line, for a program that runs this one and draws by itself."""
+"""Environment variable with the path of a file to which the line is copied, for a program that runs this process."""
 
-APPEARS = 2.0  # seconds before a transient line
+APPEARS = 2.0  # seconds before a transient line is shown
 
 
 def cut(text: str, width: int) -> str:
-    """At most `width` characters; "…" replaces what comes before the last ` · ` part, the time left."""
+    """At most `width` characters; the text before the last ` · ` part (the time left) is shortened with "…"."""
     if len(text) <= width:
         return text
     head, dot, last = text.rpartition(" · ")
@@ -29,22 +29,22 @@ def cut(text: str, width: int) -> str:
 class Progress:
     """One line that is rewritten in place on a terminal and in Jupyter, where its last state stays in the report.
 
-    A log, such as that of `nohup` or a CI job, gets a line a minute and the summary. As a context manager it leaves
-    a terminal on a fresh line when an exception ends the run. tqdm has neither the line a minute nor a Jupyter
-    output that stays without widgets.
+    A log, such as the output of `nohup` or of a CI job, gets one line a minute and the summary. As a context manager,
+    it starts a new terminal line when an exception ends the run. tqdm writes no line a minute to logs, and needs
+    widgets for an output that stays in Jupyter.
 
     Args:
         total: Steps of the whole run; 0 if unknown.
         every: Seconds between updates.
-        show: Whether anything is drawn at all.
+        show: Whether to draw the line.
     """
 
     def __init__(self, total: int, every: float = 0.5, show: bool = True) -> None:
         self.total, self.every, self.show = total, every, show
         self._due = 0.0 if show else float("inf")  # when the next update is drawn
         self._due_in_log = time.perf_counter() + 60
-        self._drawn = ""  # what a terminal shows on the open line
-        self._began = 0.0  # when the first step of this process was done
+        self._drawn = ""  # text on the open line of the terminal
+        self._began = 0.0  # time of the first step of this process
         self._recent: deque[tuple[float, int]] = deque()  # (time, steps done) of each drawn update
         self._mirror = os.environ.get(MIRROR)
         self._handle = None
@@ -52,7 +52,7 @@ class Progress:
             from IPython import get_ipython
             from IPython.display import display
 
-            if hasattr(get_ipython(), "kernel"):  # ipykernel is imported in other programs too
+            if hasattr(get_ipython(), "kernel"):  # programs other than Jupyter import ipykernel too
                 self._handle = display({"text/plain": " "}, raw=True, display_id=True)
 
     def update(self, done: int, text: str | Callable[[], str]) -> None:
@@ -69,7 +69,7 @@ class Progress:
         self._draw(f"{text} · {format_duration(round(left))} left" if left is not None else text, in_log)
 
     def finish(self, text: str) -> None:
-        """Replace the line with the run's summary; an empty one leaves nothing on a terminal."""
+        """Replace the line with the run's summary; an empty text clears the line on a terminal."""
         if self.show:
             self._draw(text, in_log=True)
             self.__exit__()
@@ -83,12 +83,12 @@ class Progress:
             self._drawn = ""
 
     def _seconds_left(self, now: float, done: int) -> float | None:
-        """At the pace of the recent half of this process; None until that is three seconds and three steps long."""
+        """Time left at the speed of the recent half of this process; None before three seconds and three steps."""
         recent = self._recent
         if not recent:
             self._began = now
         recent.append((now, done))
-        # Half of the time so far holds whole epochs with their validation, and still follows a change of pace.
+        # Half of the elapsed time includes whole epochs with validation, and still follows a change of speed.
         while len(recent) > 2 and recent[1][0] <= (self._began + now) / 2:
             recent.popleft()
         since, before = recent[0]
@@ -101,7 +101,7 @@ class Progress:
             try:
                 Path(self._mirror).write_text(f"{text}\n", encoding="utf-8")
             except OSError:
-                self._mirror = None  # the program that read it is gone
+                self._mirror = None  # the program that read the file has ended
         if self._handle:
             self._handle.update({"text/plain": text}, raw=True)
         elif sys.stderr.isatty():
@@ -116,16 +116,16 @@ class Progress:
 
 @contextmanager
 def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Callable[[int], None]]:
-    """A line for what usually takes less than APPEARS seconds: silent in logs, and gone when the block ends.
+    """A line that appears after APPEARS seconds, never in logs, and is cleared when the block ends.
 
     Args:
-        total: Steps of the whole; 0 if unknown.
-        text: Maps the number of steps done to the line.
+        total: Number of steps; 0 if unknown.
+        text: Maps the number of finished steps to the line.
 
     Yields:
-        A function that takes the number of steps done since its last call.
+        A function that takes the number of steps since its last call.
     """
-    # In a report an empty output would stay, where nothing can be taken away again.
+    # In a report the line could not be removed: an empty output would stay.
     shown = sys.stderr.isatty() or ("ipykernel" in sys.modules and MIRROR not in os.environ)
     appears, done, line = time.perf_counter() + APPEARS, 0, None
 
@@ -145,7 +145,7 @@ def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Calla
 
 
 def columns() -> int:
-    """Width of the terminal behind standard error; 80 where there is none."""
+    """Width of the terminal of standard error; 80 if it is not a terminal."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError):  # not a real terminal; io.UnsupportedOperation is both

@@ -58,7 +58,7 @@ def pick_device() -> torch.device:
 def pick_precision(device: torch.device | None = None) -> torch.dtype:
     """bfloat16 where the hardware computes in it, else float32; the variable `IMGCLS_PRECISION` forces either.
 
-    That hardware is a CPU with AMX or AVX512-BF16 and a CUDA device of compute capability 8.0 or higher.
+    Such hardware is a CPU with AMX or AVX512-BF16, or a CUDA device of compute capability 8.0 or higher.
 
     Raises:
         ValueError: `IMGCLS_PRECISION` is neither "float32" nor "bfloat16".
@@ -88,10 +88,15 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def autocast(device: torch.device | None = None) -> AbstractContextManager:
-    """Mixed precision in the dtype of `pick_precision`; does nothing where that is float32."""
+    """Mixed precision in the dtype of `pick_precision`; does nothing for float32."""
     device = device or pick_device()
     precision = pick_precision(device)
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
+def cpu_count() -> int:
+    """Number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
@@ -101,8 +106,7 @@ def configure_threads() -> int:
     glibc returns each large activation to the kernel, which maps its pages anew in the next step, a tenth of the time
     of a small network; the two thresholds of mallopt(3) prevent that (benchmark row `step_vs_default_malloc`).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cpu_count())))
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         mmap_threshold, trim_threshold = -3, -1  # constants of malloc.h

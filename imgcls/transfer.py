@@ -1,4 +1,4 @@
-"""Transfer learning: a backbone pretrained on generated species that no task contains, and linear probes."""
+"""Transfer learning: a backbone pretrained on generated species that are absent from all tasks, and linear probes."""
 
 import hashlib
 import json
@@ -30,10 +30,10 @@ RECIPE = Recipe(
 
 
 def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
-    """The default recipe of `source_backbone`: `RECIPE`, or at 64 pixels one that is faster there.
+    """The default recipe of `source_backbone`: `RECIPE`, or a faster recipe at 64 pixels.
 
-    The latter trains its first half at half the image size. Its batches are larger, and Muon takes three Newton–Schulz
-    steps instead of five, since an optimizer step costs a ResNet-18 about as much as a batch of 64 images.
+    The faster recipe trains its first half at half the image size. Its batches are larger, and Muon takes three
+    Newton–Schulz steps instead of five: for a ResNet-18, an optimizer step takes about as long as 64 images.
 
     Args:
         image_size: side in pixels; images are generated at 64 at most.
@@ -47,17 +47,17 @@ def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
 
 
 def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **source: Any) -> str | Path:
-    """The `weights` for `create_model`, checked before any long work.
+    """The `weights` for `create_model`, checked before any long computation.
 
     Args:
         origin: "source" for the backbone of `source_backbone`, "imagenet", or a folder written by `models.save`.
-        name: of the network.
-        image_size: side in pixels of the images to come; the source backbone trains at 64 at most.
+        name: name of the network.
+        image_size: side in pixels of the task's images; the source backbone trains at 64 at most.
         source: further arguments of `source_backbone`.
 
     Raises:
         MissingWeights: the weights are not on this machine and cannot be downloaded; the message names alternatives.
-        ValueError: an unknown origin, or a folder that holds another network.
+        ValueError: an unknown origin, or a folder with another network.
     """
     if origin == "source":
         return source_backbone(name, image_size=min(image_size, SIDE), **source)
@@ -81,21 +81,21 @@ def source_backbone(
 ) -> Path:
     """The folder of a network pretrained on `menagerie/source`; the first call trains the network.
 
-    Every combination of arguments and images has its own folder. Give the folder to
+    Every combination of arguments and images has its own folder. Pass the folder to
     `create_model(name, num_classes, weights=...)` for the features with a new head, or to `models.load` for the whole
     network.
 
     Args:
-        name: of the network, from `models.list_models()`.
-        recipe: of the training; `source_recipe(image_size)` if None.
-        train_count: number of training images to use; all if None.
+        name: name of the network, from `models.list_models()`.
+        recipe: training recipe; `source_recipe(image_size)` if None.
+        train_count: number of training images; all if None.
         image_size: side in pixels.
-        seed: of the initialisation and the training.
+        seed: random seed for initialisation and training.
         folder: parent folder of all backbones; `build/backbones` if None.
 
     Returns:
-        A folder written by `models.save`. Its card has the data, the recipe, the seed and `metrics`: accuracy on the
-        test images of the source set, with its interval.
+        A folder written by `models.save`. Its card has the data, the recipe, the seed and `metrics`: test accuracy on
+        the source set, with its interval.
     """
     splits = load(SOURCE, image_size=image_size, train_count=train_count)
     recipe = recipe or source_recipe(image_size)
@@ -124,7 +124,7 @@ def linear_probe(
         create: builds the pretrained network, such as `partial(create_model, "resnet18", 2, weights=folder)`.
         train: split to train the head on.
         val: split to choose the epoch by.
-        recipe: of the head, without transforms and batch mix: the features are computed once.
+        recipe: recipe for the head, without transforms and batch mix.
         seeds: one run each.
 
     Returns:

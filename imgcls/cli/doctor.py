@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -150,10 +149,9 @@ def check_torch() -> Finding:
 
 def check_cores() -> Finding:
     """Cores that this process may use, and the number of threads."""
-    from imgcls.reproducibility import configure_threads
+    from imgcls.reproducibility import configure_threads, cpu_count
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = configure_threads()
+    cores, threads = cpu_count(), configure_threads()
     found = f"{plural(cores, 'core')}, {plural(threads, 'thread')}"
     if threads != cores:
         return Finding("note", found, f"OMP_NUM_THREADS sets the threads; without it all {cores} cores are used")

@@ -13,8 +13,8 @@ from menagerie import one_thread_each
 
 GRID = 8  # images are compared at GRID × GRID cells first
 BLOCK = 1024  # images compared with as many others at a time
-COARSE_SLACK = 0.02  # by which the correlation of a candidate's cells may be below the threshold for its pixels
-DETAIL = 0.4  # minimum correlation of what is finer than the cells: two horizons agree in the cells alone
+COARSE_SLACK = 0.02  # the correlation of a candidate's cells may be this much below the threshold for its pixels
+DETAIL = 0.4  # minimum correlation of detail finer than the cells: two horizons correlate in the cells alone
 FLAT = 2.0 / 255  # deviation of cells below which an image has no structure to compare
 
 Place = tuple[str, Split, int]  # name of a split, the split, and an index in it
@@ -22,7 +22,7 @@ Place = tuple[str, Split, int]  # name of a split, the split, and an index in it
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images that are the same or nearly so; `similarity` is the correlation of their pixels."""
+    """Two identical or nearly identical images; `similarity` is the correlation of their pixels."""
 
     first: str  # names
     second: str
@@ -35,14 +35,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Audit:
-    """Pairs of duplicates, across splits first, then by similarity: for every image its best match on each side."""
+    """Pairs of duplicates, across splits first, then by similarity: the best match of every image in each split."""
 
     pairs: tuple[Pair, ...]
     counts: dict[str, int]  # images of each split
     threshold: float
 
     def frame(self) -> pd.DataFrame:
-        """Images of `split` that have a duplicate in `also_in`; within one split, those that repeat an earlier one.
+        """Images of `split` with a duplicate in `also_in`; within one split, images that repeat an earlier image.
 
         Columns: split, also_in, images (of split), exact, near, other_label (of these, with another label than
         their duplicate).
@@ -95,7 +95,7 @@ def _exact(parts: list[tuple[str, Split]]) -> Iterator[Pair]:
             earlier = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), [])
             for first in earlier:
                 yield _pair(first, (name, split, index), "exact", 1.0)
-            if name not in {other_name for other_name, *_ in earlier}:  # the first of each split stands for all
+            if name not in {other_name for other_name, *_ in earlier}:  # the first of each split represents all
                 earlier.append((name, split, index))
 
 

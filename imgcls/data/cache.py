@@ -1,4 +1,4 @@
-"""Decoded or rendered images in a folder that the next read maps into memory: CACHE/FINGERPRINT-SIZE-CHANNELS."""
+"""Cache of decoded or rendered images, mapped into memory: one folder CACHE/FINGERPRINT-SIZE-CHANNELS per data set."""
 
 import errno
 import hashlib
@@ -19,10 +19,10 @@ import torch
 from imgcls.data.sources import SkippedFile
 from imgcls.files import open_atomic
 
-FORMAT = 2  # raise it whenever the same files would give other pixels or another index
+FORMAT = 2  # increase when the same files give other pixels or another index
 GATHER_IN_MEMORY = 4 * 2**30  # bytes; a larger selection of rows is written to a file and mapped
-ABANDONED = 24 * 3600  # seconds after which an unfinished folder belongs to a process that was killed
-CHECKED_BYTES = 32 * 2**20  # of pixels, compared with their checksum on every read
+ABANDONED = 24 * 3600  # seconds after which an unfinished folder is a leftover of a killed process
+CHECKED_BYTES = 32 * 2**20  # bytes of pixels whose checksum is compared on every read
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Stored:
     folder: Path
     images: np.ndarray  # uint8 (rows, C, H, W)
     masks: np.ndarray | None  # bool (rows, H, W)
-    rows: np.ndarray  # of the names, in images and masks
+    rows: np.ndarray  # row of each name in images and masks
     names: tuple[str, ...]
     sizes: np.ndarray | None  # (names, 2) original width and height
     skipped: tuple[SkippedFile, ...]
@@ -59,7 +59,7 @@ class Stored:
 
 
 def read_cache(cache: Path, fingerprint: str, image_size: int, channels: int) -> Stored | None:
-    """Map what is stored for a fingerprint; None if it is missing, torn or of another format."""
+    """Map the images stored for a fingerprint; None if they are missing, incomplete or in another format."""
     folder, header = _location(cache, fingerprint, image_size, channels)
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def read_cache(cache: Path, fingerprint: str, image_size: int, channels: int) ->
 
 
 def write_cache(cache: Path, fingerprint: str, image_size: int, channels: int, fill: Callable[[Path], dict]) -> Stored:
-    """Build a folder aside, with the arrays and the index that `fill` writes and returns, then rename it."""
+    """Build a temporary folder, in which `fill` writes the arrays and returns the index, then rename it."""
     folder, header = _location(cache, fingerprint, image_size, channels)
     cache.mkdir(parents=True, exist_ok=True)
     for old in cache.glob(".building-*"):
@@ -104,13 +104,13 @@ def write_cache(cache: Path, fingerprint: str, image_size: int, channels: int, f
 
 
 def _location(cache: Path, fingerprint: str, image_size: int, channels: int) -> tuple[Path, dict[str, str | int]]:
-    """The folder, and what its index must begin with."""
+    """The folder, and the entries that identify its index."""
     header = {"format": FORMAT, "image_size": image_size, "channels": channels, "fingerprint": fingerprint}
     return cache / f"{fingerprint}-{image_size}-{channels}", header
 
 
 def _checksum(images: np.ndarray) -> int:
-    """CRC of evenly spaced rows: all of a small file, enough of a large one to notice a torn or replaced one."""
+    """CRC of evenly spaced rows: all rows of a small file, enough of a large file to detect damage."""
     count = max(1, min(len(images), CHECKED_BYTES // max(1, images[:1].nbytes)))
     rows = np.linspace(0, len(images) - 1, count).astype(np.int64)
     return zlib.crc32(np.ascontiguousarray(images if count == len(images) else images[rows]).data)
@@ -124,7 +124,7 @@ def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> 
     """
     try:
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a crash while writing to the map
+        if hasattr(os, "posix_fallocate"):  # a full disk must raise here, not crash while writing to the map
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""The real data sets of the cases: where they belong, and how to bring them there.
+"""The real data sets of the cases: their paths, and how to download them.
 
-Imports almost nothing: reports name what is missing before anything runs.
+Imports almost nothing, because reports list missing data sets before anything runs.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Entry:
 
     title: str
     case: str  # number of the notebook
-    path: str  # below `data/`, of a folder or, with one of ENDINGS, of an archive
-    steps: str  # what to do to bring it; "imgcls data get NAME" where `download` can do it
+    path: str  # of a folder below `data/`, or of an archive with one of ENDINGS
+    steps: str  # how to download it; "imgcls data get NAME" where `download` can do it
 
 
 CATALOGUE = {
@@ -61,24 +61,24 @@ CATALOGUE = {
 
 
 def key(name: str) -> str | None:
-    """The name in the catalogue, for any case and with dashes too; None if it is not there."""
+    """The name in the catalogue, in any case and with dashes or underscores; None if it is unknown."""
     name = name.lower().replace("-", "_")
     return name if name in CATALOGUE else None
 
 
 def find(name: str) -> Path | None:
-    """Folder or archive of a data set of the catalogue, None if it is not on this machine."""
+    """Folder or archive of a data set of the catalogue; None if it is not on this machine."""
     return existing(paths.DATA / CATALOGUE[name].path)
 
 
 def existing(path: Path) -> Path | None:
-    """The path, or an archive of that name beside it, whichever exists."""
+    """The path, or an archive of that name in the same folder; None if neither exists."""
     candidates = (path.with_name(path.name + ending) for ending in ENDINGS)
     return next((one for one in candidates if one.exists()), None)
 
 
 def steps_for(data: str | Path) -> str | None:
-    """How to bring the data set of a name or of a path under `data/`; None if the catalogue does not have it."""
+    """How to download the data set of a name or of a path under `data/`; None if the catalogue does not have it."""
     for name, entry in CATALOGUE.items():
         if key(str(data)) == name or Path(data).as_posix().endswith(f"data/{entry.path}"):
             return entry.steps

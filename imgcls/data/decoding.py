@@ -1,7 +1,7 @@
-"""One image file becomes one RGB image, or a reason why not.
+"""Decode one image file to one RGB image, or return the reason why it cannot be decoded.
 
-`main` is the decoding process of `workers`, which must start fast and alone: numpy is imported only where it is used,
-and nothing else of imgcls is.
+`main` is the decoding process of `workers`. It must start fast: numpy is imported only where it is used, and no other
+module of imgcls is imported.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
-MAX_MEMORY = 490_000_000  # bytes to decode one image, beside its file; see estimate_memory
-MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, each of which costs a pass: some seconds
-SCAN = b"\xff\xda"  # begins a scan; one in an embedded preview is counted too, which does no harm
+MAX_MEMORY = 490_000_000  # bytes to decode one image, without its file; see estimate_memory
+MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, one pass per scan: some seconds
+SCAN = b"\xff\xda"  # start of a scan; scans of an embedded preview count too, which is harmless
 STRIP = 2**18  # pixels converted at a time
 ORIENTATION = 0x0112  # EXIF tag
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
@@ -48,7 +48,7 @@ SIGNATURES = (
 
 
 class Undecodable(ValueError):
-    """A file that is not a usable image; `reason` says why in one line."""
+    """A file that is not a usable image, with a one-line `reason`."""
 
     def __init__(self, reason: str, source: str | Path | None = None) -> None:
         super().__init__(f"{source}: {reason}" if source is not None else reason)
@@ -77,7 +77,7 @@ def decode_square(data: bytes, size: int, channels: int = 3) -> tuple[bytes, tup
 
 
 def try_decode_square(data: bytes, size: int, channels: int) -> tuple[bytes, tuple[int, int]] | str:
-    """As `decode_square`, but returns the reason instead of raising it."""
+    """Like `decode_square`, but returns the reason instead of raising it."""
     try:
         return decode_square(data, size, channels)
     except Undecodable as error:
@@ -90,7 +90,7 @@ def format_and_mode(data: bytes) -> str | None:
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Exception:  # a decoder may raise anything on hostile bytes
+        except Exception:  # a decoder may raise anything on malformed bytes
             return None
     return f"{'JPEG' if image.format == 'MPO' else image.format} {image.mode}"
 
@@ -109,8 +109,8 @@ def open_rgb(data: bytes, at_least: int | None = None) -> tuple[Image.Image, tup
         The image, and the upright (width, height) of the original.
 
     Raises:
-        Undecodable: for anything but a whole image in one of FORMATS of at most MAX_PIXELS pixels, which takes no
-            more than MAX_MEMORY.
+        Undecodable: unless the file is a complete image in one of FORMATS with at most MAX_PIXELS pixels, and its
+            decoding takes at most MAX_MEMORY.
     """
     if not len(data):
         raise Undecodable("zero bytes")
@@ -120,7 +120,7 @@ def open_rgb(data: bytes, at_least: int | None = None) -> tuple[Image.Image, tup
         raise Undecodable(f"more than the limit of {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError:
         raise Undecodable(_why_unidentified(bytes(data[:512]))) from None
-    except Exception as error:  # a decoder may raise anything on hostile bytes
+    except Exception as error:  # a decoder may raise anything on malformed bytes
         raise Undecodable(_why_damaged(error, data, _signature(bytes(data[:32])) or "header")) from error
 
     size, kind = image.size, image.format  # only the header has been read so far
@@ -163,7 +163,7 @@ def estimate_memory(image: Image.Image, original: tuple[int, int], scans: int) -
         samples = sum(across * down for _, across, down, _ in image.layer)
         most = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)
         return decoded + max(copy, 2 * original[0] * original[1] * samples // max(1, most))
-    if image.format == "TIFF":  # one strip or tile may hold all
+    if image.format == "TIFF":  # one strip or tile may contain the whole image
         bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) * image.tag_v2.get(SAMPLES_PER_PIXEL, 1)
         return decoded + max(copy, pixels * bits // 8)
     return decoded + copy
@@ -208,7 +208,7 @@ def _deep_gray(image: Image.Image) -> Image.Image:
     import numpy as np
 
     values = np.asarray(image).astype(np.float64)
-    # 16 bits have a full scale; 32-bit integers hold 16 in practice, and floats are taken as [0, 1].
+    # 16 bits have a full scale; 32-bit integers contain 16 bits in practice, and floats are assumed to be in [0, 1].
     full = 1.0 if image.mode == "F" else 65535.0
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
         raise Undecodable(f"pixel values of mode {image.mode} outside 0 to {full:g} have no known scale")
@@ -256,7 +256,7 @@ def _signature(head: bytes) -> str | None:
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Reply to pickled (size, channels, list of bytes) with lists of `try_decode_square` results, until EOF."""
-    warnings.simplefilter("ignore")  # Pillow's remarks about odd metadata; what matters becomes a reason
+    warnings.simplefilter("ignore")  # Pillow warns about odd metadata; errors become reasons
     while True:
         try:
             size, channels, files = pickle.load(requests)
@@ -268,5 +268,5 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def main() -> None:
     """Run `serve` on standard input and output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and closes this process's input
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,4 +1,4 @@
-"""Data sets from the network: resumed after an interruption, verified, and named only when they are complete."""
+"""Download of data sets, resumed after an interruption and verified; a file gets its name only when complete."""
 
 import contextlib
 import errno
@@ -16,30 +16,30 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from imgcls import paths
 from imgcls.data import catalogue
 from imgcls.data.sources import DataError
-from imgcls.files import open_atomic
+from imgcls.files import lock, open_atomic
 from imgcls.messages import did_you_mean
 from imgcls.progress import transient_progress
 
 NATURE_12K = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
-NATURE_12K_BYTES = 3_000_000_000  # at least; the server's own count is the exact one
+NATURE_12K_BYTES = 3_000_000_000  # minimum; the server states the exact size
 TIMEOUT = 30.0  # seconds without a byte after which a connection is closed
-ATTEMPTS = 5  # in a row that bring less than GAIN
-GAIN = 2**20
+ATTEMPTS = 5  # consecutive attempts that may download less than GAIN
+GAIN = 2**20  # bytes
 PAUSE = 1.0  # seconds before the second attempt, doubled before each further one
-TEMPORARY = (408, 425, 429)  # of the 4xx answers, those that may change by waiting
+TEMPORARY = (408, 425, 429)  # HTTP 4xx status codes that may change by waiting
 
 
 def download(name: str) -> Path:
-    """Download a data set of the catalogue to `data/`, ready for `load`; one that is there is not downloaded again.
+    """Download a data set of the catalogue to `data/`, ready for `load`, unless it exists.
 
     Raises:
-        DataError: no such name, one that a person must bring (the message says how), or a download that failed.
+        DataError: an unknown name, a data set that needs a manual download (the message says how), or a failed
+            download.
         OSError: the disk is full.
     """
     known = catalogue.key(name)
@@ -65,53 +65,38 @@ class _Interrupted(Exception):
 def fetch(url: str, target: Path, at_least: int = 0, md5: str | None = None) -> Path:
     """Download a file, which gets its name only when it is complete and verified.
 
-    Until then it is NAME.part, and a second call resumes it if the server still has the same file.
+    Until then its name is NAME.part, and a second call resumes the download if the server still has the same file.
 
     Args:
         url: http or https.
-        target: the file; its folder is made.
-        at_least: bytes below which it must be something else, such as an error page.
-        md5: of the whole.
+        target: path of the file; its folder is created.
+        at_least: minimum size in bytes; a smaller file is something else, such as an error page.
+        md5: checksum of the file; None is not checked.
 
     Raises:
-        DataError: it cannot be downloaded, or is another file than expected; the message says what came.
+        DataError: the download failed, or the file is not the expected one.
         OSError: the disk is full.
     """
     if md5 and target.exists() and _md5(target) == md5:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part, tag = (target.with_name(f"{target.name}.{suffix}") for suffix in ("part", "part.tag"))
-    with _locked(part), part.open("ab", buffering=0) as file:
+    busy = DataError(f"{part} is being downloaded by another process; wait for it, or end it")
+    with lock(part.with_name(f"{part.name}.lock"), if_held=busy), part.open("ab", buffering=0) as file:
         _receive_all(url, file, tag, at_least)
         size = file.tell()
         found = _md5(part) if md5 else None
         if size < at_least or found != md5:
             file.truncate(0)
             what = f"has the MD5 {found} instead of {md5}" if found != md5 else f"has {size:,} bytes only"
-            raise DataError(f"{url} {what}, so it is not the file that is meant; try again, or bring it by hand")
+            raise DataError(f"{url} {what}, so it is not the expected file; try again, or download it with a browser")
         part.replace(target)
         tag.unlink(missing_ok=True)
     return target
 
 
-@contextlib.contextmanager
-def _locked(part: Path) -> Iterator[None]:
-    """Two processes at once would write into one file."""
-    lock = FileLock(part.with_name(f"{part.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(f"{part} is being downloaded by another process; wait for it, or end it") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file
-            Path(lock.lock_file).unlink()
-        lock.release()
-
-
 def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
-    """Try until the file is complete; each attempt resumes where the last one ended."""
+    """Repeat the request until the file is complete; each attempt resumes where the last one ended."""
     futile = 0
     while True:
         before = file.tell()
@@ -119,7 +104,7 @@ def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
             _receive(url, file, tag, at_least)
             return
         except urllib.error.HTTPError as error:
-            reason: object = f"the server answers {error.code} {error.reason}"
+            reason: object = f"the server returned {error.code} {error.reason}"
             if error.code < 500 and error.code not in TEMPORARY:
                 raise DataError(f"{url} cannot be downloaded: {reason}") from error
         except (_Interrupted, HTTPException, OSError) as error:
@@ -131,16 +116,16 @@ def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
         futile = 0 if file.tell() - before >= GAIN else futile + 1
         if futile == ATTEMPTS:
             raise DataError(
-                f"{url} cannot be downloaded: {reason}, {ATTEMPTS} times in a row; {file.tell():,} bytes are kept, "
-                f"and the same command resumes from there"
+                f"{url} cannot be downloaded: {reason}, {ATTEMPTS} times in a row; {file.tell():,} bytes are "
+                f"downloaded, and the same command resumes from there"
             )
         time.sleep(PAUSE * 2 ** max(0, futile - 1))
 
 
 def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
-    """One connection, which requests the rest of the file if the server still has the same one.
+    """One connection, which requests the rest of the file if the server still has the same file.
 
-    `tag` holds the ETag or the time of the file, by which the server recognizes it.
+    `tag` contains the ETag or Last-Modified time, by which the server identifies the file.
     """
     start = file.seek(0, 2)
     headers = {"User-Agent": "imgcls", "Accept-Encoding": "identity"}
@@ -149,7 +134,7 @@ def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
     try:
         reply = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing behind the last byte: it is complete, or of another file
+        if error.code == 416:  # no bytes after the last one: the file is complete, or the server has another file
             total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range") or "")
             if total and int(total[1]) == start:
                 return
@@ -170,14 +155,14 @@ def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
         validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
         if validator and not validator.startswith("W/"):
             tag.write_text(validator, encoding="latin-1")
-        else:  # no way to tell later whether it is the same file
+        else:  # a later request could not identify the file
             tag.unlink(missing_ok=True)
         name, of_total = url.rpartition("/")[2], f" of {total / 1e6:,.0f}" if total else ""
         with transient_progress(total or 0, lambda done: f"{name}: {done / 1e6:,.0f}{of_total} MB") as advance:
             advance(start)
             while block := reply.read1(2**16):
                 rest = memoryview(block)
-                while rest:  # an unbuffered file may take a part only
+                while rest:  # an unbuffered file may write only a part
                     rest = rest[file.write(rest) :]
                 advance(len(block))
     if total is not None and file.tell() < total:
@@ -185,7 +170,7 @@ def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
 
 
 def _range(reply: HTTPResponse, start: int) -> tuple[int, int | None]:
-    """The byte at which the reply starts, and the bytes of the whole file, None if the server does not say."""
+    """First byte of the reply, and size of the whole file in bytes; None if the server does not state it."""
     if reply.status == 206:
         sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range") or "")
         if sent and int(sent[1]) == start:
@@ -207,7 +192,9 @@ def _nature(target: Path) -> None:
     fetch(NATURE_12K, target, at_least=NATURE_12K_BYTES)
     if not zipfile.is_zipfile(target):
         target.unlink()
-        raise DataError(f"{NATURE_12K} is not a complete zip, so it is not the file that is meant; bring it by hand")
+        raise DataError(
+            f"{NATURE_12K} is not a complete zip, so it is not the expected file; download it with a browser"
+        )
 
 
 def _cifar(target: Path) -> None:
@@ -236,7 +223,7 @@ def _pets(target: Path) -> None:
                 yield f"{part}/{found.bin_classes[label].lower()}/{path.name}", path.read_bytes()
 
     with _download_folder("oxford_pets") as folder:
-        for url, md5 in OxfordIIITPet._RESOURCES:  # it has no public name for them
+        for url, md5 in OxfordIIITPet._RESOURCES:  # torchvision has no public name for the archives
             fetch(url, folder / "oxford-iiit-pet" / url.rpartition("/")[2], md5=md5)
         _pack(target, images())
 
@@ -254,7 +241,7 @@ def _download_folder(name: str) -> Iterator[Path]:
 
 
 def _pack(target: Path, images: Iterable[tuple[str, bytes]]) -> None:
-    """Write a zip, whole or not at all, without compressing the images once more."""
+    """Write a zip atomically, without compressing the images again."""
     with open_atomic(target) as file, zipfile.ZipFile(file, "w") as archive:
         for name, data in images:
             archive.writestr(zipfile.ZipInfo(name), data)

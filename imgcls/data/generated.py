@@ -1,7 +1,8 @@
-"""The menagerie's sets as splits: rendered once, then mapped from the cache."""
+"""The generated data sets of `menagerie`: rendered once, then mapped from the cache."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,8 @@ def load_generated(
         fingerprints.append(fingerprint)
         key = (folder, fingerprint[:16], image_size, channels)
 
-        def fill(building: Path, split: str = split, index: torch.Tensor = index) -> dict:
-            return render_into(building, subset, split, index, image_size, channels, settings)
-
+        arguments = {"image_size": image_size, "channels": channels, "settings": settings}
+        fill = partial(render_into, subset=subset, split=split, index=index, **arguments)
         stored = read_cache(*key) or write_cache(*key, fill)
         images, masks = stored.gather(np.arange(len(index)))
         labels = torch.tensor([label_of[one] for one in parse_names(stored.names)[1]], dtype=torch.int64)
@@ -60,7 +60,7 @@ def load_generated(
 
 
 def _indices(subset: str, split: str, labels: Sequence[int], size: int, count: int | None) -> torch.Tensor:
-    """The first images with these labels: `count` of them, or those among the first `size` of the split."""
+    """Indices of the first `count` images with these labels; without `count`, all among the first `size` images."""
 
     def among(index: torch.Tensor) -> torch.Tensor:
         return index[torch.isin(menagerie.labels(subset, split, index), torch.tensor(labels))]

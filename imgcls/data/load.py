@@ -1,4 +1,4 @@
-"""Load a data set by name or path; the submodules do the steps."""
+"""Load a data set by name or path."""
 
 import os
 from collections import Counter
@@ -18,11 +18,11 @@ from imgcls.messages import did_you_mean
 
 
 class UnknownDataset(DataError):
-    """A name or path that leads to no data; the message lists what there is and how to bring more."""
+    """A name or path without data; the message lists the known names and how to download more."""
 
 
 def available() -> tuple[str, ...]:
-    """Names that `load` takes without any path: the generated sets, and those of the catalogue that are downloaded."""
+    """Names that `load` accepts: the generated sets, and the downloaded sets of the catalogue."""
     return (*generated_names(), *(name for name in catalogue.CATALOGUE if catalogue.find(name)))
 
 
@@ -56,7 +56,7 @@ def load(
         classes: the classes to load, labelled in this order; all of them in alphabetical order if None.
         seed: of the split, and of generated images.
         val_fraction: fraction of train (of everything, if no split is given) for a val split that is not given.
-        test_fraction: the same for test.
+        test_fraction: fraction of everything for a test split that is not given.
         train_count: maximum number of images, sampled in the proportions of the classes; of a generated set, exactly
             this number is rendered.
         val_count: likewise.
@@ -82,12 +82,12 @@ def load(
         return load_generated(name, image_size, channels, classes, settings, counts, folder)
     for parameter, value, default in (("habitat_bias", habitat_bias, 0.0), ("clutter", clutter, 1.0)):
         if value != default:
-            raise DataError(f"{parameter}={value} goes with generated sets only, not with {name!r}")
+            raise DataError(f"{parameter}={value} applies to generated sets only, not to {name!r}")
     path = locate(name_or_path)
     if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
         raise DataError(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must be positive with a sum below 1, "
-            f"so that images are left to train on"
+            f"so that train gets images"
         )
     stored, fingerprint = _decoded(path, image_size, channels, folder)
     selected = select_classes(classes, tuple(sorted(set(parse_names(stored.names)[1]))), path)
@@ -102,7 +102,7 @@ def locate(name_or_path: str | Path) -> Path:
     """Folder or archive of a path or of a name of the catalogue.
 
     Raises:
-        UnknownDataset: it does not exist; the message says how to bring it, or what there is.
+        UnknownDataset: it does not exist; the message says how to download it, or lists the known names.
     """
     path, known = Path(name_or_path).expanduser(), catalogue.key(str(name_or_path))
     found = path if path.exists() else known and catalogue.find(known)
@@ -118,7 +118,7 @@ def locate(name_or_path: str | Path) -> Path:
         f"{what}; {did_you_mean(name, [*generated_names(), *catalogue.CATALOGUE])}\n"
         f"  your own images: the path of a folder, .zip or .tar with {LAYOUT}, "
         f'for example load("data/pets.zip"); archives are read in place\n'
-        f"  generated and real sets, and how to bring those that are not there: imgcls data list"
+        f"  generated and real sets, and how to download the missing ones: imgcls data list"
     )
 
 
@@ -135,15 +135,15 @@ def file_formats(name_or_path: str | Path) -> dict[str, int]:
 
 
 def load_image(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
-    """One image with exactly the pixels that `load` gives: the centre square, resampled, in RGB or grayscale.
+    """One image with exactly the same pixels as from `load`: the centre square, resampled, in RGB or grayscale.
 
-    Nothing has a default, so that a caller must pass the values that the model was trained with.
+    There are no defaults, so that a caller must pass the values that the model was trained with.
 
     Returns:
         uint8 (C, H, W).
 
     Raises:
-        Undecodable: for what `load` skips, with the same reason.
+        Undecodable: for files that `load` skips, with the same reason.
         DataError: if the size or the number of channels is impossible.
     """
     _check_shape(image_size, channels)
@@ -167,7 +167,7 @@ def _check_shape(image_size: int, channels: int) -> None:
 
 def _decoded(path: Path, image_size: int, channels: int, folder: Path) -> tuple[Stored, str]:
     """The decoded files of a source, and its fingerprint: from the cache if nothing has changed, else decoded now."""
-    known = folder / "sources" / f"{stat_hash(path)}.txt"  # the fingerprint of the files in this state
+    known = folder / "sources" / f"{stat_hash(path)}.txt"  # contains the fingerprint of the files in this state
     if known.exists():
         fingerprint = known.read_text(encoding="utf-8", errors="replace").strip()
         if stored := read_cache(folder, fingerprint, image_size, channels):

@@ -1,6 +1,6 @@
 """Folders and archives of images, listed and read in place.
 
-What cannot be used becomes a `SkippedFile`. Its reason is part of the fingerprint: new wording means a new cache.
+An unusable file becomes a `SkippedFile`. Its reason is part of the fingerprint: another wording means a new cache.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file that is not part of the data set, and why."""
+    """A file that is not part of the data set, with the reason."""
 
     name: str
     reason: str
@@ -45,7 +45,7 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a source; `handle` is what the source needs to read it again."""
+    """One file of a source; the source reads the file again by its `handle`."""
 
     name: str  # below the source, with forward slashes
     size: int  # bytes
@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a folder or an archive, in storage order, each of which has been read once."""
+    """The files of a folder or an archive in storage order; each file has been read once."""
 
     path: Path
     members: tuple[Member, ...]
@@ -101,8 +101,8 @@ def open_source(path: Path) -> Source:
     return Source(path, tuple(members), tuple(skipped))
 
 
-Entry = tuple[str, Any, str | None]  # name, what `read` needs, and the reason if the entry cannot be accepted
-Reader = tuple[Iterable[Entry], Callable[[Any], bytes | str]]  # entries, and `read`: the content or the reason for none
+Entry = tuple[str, Any, str | None]  # name, argument of `read`, and the reason if the entry is skipped
+Reader = tuple[Iterable[Entry], Callable[[Any], bytes | str]]  # entries, and `read`: the content or a reason
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _reader(path: Path) -> Iterator[Reader]:
             )
     except (MemoryError, DataError):
         raise
-    except Exception as error:  # zipfile, tarfile and the decompressors raise anything on hostile bytes
+    except Exception as error:  # zipfile, tarfile and the decompressors may raise anything on malformed bytes
         raise DataError(f"{path} cannot be read: {error}; fetch or pack it again") from error
 
 
@@ -168,7 +168,7 @@ def _walk(path: Path) -> Iterator[tuple[str, Path | str]]:
 
 
 def _read_regular(file: Path) -> bytes | str:
-    """As `read_file`, but not from a pipe or device, on which reading may block forever."""
+    """Like `read_file`, but refuses pipes and devices, where reading may block forever."""
     with suppress(OSError):  # a missing file is reported by read_file
         if not stat.S_ISREG(file.stat().st_mode):
             return "a pipe or device, not a file"
@@ -225,7 +225,7 @@ def _zip_reader(archive: zipfile.ZipFile) -> Reader:
             data = archive.read(info)
         except MemoryError:
             raise
-        except Exception as error:  # whichever decompressor it is, a member is as hostile as an image
+        except Exception as error:  # decompressors may raise anything on malformed bytes
             return f"{DAMAGED}: {error}"
         wrong_size = f"{DAMAGED}: {len(data):,} bytes instead of {info.file_size:,}"
         return data if len(data) == info.file_size else wrong_size
@@ -237,7 +237,7 @@ def _tar_reader(archive: tarfile.TarFile) -> Reader:
     def entries() -> Iterator[tuple[str, tarfile.TarInfo, bool]]:
         end = -1
         for info in archive:
-            if info.size < 0 or info.offset <= end:  # a negative size would lead back and never end
+            if info.size < 0 or info.offset <= end:  # a negative size would cause an endless loop
                 raise tarfile.ReadError(f"the entry {as_text(info.name)!r} states an impossible size")
             end = info.offset
             yield info.name, info, info.isdir()
@@ -257,7 +257,7 @@ def _checked(entries: Iterable[tuple[str, Any, bool]]) -> Iterator[Entry]:
     """Files of an archive with normalized names, without junk, and at the end its empty folders.
 
     Args:
-        entries: name, handle and whether it is a folder, of everything in the archive.
+        entries: (name, handle, whether it is a folder) of everything in the archive.
     """
     seen, folders, parents = set(), set(), set()
     for raw, handle, is_folder in entries:
@@ -301,8 +301,8 @@ def find_class_folders(source: Source) -> tuple[list[tuple[str, Member]], list[S
     """Find the class folders below any single wrapper folder.
 
     Returns:
-        (name, member) of every file in a class folder, the name being class/image or split/class/image; and the
-        files elsewhere.
+        (name, member) of every file in a class folder, with names such as class/image or split/class/image; and the
+        files outside the class folders.
 
     Raises:
         DataError: if there are no class folders, a class has no readable file, or images are in deeper folders.
@@ -318,16 +318,16 @@ def find_class_folders(source: Source) -> tuple[list[tuple[str, Member]], list[S
         inner = path[level:]
         if path[:level] != wrapper or (splits and inner[0].lower() not in splits):
             expected = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
-            skipped.append(SkippedFile(member.name, f"lies outside {expected}"))
+            skipped.append(SkippedFile(member.name, f"outside {expected}"))
         elif len(inner) == depth:
             found.append(("/".join(inner), member))
         elif len(inner) < depth:
             skipped.append(SkippedFile(member.name, "in no class folder, so it has no label"))
         elif _has_image_name(path[-1]):
             raise DataError(
-                f"{source.path}: '{member.name}' lies {len(inner) - depth} level(s) deeper than expected; the layout "
-                f"must be {LAYOUT}, below any single wrapper folder. Move the pictures up, or point at the folder "
-                f"that holds the class folders"
+                f"{source.path}: '{member.name}' is {len(inner) - depth} level(s) deeper than expected; the layout "
+                f"must be {LAYOUT}, below any single wrapper folder. Move the images up, or give the folder "
+                f"that contains the class folders"
             )
         else:
             skipped.append(SkippedFile(member.name, "not a picture, and deeper than the class folders"))
@@ -352,7 +352,7 @@ def _has_image_name(name: str) -> bool:
 
 
 def _class_of(file: SkippedFile, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
-    """The class that a file would have belonged to, or whose folder is empty; None outside the class folders."""
+    """The class of a skipped file or of an empty class folder; None outside the class folders."""
     path = PurePosixPath(file.name).parts
     inner = path[len(wrapper) :]
     is_folder = file.name.endswith("/")
@@ -364,7 +364,7 @@ def _class_of(file: SkippedFile, wrapper: tuple[str, ...], splits: set[str]) -> 
 
 
 def _wrapper(images: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """The folders around everything that are neither splits nor classes."""
+    """The folders above all splits and classes."""
     wrapper: tuple[str, ...] = ()
     while True:
         level = len(wrapper)

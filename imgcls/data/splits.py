@@ -1,4 +1,4 @@
-"""A data set in memory, how it is divided into train, val and test, and what can be measured of it."""
+"""A data set in memory, its division into train, val and test, and its statistics."""
 
 import hashlib
 from collections import defaultdict
@@ -142,7 +142,7 @@ def select_classes(classes: Sequence[str] | None, known: tuple[str, ...], where:
 
 
 def shuffle_key(seed: int, name: str) -> bytes:
-    """Sort key of a random order by (seed, name) alone: no file system, library version or other class matters."""
+    """Sort key of a random order that depends on (seed, name) alone, not on file system, library or other classes."""
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
@@ -154,7 +154,7 @@ def divide(
     test_fraction: float,
     where: str | Path,
 ) -> dict[str, IndicesByClass]:
-    """Indices of the names in train, val and test: as given, else sampled from train (or from everything) by class.
+    """Indices of the names in train, val and test; a missing split is sampled by class from train or from everything.
 
     Raises:
         DataError: a class without an image to train on.
@@ -176,7 +176,7 @@ def divide(
         for name, indices in pool.items():
             whole = len(indices) + (len(splits["test"][name]) if split == "val" and None in found else 0)
             count = round(Fraction(str(fraction)) * whole)
-            count = min(max(count, 1), len(indices) - 1)  # at least one for each side where there are two
+            count = min(max(count, 1), len(indices) - 1)  # at least one image in each split if there are two
             splits[split][name], pool[name] = indices[:count], indices[count:]
     return {"train": pool, **splits}
 
@@ -198,6 +198,6 @@ def stratified_sample(indices: IndicesByClass, count: int | None, split: str) ->
     by_remainder = sorted(present, key=lambda name: (quota[name] - exact[name], name))
     for name in by_remainder[: max(0, count - sum(quota.values()))]:
         quota[name] += 1
-    while sum(quota.values()) > count:  # what tiny classes got too much comes from the largest
+    while sum(quota.values()) > count:  # the minimum of one image in small classes is taken from the largest
         quota[max(quota, key=lambda name: (quota[name], name))] -= 1
     return {name: rows[: quota.get(name, 0)] for name, rows in indices.items()}

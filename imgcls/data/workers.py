@@ -1,6 +1,5 @@
 """Many image files decoded in parallel, into one array."""
 
-import os
 import pickle
 import subprocess
 import sys
@@ -18,11 +17,12 @@ from imgcls.data import decoding
 from imgcls.data.cache import create_array
 from imgcls.data.sources import Member, Source
 from imgcls.progress import transient_progress
+from imgcls.reproducibility import cpu_count
 
-CHUNK_FILES, CHUNK_BYTES = (16, 256), 8 * 2**20  # handed to a decoding process at a time: at least, at most
-# Without `site`, which takes longer to start than Pillow, and behind the standard library, which must not be shadowed.
+CHUNK_FILES, CHUNK_BYTES = (16, 256), 8 * 2**20  # files (minimum, maximum) and bytes that a process gets at a time
+# Without `site`, which takes longer to start than Pillow; `decoding` must not shadow the standard library.
 DECODER = "import sys; sys.path += sys.argv[1:]; import decoding; decoding.main()"
-IN_PROCESS = 256  # fewer files are decoded before processes would have started
+IN_PROCESS = 256  # up to this number of files, one thread finishes before processes would have started
 
 Decoder = Callable[[int, int, list[bytes]], list]  # (image_size, channels, contents) to try_decode_square results
 
@@ -32,10 +32,10 @@ def decode_into(
 ) -> dict:
     """Decode (name, member) pairs into folder/images.npy and return the index, sorted by name.
 
-    One thread decodes in this process, from the first moment on; the others hand files to decoding processes, because
-    a small image takes as much Python as decoding, so that threads would wait for each other (`make bench`, decode).
-    The processes run `decoding` alone: unlike a fork they are safe beside running threads, and unlike spawned workers
-    they do not import the user's script a second time.
+    One thread decodes in this process and starts at once; the others send files to decoding processes. A small image
+    needs as much Python as decoding, so threads would wait for each other (`make bench`, decode). The processes run
+    `decoding` alone. Unlike a fork they are safe beside running threads; unlike spawned workers they do not import the
+    user's script a second time.
     """
     row_of = {member: row for row, (_, member) in enumerate(sorted(entries, key=lambda entry: entry[0]))}
     names = sorted(name for name, _ in entries)
@@ -43,7 +43,7 @@ def decode_into(
     images = create_array(folder / "images.npy", (len(names), channels, image_size, image_size), np.uint8)
     sizes = np.zeros((len(names), 2), dtype=np.int64)
     reasons: dict[int, str] = {}
-    workers = _cpu_count() if len(members) > IN_PROCESS else 1
+    workers = cpu_count() if len(members) > IN_PROCESS else 1
     lock = threading.Lock()
     chunks = _chunks(source, members, 3 * workers)
 
@@ -64,10 +64,9 @@ def decode_into(
                 with lock:
                     advance(len(chunk))
 
-    def text(done: int) -> str:
-        return f"decoding: {done:,} of {len(members):,} images"
-
-    with transient_progress(len(members), text) as advance, ThreadPoolExecutor(workers) as pool:
+    total = len(members)
+    progress = transient_progress(total, lambda done: f"decoding: {done:,} of {total:,} images")
+    with progress as advance, ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(work, own_process=k > 0) for k in range(workers)]
         try:
             for job in as_completed(jobs):
@@ -94,9 +93,9 @@ def planes(pixels: bytes, image_size: int, channels: int) -> np.ndarray:
 
 
 def _chunks(source: Source, members: Sequence[Member], parts: int) -> Iterator[list[tuple[Member, bytes]]]:
-    """Files with their content, `1 / parts` of the rest at a time: small chunks last, so that all threads end together.
+    """Files with their content, `1 / parts` of the rest at a time, limited by CHUNK_FILES and CHUNK_BYTES.
 
-    CHUNK_FILES and CHUNK_BYTES limit the chunks.
+    The last chunks are small, so that all threads end at about the same time.
     """
     fewest, most = CHUNK_FILES
     chunk, size, left = [], 0, len(members)
@@ -142,7 +141,3 @@ def _decoder(own_process: bool) -> Iterator[Decoder]:
                 process.stdin.close()
             process.stdout.close()
             process.wait()
-
-
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

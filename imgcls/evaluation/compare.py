@@ -1,4 +1,4 @@
-"""Models side by side on the same images."""
+"""Comparison of models on the same images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,14 +10,14 @@ from imgcls.evaluation.statistics import Interval, mcnemar, over_seeds
 
 
 def compare(predictions: Mapping[str, Sequence[Predictions]], reference: str | None = None) -> pd.DataFrame:
-    """Each model beside the one before it, or beside one `reference`, on the same images.
+    """Compare each model with the previous one, or with one `reference`, on the same images.
 
     Args:
-        predictions: For each model its predictions on one test split, one entry a seed, in the order of comparison.
-        reference: Name of the model with which all others are compared; None for the row before.
+        predictions: Name of each model -> its predictions on one test split, one entry per seed, in order.
+        reference: Name of the model with which all others are compared; None for the previous model.
 
     Returns:
-        One row a model: `name`; `value`, `low`, `high`, `n` (first seed, Wilson); `mean` and `spread` (standard
+        One row per model: `name`; `value`, `low`, `high`, `n` (first seed, Wilson); `mean` and `spread` (standard
         deviation) over `seeds` runs; `gain` over the compared model, with `gain_low`, `gain_high` and `p_value` of the
         exact McNemar test (first seed), and `seeds_agree`, the number of common seeds in which the gain has the sign of
         its mean.

@@ -92,7 +92,7 @@ class Predictions:
         return _metrics().confusion_matrix(self.labels, self.predicted, labels=range(len(self.classes)), normalize=how)
 
     def per_class(self) -> pd.DataFrame:
-        """Precision, recall, F1 and support of each class, one row a class; an undefined ratio counts as 0."""
+        """Precision, recall, F1 and support, one row per class; an undefined ratio counts as 0."""
         columns = _metrics().precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )
@@ -208,7 +208,7 @@ def predict(
     """
     if transform and tta:
         raise ValueError("predict takes transform or tta, not both: apply the transform inside each function of tta")
-    logits = _outputs(model, images, batch_size, tta or [transform or _identity])  # (N, K)
+    logits = _outputs(model, images, batch_size, tta or [transform or nn.Identity()])  # (N, K)
     if logits.shape[1] != len(images.classes):
         raise ValueError(
             f"the model has {logits.shape[1]} outputs and the data {len(images.classes)} classes "
@@ -258,10 +258,6 @@ def _outputs(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[
     return torch.cat(outputs)
 
 
-def _identity(images: Tensor) -> Tensor:
-    return images
-
-
 @dataclass(frozen=True)
 class FeatureSplit:
     """Features of the images of a split: a split of vectors, which `fit` and `predict` accept."""
@@ -289,5 +285,5 @@ def extract_features(
         batch_size: Images at a time; changes speed only.
         tta: As in `predict`; the features are the mean over the transforms.
     """
-    features = _outputs(backbone, images, batch_size, tta or [_identity])  # (N, D)
+    features = _outputs(backbone, images, batch_size, tta or [nn.Identity()])  # (N, D)
     return FeatureSplit(features, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))

@@ -10,7 +10,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its confidence limits; `n` is the number of trials behind it."""
+    """A value with its confidence limits from `n` trials."""
 
     value: float
     low: float
@@ -46,7 +46,7 @@ class PairedTest:
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion (Wilson 1927); the lower limit for 200 of 200 is 98.1 %.
+    """Wilson score interval of a proportion (Wilson 1927); for 200 of 200, the lower limit is 98.1 %.
 
     Raises:
         ValueError: `n` is not positive, or `correct` is outside [0, n].
@@ -60,12 +60,13 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95) -> PairedTest:
     """Exact McNemar test of two models on the same images (McNemar 1947), with an interval for the difference.
 
-    Only images on which the models disagree carry information: under the null hypothesis each such image
-    is a fair coin. The interval is Wald's for paired proportions with Agresti and Min's (2005) half counts.
+    Only images on which exactly one model is correct are informative: under the null hypothesis, each model is the
+    correct one with probability 1/2. The interval is Wald's for paired proportions with Agresti and Min's (2005) half
+    counts.
 
     Args:
         correct_a: Whether model a is correct on each image, bool (N,).
-        correct_b: Whether model b is, in the same order.
+        correct_b: Whether model b is correct, in the same order.
         confidence: Level of the interval.
 
     Raises:
@@ -103,7 +104,7 @@ def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: fl
 
     Args:
         correct_a: Whether each run of a is correct on each image, bool (seeds, N).
-        correct_b: Whether each run of b is, seeds and images in the same order.
+        correct_b: Whether each run of b is correct, with the same order of seeds and images.
         confidence: Level of the interval.
 
     Returns:

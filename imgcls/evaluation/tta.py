@@ -13,7 +13,7 @@ def flip_shift_tta(pixels: int = 1) -> list[Callable[[Tensor], Tensor]]:
     """Six transforms for `predict`: the image unmoved and shifted along the diagonal both ways, each also mirrored.
 
     Args:
-        pixels: Shift down and right, and up and left, with reflected borders; 0 leaves the image and its mirror image.
+        pixels: Size of the shifts, with reflected borders; 0 gives the image and its mirror image only.
     """
     shifts = (0, pixels, -pixels) if pixels else (0,)
     return [partial(_flip_shift, pixels=shift, flip=flip) for shift in shifts for flip in (False, True)]

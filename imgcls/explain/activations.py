@@ -1,4 +1,4 @@
-"""Layers by name and their outputs as maps, and the checks and inputs that all explanations share."""
+"""Layers by name and their outputs as maps, and checks of the inputs of all explanations."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from imgcls.models.surgery import eval_mode, forward_hooks
 
 
 def one_per_image(values: int | Sequence[int] | Tensor | None, count: int, what: str = "targets") -> list[int] | None:
-    """One whole number per image, or None where None was given."""
+    """One whole number per image; None stays None."""
     if values is None:
         return None
     if isinstance(values, int):
@@ -24,13 +24,13 @@ def one_per_image(values: int | Sequence[int] | Tensor | None, count: int, what:
 
 
 def check_images(images: Tensor, function: str) -> None:
-    """Refuse anything but a batch of at least one image."""
+    """Raise ValueError unless the images are a batch of at least one image."""
     if images.ndim != 4 or not len(images):
         raise ValueError(f"{function} takes images of shape (N, C, H, W) with N > 0, not {tuple(images.shape)}")
 
 
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
-    """A module of the model, by itself or by its name in `model.named_modules()`."""
+    """A module of the model, given as module or by its name in `model.named_modules()`."""
     modules = dict(model.named_modules())
     if isinstance(layer, nn.Module):
         if any(layer is module for module in modules.values()):
@@ -42,12 +42,12 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device of the model's parameters; the CPU for a model without any."""
+    """The device of the model's parameters; the CPU for a model without parameters."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def as_leaf(images: Tensor, device: torch.device) -> Tensor:
-    """Floats in [0, 1] that collect their gradient."""
+    """Floats in [0, 1] that require a gradient."""
     scale = 255 if images.dtype == torch.uint8 else 1
     return (images.detach().to(device, torch.float32) / scale).requires_grad_()
 
@@ -58,11 +58,11 @@ class Recorded(Exception):
 
 @contextmanager
 def recording(model: nn.Module, layer: nn.Module, size: Sequence[int], stop: bool = False) -> Iterator[list[Tensor]]:
-    """Evaluation mode; the list holds the layer's latest output, as maps (N, C, h, w) or units (N, D, 1, 1).
+    """Evaluation mode; the list contains the layer's latest output, as maps (N, C, h, w) or units (N, D, 1, 1).
 
     Args:
-        model: the network that runs inside the block.
-        layer: one of its modules.
+        model: network that runs inside the block.
+        layer: module of the model.
         size: (H, W) of the images, which distinguishes the layouts of an output.
         stop: end a forward pass at this layer, with the exception `Recorded`.
     """
@@ -88,9 +88,9 @@ def as_maps(output: Tensor, aspect: float, prefix: int | None = None) -> Tensor:
     """Bring a layer's output to (N, C, H, W), as a copy: (N, H, W, C) and tokens (N, T, D) are rearranged.
 
     Args:
-        output: of the layer.
+        output: output of the layer.
         aspect: width over height of the image, which distinguishes the layouts.
-        prefix: tokens before the patches; None for all that do not fit into a grid of this aspect.
+        prefix: number of tokens before the patches; None for all that do not fit into a grid of this aspect.
     """
     if output.ndim == 4:
         _, a, b, c = output.shape
@@ -109,7 +109,7 @@ def as_maps(output: Tensor, aspect: float, prefix: int | None = None) -> Tensor:
 
 
 def as_channels(units: Sequence[int] | Tensor, maps: Tensor) -> Tensor:
-    """Channel numbers on the device of the maps; raises ValueError for one that the maps do not have."""
+    """Channel numbers on the device of the maps; raises ValueError for an unknown channel."""
     chosen = torch.as_tensor([int(u) for u in units], device=maps.device)
     outside = chosen[(chosen < 0) | (chosen >= maps.shape[1])]
     if len(outside):

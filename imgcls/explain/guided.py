@@ -72,7 +72,7 @@ def guided_backprop(
             with GuidedReLU() as rectifiers:
                 model(batch)
             _check_activations(rectifiers)
-            units = output[0].flatten(2).max(2).values  # one position each; amax would average over equal ones
+            units = output[0].flatten(2).max(2).values  # one position each; the gradient of amax averages over ties
             index = units.argmax(1) if chosen is None else as_channels(chosen[start : start + batch_size], units)
             score = units.gather(1, index[:, None]).sum()
             gradients.append(torch.autograd.grad(score, batch)[0].cpu())
@@ -82,7 +82,7 @@ def guided_backprop(
 def guided_grad_cam(
     model: nn.Module, images: Tensor, targets: int | Sequence[int] | Tensor | None = None, batch_size: int = 64
 ) -> Tensor:
-    """Guided backpropagation times the class activation map: as sharp as the first, as class-specific as the second.
+    """Guided backpropagation times the class activation map: as sharp as the former, as class-specific as the latter.
 
     Selvaraju et al. 2017, section 3.3. Arguments as for `grad_cam`, result as for `guided_backprop`.
     """
@@ -98,8 +98,8 @@ def _name(layer: str | nn.Module | None) -> str:
 class GuidedReLU(TorchFunctionMode):
     """Inside the block every ReLU, called as a module or as a function, has the guided gradient.
 
-    `relus` counts them, `others` names other activations. The library's GuidedBackpropReLUModel replaces modules for
-    good, misses functions such as `F.relu`, and takes one image at a time; this mode changes no module.
+    `relus` counts the ReLUs, `others` names other activations. The library's GuidedBackpropReLUModel replaces modules
+    permanently, misses functions such as `F.relu`, and takes one image at a time; this mode changes no module.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class GuidedReLU(TorchFunctionMode):
 
 
 def _ceiling(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> float | None:
-    """The input at which a rectifier saturates, 0 for never; None if the function is not a rectifier."""
+    """The input at which a ReLU saturates, 0 for never; None if the function is not a ReLU."""
     if name in RELUS:
         return 0.0
     if name in CAPPED:

@@ -99,7 +99,7 @@ def first_filters(model: nn.Module) -> Tensor:
 def layer_filters(model: nn.Module) -> dict[str, Tensor]:
     """The filters of every convolution by the layer's name, first to last, each scaled separately from 0 to 1.
 
-    Those of the first layer keep their channels, (F, C, h, w). Those of deeper layers are means over their input
+    Filters of the first layer have all channels, (F, C, h, w). Filters of deeper layers are means over their input
     channels, (F, 1, h, w), so that they can be drawn.
     """
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]

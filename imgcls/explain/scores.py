@@ -55,9 +55,9 @@ def mask_iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def localisation(methods: Mapping[str, Tensor], masks: Tensor) -> pd.DataFrame:
-    """How well maps localise the subject, beside the baselines of `uninformative_maps`, which ignore the model.
+    """How well maps localise the subject, compared with the baselines of `uninformative_maps`.
 
-    A method that does not beat all baselines is no evidence that the model looks at the subject.
+    A method that does not exceed all baselines is no evidence that the prediction depends on the subject.
 
     Args:
         methods: name -> maps (N, H, W) of the same images.
@@ -85,8 +85,8 @@ def localisation(methods: Mapping[str, Tensor], masks: Tensor) -> pd.DataFrame:
 def uninformative_maps(shape: Sequence[int]) -> dict[str, Tensor]:
     """Maps that do not depend on any model, as baselines for explanations.
 
-    "centre" is a Gaussian in the middle of the image, as wide as a quarter of its sides; "random" is noise on a grid
-    of 7 x 7 cells, as coarse as a typical class activation map; the same noise in every call.
+    "centre" is a Gaussian in the middle of the image with a standard deviation of a quarter of its sides. "random" is
+    noise on 7 x 7 cells, as coarse as a typical class activation map, and the same in every call.
 
     Shapes: (N, H, W) as a tuple to name -> float32 (N, H, W) on the CPU, not negative.
     """
@@ -121,22 +121,21 @@ def road(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Tensor:
-    """Whether the model depends on the pixels that a map calls important: remove and debias (ROAD, Rong et al. 2022).
+    """Whether the model depends on the important pixels of a map: remove and debias (ROAD, Rong et al. 2022).
 
-    Pixels are replaced by a noisy interpolation of their neighbours, once the most and once the least important; the
+    Pixels are replaced by a noisy interpolation of their neighbours, first the most and then the least important. The
     score is half the difference in confidence, averaged over the shares removed. It is in [-0.5, 0.5], and 0 for an
-    uninformative map. The computation is the library's, except for ties: where a map is constant (a class activation
-    map is often exactly zero on half of the image) the library would remove all of it or nothing, whatever the share,
-    so ties are broken at random first. The order of all other pixels stays.
+    uninformative map. Ties are broken at random before the library's computation: of a constant area (a class
+    activation map is often exactly zero on half of the image) the library would remove all or nothing.
 
     Args:
         model: from `models.create_model`.
         images: (N, C, H, W), `uint8` or floats in [0, 1].
         maps: (N, H, W); only the order of the pixels counts.
-        targets: class per image, one class for all, or None for the predicted class; its probability is measured.
+        targets: class whose probability is measured: one per image, one for all, or None for the predicted class.
         percentiles: 100 minus the percentage of pixels removed, for each step.
         batch_size: images per pass.
-        seed: of the ties and of the imputation's noise; the noise depends on the batch size too.
+        seed: random seed for ties and for the noise of the imputation; the noise depends on the batch size too.
 
     Returns:
         float32 (N,), one score per image.

@@ -1,4 +1,4 @@
-"""Networks by name, with random or ImageNet weights: our own, torchvision's and timm's, behind a `Normalize`."""
+"""Networks by name, with random or ImageNet weights: our own, torchvision's and timm's, after a `Normalize`."""
 
 import functools
 import inspect
@@ -36,13 +36,13 @@ MINIMUM_SIZE = {
     "swin": 4,
     "vgg": 32,
 }
-"""Smallest image side in pixels by the start of the name, as measured; a test holds it."""
+"""Smallest image side in pixels by the start of the name, as measured and tested."""
 
 ALTERNATIVES = (
     "choose weights=None or a folder written by models.save "
     "(notebook 00 makes one from generated images: build/backbones/)"
 )
-"""The end of an error message about ImageNet weights that are not available."""
+"""End of an error message about unavailable ImageNet weights."""
 
 
 class MissingWeights(FileNotFoundError):
@@ -50,7 +50,7 @@ class MissingWeights(FileNotFoundError):
 
 
 def list_models(timm_too: bool = False) -> tuple[str, ...]:
-    """Every name that `create_model` takes; with `timm_too` also timm's thousand and more."""
+    """Every name that `create_model` accepts; with `timm_too` also timm's, over a thousand."""
     names = (*NETWORKS, *_torchvision_names())
     return (*names, *(f"timm:{name}" for name in _timm_library().list_models())) if timm_too else names
 
@@ -63,7 +63,7 @@ def build(
     options: Mapping[str, Any] | None = None,
     pretrained: bool = False,
 ) -> nn.Sequential:
-    """A network with random weights, or those of ImageNet if `pretrained`; see `create_model`."""
+    """A network with random or, if `pretrained`, ImageNet weights; see `create_model`."""
     check_name(name)
     for what, value in {"num_classes": num_classes, "in_channels": in_channels}.items():
         if not isinstance(value, int) or value < 1:
@@ -91,25 +91,25 @@ def build(
 
 
 def minimum_size(name: str) -> int:
-    """Smallest image side in pixels that a network accepts; 1 where no limit is known (as for timm's)."""
+    """Smallest image side in pixels that a network accepts; 1 if no limit is known, as for timm's."""
     check_name(name)
     return next((size for start, size in MINIMUM_SIZE.items() if name.startswith(start)), 1)
 
 
 def default_size(name: str) -> int:
-    """Image side in pixels that a network was made for, as `create_model` builds it without `image_size`."""
+    """Default image side in pixels of a network, when `create_model` gets no `image_size`."""
     check_name(name)
     if name in NETWORKS:
         return inspect.signature(NETWORKS[name]).parameters["image_size"].default
     if name.startswith("timm:"):
         return _timm_library().get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
     if _torchvision_class(name) is _vision().VisionTransformer:
-        return 224  # vit_h_14's weights take 518
+        return 224  # although vit_h_14's weights use 518
     return _vision().get_model_weights(name).DEFAULT.transforms().crop_size[0]
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError with the closest names for one that no library has."""
+    """Raise ValueError with the closest names for an unknown name."""
     if name.startswith("timm:"):
         if not _timm_library().is_model(name.removeprefix("timm:")):
             raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
@@ -118,7 +118,7 @@ def check_name(name: str) -> None:
 
 
 def _as_json(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as JSON returns them (tuples as lists); what JSON cannot hold stays, and `save` refuses it."""
+    """Options after a round trip through JSON (tuples become lists); unchanged if impossible, then `save` fails."""
     try:
         return json.loads(json.dumps(options))
     except TypeError:
@@ -197,7 +197,7 @@ def _torchvision(
         preset = source.transforms()
         _adopt_statistics(normalize, preset.mean, preset.std)
         if getattr(network, "transform_input", False):
-            # These weights expect [-1, 1] and convert from ImageNet's statistics, but only three channels.
+            # These weights expect [-1, 1]; their own conversion from ImageNet's statistics needs three channels.
             network.transform_input = False
             normalize.set_statistics([0.5] * len(normalize.mean), [0.5] * len(normalize.mean))
         for auxiliary in ("aux1", "aux2", "AuxLogits"):
@@ -222,7 +222,7 @@ def _torchvision_class(name: str) -> type[nn.Module]:
 
 
 def _torchvision_size(name: str, constructor: type[nn.Module], image_size: int | None) -> dict[str, Any]:
-    """The constructor's own argument for the image size, where it has one."""
+    """The constructor's argument for the image size, if it has one."""
     if image_size is None:
         return {}
     if constructor is _vision().VisionTransformer:
@@ -241,7 +241,7 @@ def _torchvision_size(name: str, constructor: type[nn.Module], image_size: int |
 
 
 def _resize_vit(network: nn.Module, builder: Callable, image_size: int, options: dict) -> nn.Module:
-    """The same vision transformer for another image size, its position embedding interpolated."""
+    """A vision transformer for another image size, with interpolated position embedding."""
     if image_size == network.image_size:
         return network
     resized = builder(weights=None, image_size=image_size, num_classes=network.num_classes, **options)
@@ -272,7 +272,7 @@ def _timm(
         raise MissingWeights(f"timm has no pretrained weights for {name!r}; {ALTERNATIVES}")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
-        with _silent("huggingface_hub"):  # it logs every retry; the error has the outcome
+        with _silent("huggingface_hub"):  # it logs every retry
             network = _timm_library().create_model(
                 timm_name,
                 pretrained=pretrained,
@@ -326,7 +326,7 @@ def _missing(name: str, what: str, where: str, error: Exception) -> MissingWeigh
 
 
 def _adopt_statistics(normalize: Normalize, mean: Iterable[float], std: Iterable[float]) -> None:
-    """Set the statistics that pretrained RGB weights expect, for any channel count."""
+    """Set the statistics of pretrained RGB weights, for any channel count."""
     mean, std, channels = list(mean), list(std), len(normalize.mean)
     if channels == 1:
         mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
@@ -334,7 +334,7 @@ def _adopt_statistics(normalize: Normalize, mean: Iterable[float], std: Iterable
 
 
 def _replace_head(network: nn.Module, num_classes: int) -> None:
-    """Put a new output layer in place of one of another width, initialised as PyTorch does."""
+    """Replace an output layer of another width by a new one with PyTorch's initialisation."""
     (head,) = classifiers(network)
     if num_classes == (head.out_channels if isinstance(head, nn.Conv2d) else head.out_features):
         return
@@ -348,7 +348,7 @@ def _replace_head(network: nn.Module, num_classes: int) -> None:
 
 
 def _replace_stem(network: nn.Module, channels: int, pretrained: bool) -> None:
-    """Put a first convolution of `channels` in place of the RGB one, with outputs of the same scale."""
+    """Replace the first RGB convolution by one of `channels`, with outputs of the same scale."""
     old = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(
         channels,

@@ -1,4 +1,4 @@
-"""Layers of our own networks that PyTorch does not have."""
+"""Layers of our own networks that are missing in PyTorch."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 
 class Whitening(nn.Conv2d):
-    """A first convolution whose filters are measured: the principal components of small patches, and their negatives.
+    """A first convolution whose filters are the principal components of small image patches, and their negatives.
 
-    Each filter is scaled to outputs of variance one (less for components of noise). Behind a rectifier a component
-    and its negative together lose nothing. The filters are a buffer and never train, the bias does. Until `fit` is
-    called they are random. Used by Page (2018, "How to Train Your ResNet") and Jordan (2024, arXiv:2404.00498).
+    Each filter is scaled to outputs of variance one (less for components of noise). After a ReLU, a component and its
+    negative together preserve all information. The filters are a buffer and do not train; the bias does. Before `fit`
+    they are random. Used by Page (2018, "How to Train Your ResNet") and Jordan (2024, arXiv:2404.00498).
 
     Shapes: (N, C, H, W) to (N, 2 C k², H - k + 1, W - k + 1).
-    Buffers: `weight`; `fitted` (bool) says whether `fit` was called.
+    Buffers: `weight`; `fitted` (bool), whether `fit` was called.
     """
 
     def __init__(self, channels: int = 3, kernel_size: int = 2) -> None:
@@ -53,7 +53,7 @@ class Residual(nn.Sequential):
 
 
 class ScaledLinear(nn.Linear):
-    """Linear layer without bias whose outputs, and so its gradients, are multiplied by a fixed number."""
+    """Linear layer without bias whose outputs, and therefore gradients, are multiplied by a fixed number."""
 
     def __init__(self, features: int, outputs: int, scale: float) -> None:
         super().__init__(features, outputs, bias=False)
@@ -69,14 +69,14 @@ class ScaledLinear(nn.Linear):
 
 
 class Dropout(nn.Dropout):
-    """Dropout (Srivastava et al. 2014) whose mask on a CPU takes one random byte per value instead of one float.
+    """Dropout (Srivastava et al. 2014) whose mask on a CPU uses one random byte per value instead of one float.
 
-    On a CPU the probability is rounded to a multiple of 1/256 and survivors are scaled to match. PyTorch draws its
-    mask serially; the row `dropout_vs_torch` of `make bench` shows the difference.
+    On a CPU the probability is rounded to a multiple of 1/256, and the other values are scaled to match. PyTorch
+    samples its mask serially; the row `dropout_vs_torch` of `make bench` shows the difference.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero a share p of the values and scale up the others; the identity in evaluation mode."""
+        """Set a share p of the values to zero and scale up the others; the identity in evaluation mode."""
         if not self.training or self.p == 0 or x.device.type != "cpu":
             return super().forward(x)
         dropped = min(round(256 * self.p), 255)
@@ -87,7 +87,7 @@ class Dropout(nn.Dropout):
 
 
 class AdaptivePool(nn.AdaptiveAvgPool2d):
-    """Average pooling to a square that leaves maps of that size alone: on CUDA its gradient is not deterministic."""
+    """Average pooling to a square; a map of that size is returned unchanged: the CUDA gradient is nondeterministic."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, side, side)."""

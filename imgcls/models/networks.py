@@ -32,10 +32,10 @@ def cifar_cnn(
     hidden_features: int = 128,
     init: str = "default",
 ) -> nn.Sequential:
-    """The CIFAR ladder of case 05: blocks of conv-conv-pool, one hidden layer, one output layer.
+    """The baseline CNN of case 05: blocks of conv-conv-pool, one hidden layer, one output layer.
 
     Batch norm is between each layer and its ReLU; dropout after each block and after the hidden layer. With batch
-    norm, ten classes and 32 px it has 552,874 parameters and running statistics, as the original report prints.
+    norm, ten classes and 32 px it has 552,874 parameters and running statistics, as in the original report.
     """
     blocks = OrderedDict()
     channels = in_channels
@@ -46,7 +46,7 @@ def cifar_cnn(
         channels = width
     side = _side(image_size, len(widths))
     classifier = [
-        AdaptivePool(side),  # changes nothing at image_size, lets other sizes through
+        AdaptivePool(side),  # the identity at image_size; makes other sizes possible
         nn.Flatten(),
         nn.Linear(channels * side**2, hidden_features),
         *([nn.BatchNorm1d(hidden_features)] if batch_norm else []),
@@ -68,11 +68,12 @@ def cifar_fast(
     activation: str = "silu",
     logit_scale: float = 1 / 9,
 ) -> nn.Sequential:
-    """Wide and shallow, for small images in minutes: the best of case 05, after Jordan 2024 (arXiv:2404.00498).
+    """A wide, shallow network for small images that trains in minutes: the best of case 05, after Jordan 2024.
 
     A first convolution of 2x2 pixels, blocks of conv-pool-conv with batch norm and no biases, global max-pooling, one
-    linear layer. A convolution before a pooling, where each filter costs most, has at most twice the filters of the
-    one before. Convolutions start as far as possible as the identity. Images of other sizes are accepted.
+    linear layer (arXiv:2404.00498). A convolution before a pooling, where each filter costs most, has at most twice
+    the filters of the previous convolution. Convolutions are initialised as the identity as far as possible. Images of
+    other sizes are accepted.
 
     Args:
         num_classes: outputs.
@@ -143,7 +144,7 @@ def configurable_cnn(
     hidden_features: int = 256,
     init: str = "default",
 ) -> nn.Sequential:
-    """The CNN that case 04 sweeps over: each conv layer is followed by 2x2 max-pooling.
+    """The CNN of the sweep in case 04: each conv layer is followed by 2x2 max-pooling.
 
     Args:
         num_classes: outputs.
@@ -247,7 +248,7 @@ def _conv(
 
 
 def _lean_conv(channels: int, filters: int, activation: str) -> list[nn.Module]:
-    """Convolution without bias, started as the identity where it fits, and batch norm with a short memory."""
+    """Convolution without bias, initialised as the identity if possible, and batch norm with high momentum."""
     conv = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
     if filters >= channels:
         nn.init.dirac_(conv.weight.data[:channels])

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from imgcls.pixels import channel_statistics
 
-SAMPLE = 5000  # images at most that a layer behind the normalisation is fitted to
+SAMPLE = 5000  # maximum number of images to which a layer after the normalisation is fitted
 
 
 class Normalize(nn.Module):
-    """Maps `uint8` (or floats in [0, 1]) to zero mean and unit deviation per channel.
+    """Maps `uint8` (or floats in [0, 1]) to zero mean and unit standard deviation per channel.
 
-    Until `fit` or `set_statistics` is called the buffers are 0 and 1, which passes [0, 1] through.
+    Before `fit` or `set_statistics` the buffers are 0 and 1, which leaves [0, 1] unchanged.
 
     Shapes: (N, C, H, W) to float (N, C, H, W) in channels-last memory format.
-    Buffers: `mean` and `std` (C,) in [0, 1] units; `fitted` (bool) says whether they were ever set.
+    Buffers: `mean` and `std` (C,) in [0, 1] units; `fitted` (bool), whether they were set.
     """
 
     def __init__(self, channels: int = 3) -> None:
@@ -47,7 +47,7 @@ class Normalize(nn.Module):
         """Set the buffers to the exact statistics of `images`; a memory map is read in chunks.
 
         Args:
-            images: `uint8` (N, C, H, W), the training split and nothing else.
+            images: `uint8` (N, C, H, W), of the training split only.
 
         Raises:
             ValueError: `images` is not `uint8`, has another channel count or is empty.
@@ -62,7 +62,7 @@ class Normalize(nn.Module):
 
     @torch.no_grad()
     def set_statistics(self, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor) -> Self:
-        """Set the buffers by hand, in [0, 1] units; a constant channel gets a deviation of one grey level."""
+        """Set the buffers in [0, 1] units; a constant channel gets a standard deviation of one grey level."""
         self.mean.copy_(torch.as_tensor(mean))
         self.std.copy_(torch.as_tensor(std).clamp(min=1 / 255))
         self.fitted.fill_(True)
@@ -73,21 +73,21 @@ class Normalize(nn.Module):
         return x * self.std[:, None, None] + self.mean[:, None, None]
 
     def extra_repr(self) -> str:
-        """Show the statistics, once there are any, in the model's repr."""
+        """Show the statistics in the model's repr."""
         if self.mean.is_meta or not self.fitted:
             return f"channels={len(self.mean)}, not fitted"
         return ", ".join(f"{k}={[round(v, 4) for v in getattr(self, k).tolist()]}" for k in ("mean", "std"))
 
 
 def initialize_from_data(model: nn.Module, images: Tensor) -> None:
-    """Fit what a model takes from the training images instead of learning it, unless it was fitted before.
+    """Fit the modules whose buffers are measured on the training images, unless they are fitted.
 
-    `model.normalize` is fitted to all images; then every other module with `fit` and a `fitted` flag, such as
-    `Whitening`, to normalised images at even distances. Does nothing to a model without `normalize`.
+    `model.normalize` is fitted to all images. Every other module with `fit` and a `fitted` flag, such as `Whitening`,
+    is fitted to evenly spaced normalised images. A model without `normalize` is not changed.
 
     Args:
         model: From `create_model`.
-        images: `uint8` (N, C, H, W), the training split and nothing else.
+        images: `uint8` (N, C, H, W), of the training split only.
     """
     normalize = getattr(model, "normalize", None)
     if normalize is None:
@@ -100,7 +100,7 @@ def initialize_from_data(model: nn.Module, images: Tensor) -> None:
 
 
 def _refuse_earlier_version(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Before loading: name the cause where a state dict has the buffer by its former name."""
+    """Before loading, raise an error if a state dict has the former name of the buffer."""
     del module
     if f"{prefix}measured" in state:
         raise ValueError(

@@ -1,15 +1,16 @@
 """Saved models: a folder with safetensors weights and a JSON card that describes how to build and use the model.
 
-The card holds image size, channels, classes and normalisation, and the SHA-256 of the weights that it belongs to, so
-that preprocessing is always that of training.
+The card contains image size, channels, classes, normalisation and the SHA-256 of the weights, so that preprocessing
+is always the same as in training.
 """
 
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import safetensors.torch
@@ -23,7 +24,7 @@ from imgcls.models.factory import MissingWeights, build
 from imgcls.models.surgery import classifiers, head
 from imgcls.reproducibility import fork_rng, pick_device
 
-FORMAT = 2  # 1 had other names for options of our networks and for a buffer of the normalisation
+FORMAT = 2  # format 1 had other names for options of our networks and for a buffer of the normalisation
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 KINDS: dict[str, type] = {
     "format": int,
@@ -35,9 +36,10 @@ KINDS: dict[str, type] = {
     "normalisation": dict,
     "sha256": str,
 }
-"""What every card holds."""
+"""Required keys of a card, with their types."""
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+REASON = 500  # characters of PyTorch's message about keys and shapes, which may list every layer
 
 
 # ------------------------------------------------------------------ writing
@@ -46,8 +48,8 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
 
     Args:
         model: from `create_model`; on any device and in any floating-point type.
-        folder: created if missing; a model that is there already is replaced.
-        classes: names of the outputs, in their order.
+        folder: created if missing; an existing model is replaced.
+        classes: names of the outputs, in order.
         facts: further entries of the card, such as `data={...}`, `metrics={...}`, `recipe={...}`, `seed=0`.
 
     Returns:
@@ -77,7 +79,7 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     if taken:
         raise ValueError(f"the card's {taken[0]!r} comes from the model; give the fact another name")
 
-    # Copies, because safetensors takes neither channels-last nor shared memory.
+    # Copies, because safetensors accepts neither channels-last nor shared memory.
     state = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in model.state_dict().items()
@@ -90,7 +92,7 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
         "classes": list(classes),
         "image_size": built["image_size"],
         "channels": built["channels"],
-        "normalisation": {key: getattr(model.normalize, key).tolist() for key in ("mean", "std")},
+        "normalisation": _statistics(model),
         "sha256": hashlib.sha256(weights).hexdigest(),
         **facts,
     }
@@ -102,7 +104,7 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
                 f"{key!r} cannot be written to a card: {error}; give plain numbers, strings, lists and dicts"
             ) from error
 
-    # Both are on the disk before either takes its place, so a full disk leaves an older model whole.
+    # Both files are on the disk before either is renamed, so a full disk leaves an older model intact.
     with open_atomic(folder / CARD) as card_file, open_atomic(folder / WEIGHTS, sync=True) as weights_file:
         card_file.write((json.dumps(card, indent=2) + "\n").encode())
         card_file.flush()
@@ -128,21 +130,24 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
     folder, card = Path(folder), read_card(folder)
     state = _read_weights(folder, card)
     try:
-        with fork_rng():  # loading leaves the caller's random numbers alone
+        with fork_rng():  # loading does not change the caller's random state
             model = build(
                 card["architecture"], len(card["classes"]), card["channels"], card["image_size"], card["options"]
             )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / CARD} describes a model that cannot be built: {error}; save it again") from error
-    if contradiction := _contradiction(card, model, state):
-        raise ValueError(f"{folder / CARD} does not match its weights: {contradiction}; save the model again")
-    misfits = _misfits(model.state_dict(), state)
-    if misfits:
+    try:
+        model.load_state_dict(state, assign=True)  # keeps the floating-point type too
+    except RuntimeError as error:
         raise ValueError(
-            f"{folder / WEIGHTS} does not belong to the model that {CARD} describes by 'architecture', 'options' and "
-            f"'image_size': {misfits}; save it again"
+            f"{folder / WEIGHTS} does not belong to the model that {CARD} describes by 'architecture', 'options', "
+            f"'classes', 'channels' and 'image_size': {shorten(str(error), REASON)}; save the model again"
+        ) from error
+    if card["normalisation"] != _statistics(model):
+        raise ValueError(
+            f"{folder / CARD} does not match its weights: 'normalisation' is {card['normalisation']}, and the weights "
+            f"contain {_statistics(model)}; save the model again"
         )
-    model.load_state_dict(state, assign=True)  # keeps the floating-point type too
     return model.to(memory_format=torch.channels_last).eval(), card
 
 
@@ -158,7 +163,7 @@ def open_run(run: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """The card that `save` wrote, without the weights.
+    """The card of a saved model, without the weights.
 
     Raises:
         MissingWeights: no such folder, or no card in it.
@@ -206,25 +211,26 @@ def temperature_of(card: Mapping[str, Any]) -> float:
 
 
 def transfer(model: nn.Module, folder: str | Path, card: Mapping[str, Any]) -> None:
-    """Copy all weights and statistics of a saved model but the output layer into a new one, in place.
+    """Copy all weights and statistics of a saved model, except the output layer, into a new model in place.
 
-    The output layer gets PyTorch's default initialisation, whatever the network's own scheme.
+    The output layer gets PyTorch's default initialisation.
 
     Raises:
-        MissingWeights: the weights are not there.
-        ValueError: they do not belong to the card, or have other shapes than the model.
+        MissingWeights: the folder has no weights.
+        ValueError: the weights do not belong to the card, or have other shapes than the model.
     """
     folder = Path(folder)
     layers = classifiers(model)
     heads = tuple(f"{path}." for path, module in model.named_modules() if module in layers)
-    features = {k: v for k, v in _read_weights(folder, card).items() if not k.startswith(heads)}
-    misfits = _misfits({k: v for k, v in model.state_dict().items() if not k.startswith(heads)}, features)
-    if misfits:
+    state = {key: value for key, value in _read_weights(folder, card).items() if not key.startswith(heads)}
+    state |= {key: value for key, value in model.state_dict().items() if key.startswith(heads)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
         raise ValueError(
-            f"the weights in {folder} do not fit this {card['architecture']!r}: {misfits}; "
-            f"build it as its card says (image_size={card['image_size']}, options {card['options']})"
-        )
-    model.load_state_dict(features, strict=False)
+            f"the weights in {folder} do not fit this {card['architecture']!r}: {shorten(str(error), REASON)}; build "
+            f"it with the settings of its card (image_size={card['image_size']}, options {card['options']})"
+        ) from error
     for layer in layers:
         layer.reset_parameters()
 
@@ -246,7 +252,7 @@ def _read_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _missing(folder: Path, name: str) -> Exception:
-    """The error for a missing file of a saved model, which depends on what is there instead."""
+    """The error for a missing file of a saved model: a pickle, a file instead of a folder, or nothing was found."""
     if folder.is_dir():
         names = sorted(path.name for path in folder.iterdir())
         pickles = [] if WEIGHTS in names else [folder / name for name in names if name.endswith(PICKLES)]
@@ -266,34 +272,5 @@ def _missing(folder: Path, name: str) -> Exception:
     )
 
 
-def _contradiction(card: Mapping[str, Any], model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
-    """Which field of a card contradicts the weights, where one field alone is enough to see it."""
-    stored = {key: state[f"normalize.{key}"].tolist() for key in ("mean", "std") if f"normalize.{key}" in state}
-    channels = len(stored.get("mean", ())) or card["channels"]
-    if channels != card["channels"]:
-        return f"'channels' is {card['channels']}, and the weights take {channels}"
-    if len(stored) == 2 and card["normalisation"] != stored:
-        return f"'normalisation' is {card['normalisation']}, and the weights hold {stored}"
-    layer = head(model)
-    weight = next((state.get(f"{path}.weight") for path, module in model.named_modules() if module is layer), None)
-    if weight is not None and len(weight) != len(card["classes"]):
-        return f"'classes' names {len(card['classes'])}, and the weights have {len(weight)} outputs"
-    return None
-
-
-def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """How the keys and shapes of two state dicts differ, in a few words; empty where they do not."""
-    shapes = [
-        f"{key} is {tuple(given[key].shape)} there and {tuple(value.shape)} here"
-        for key, value in expected.items()
-        if key in given and given[key].shape != value.shape
-    ]
-    found = {"missing": expected.keys() - given.keys(), "unexpected": given.keys() - expected.keys()}
-    parts = [f"{what} {_some(sorted(keys))}" for what, keys in found.items() if keys]
-    return "; ".join([*parts, *([_some(shapes)] if shapes else [])])
-
-
-def _some(items: Iterable[str], shown: int = 3) -> str:
-    items = list(items)
-    rest = len(items) - shown
-    return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")
+def _statistics(model: nn.Module) -> dict[str, list[float]]:
+    return {key: getattr(model.normalize, key).tolist() for key in ("mean", "std")}

@@ -1,7 +1,7 @@
 """The parts of a network: head, backbone, stages, freezing, the layer to explain, and the cost of each layer.
 
-All of this relies on one property of our networks, torchvision's and timm's: modules are registered in the order in
-which they run.
+The functions rely on one property of our networks, torchvision's and timm's: modules are registered in execution
+order.
 """
 
 import copy
@@ -36,7 +36,7 @@ def forward_hooks(modules: Iterable[nn.Module], hook: Callable[[nn.Module, tuple
 
 # ------------------------------------------------------------------ head and backbone
 def classifiers(network: nn.Module) -> tuple[nn.Module, ...]:
-    """The output layers: one, but two for timm's distilled transformers."""
+    """The output layers: two for timm's distilled transformers, else one."""
     network = _network(network)
     if hasattr(network, "get_classifier"):  # timm
         found = network.get_classifier()
@@ -106,7 +106,7 @@ def freeze(model: nn.Module, trainable: str | int = "head") -> nn.Module:
     Args:
         model: from `create_model`.
         trainable: "head" (the output layer), "all", or a number k: the last k of `stages(model)` and all
-            that comes after them. Frozen batch norm keeps its running statistics, also after `model.train()`.
+            layers after them. Frozen batch norm does not update its running statistics, also after `model.train()`.
 
     Raises:
         ValueError: another string, or a number of stages that the model does not have.
@@ -129,8 +129,8 @@ def trainable_parts(model: nn.Module) -> pd.DataFrame:
     """The parameters that each choice of `freeze` trains; the model is not changed and may be on the meta device.
 
     Returns:
-        A row for "head", for the last 1, 2, … stages and for "all": trainable (as `freeze` takes it), first (the first
-        stage that trains, "" for the head alone), parameters, and batch_norms (the number that stays frozen).
+        A row for "head", for the last 1, 2, … stages and for "all": trainable (the argument of `freeze`), first (the
+        first stage that trains, "" for the head alone), parameters, and batch_norms (the number of frozen ones).
     """
     names = [name for name, _ in stages(model)]
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -265,7 +265,7 @@ def _output_shapes(
 
 # ------------------------------------------------------------------ costs
 def parameter_count(model: nn.Module) -> int:
-    """Number of parameters, frozen ones included; running statistics of batch norm are buffers and not counted."""
+    """Number of parameters, including frozen ones; running statistics of batch norm are buffers and do not count."""
     return sum(p.numel() for p in model.parameters())
 
 
@@ -331,7 +331,7 @@ def _plain_attention() -> Iterator[None]:
 # ------------------------------------------------------------------ shared
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; after it every module has its previous mode."""
+    """Evaluation mode inside the block; the mode of each module is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -111,7 +111,7 @@ def detection_table(scores: Mapping[str, Tensor], is_unknown: Tensor, baseline: 
         baseline: the score with which the others are compared.
 
     Returns:
-        One row a score: method; auroc, low, high; fpr95, fpr95_low, fpr95_high; gain over the baseline's AUROC with
+        One row per score: method; auroc, low, high; fpr95, fpr95_low, fpr95_high; gain over the baseline's AUROC with
         gain_low, gain_high and p_value (DeLong, not corrected for the number of scores; NaN for the baseline); n.
     """
     if baseline not in scores:
@@ -142,9 +142,9 @@ def open_set_accuracy(logits: Tensor, labels: Tensor, scores: Tensor, threshold:
         threshold: chosen on known validation images by `threshold_at_tpr`.
 
     Returns:
-        One row a number, with columns what, value, low, high (Wilson), n, p_value: accuracy over all images without
-        and with "unknown" (exact McNemar test of the two), the ceiling of any model without it (the share of known
-        images, without interval), accuracy on known images, and share of unknown images that are detected.
+        One row per measure, with columns what, value, low, high (Wilson), n, p_value: accuracy over all images without
+        and with "unknown" (compared by the exact McNemar test), the highest possible accuracy without "unknown" (the
+        share of known images, no interval), accuracy on known images, and share of unknown images that are detected.
     """
     unknown = (labels < 0) | (labels >= logits.shape[1])
     closed, kept = logits.argmax(dim=1) == labels, scores >= threshold

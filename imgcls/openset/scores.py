@@ -13,8 +13,8 @@ from imgcls.evaluation import FeatureSplit
 Detector = Callable[[Tensor], Tensor]  # features (N, D) -> scores float64 (N,)
 
 BASELINE = "max softmax"  # every other score is compared with it (Hendrycks and Gimpel 2017)
-NEIGHBOUR = 50  # Sun et al. 2022 on small images
-CHUNK = 1024  # images whose distances to all of training are in memory at once
+NEIGHBOUR = 50  # the value of Sun et al. 2022 for small images
+CHUNK = 1024  # number of images whose distances to all training features are in memory at once
 
 
 def max_softmax(logits: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
 
     Args:
         train: training features (N, D).
-        k: which neighbour; at most the number of training features.
+        k: rank of the neighbour; at most the number of training features.
     """
     bank = F.normalize(as_matrix(train, "training features"), dim=1)
     if not 1 <= k <= len(bank):
@@ -72,7 +72,7 @@ def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
 
 def nearness(x: Tensor, points: Tensor) -> Tensor:
     """Minus the squared distance of each row (N, D) to each point (K, D): (N, K)."""
-    exact = "donot_use_mm_for_euclid_dist"  # the matrix product loses half of the digits
+    exact = "donot_use_mm_for_euclid_dist"  # the matrix product would lose half of the digits
     return -torch.cdist(x, points, compute_mode=exact).square()
 
 
@@ -82,11 +82,11 @@ def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -
     Args:
         train: training features (N, D).
         labels: their classes, int64 (N,).
-        shrinkage: weight of a multiple of the identity in the covariance; None estimates it (Ledoit and Wolf 2004),
-            which gives almost 0 where images outnumber dimensions. 0 is the paper's.
+        shrinkage: weight of a multiple of the identity in the covariance, 0 in the paper; None estimates it (Ledoit
+            and Wolf 2004), which gives almost 0 if images outnumber dimensions.
 
     Raises:
-        ValueError: the covariance is singular, as without shrinkage on few images or constant features.
+        ValueError: the covariance is singular, for instance without shrinkage on few images or constant features.
     """
     x = as_matrix(train, "training features")
     classes, y = labels.cpu().unique(return_inverse=True)
@@ -122,7 +122,7 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
         train: training features (N, D).
         weight: of the classifier (K, D).
         bias: of the classifier (K,); None is 0.
-        dim: of the principal subspace; None is half of D, about the paper's share, or half of N where that is less.
+        dim: dimension of the principal subspace; None is half of D, about the paper's share, or half of N if smaller.
 
     Raises:
         ValueError: `dim` is not between 0 and D, or the training features have no residual or no positive alpha.
@@ -132,7 +132,7 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
     dim = min(x.shape) // 2 if dim is None else dim
     if not 0 < dim < x.shape[1]:
         raise ValueError(f"dim = {dim} leaves no residual of {x.shape[1]} features; choose 1 to {x.shape[1] - 1}")
-    # Trained rows nearly sum to 0: float32 rounding errors must not count as a direction of their own.
+    # Trained rows nearly sum to 0: float32 rounding errors must not count as another direction.
     origin = -torch.linalg.pinv(w, rtol=max(w.shape) * torch.finfo(torch.float32).eps) @ b
     centred = x - origin
     off = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, : x.shape[1] - dim]  # ascending: the least first
@@ -195,11 +195,11 @@ def sum_standardized(detectors: Mapping[str, Detector], names: Sequence[str], kn
 
     Args:
         detectors: from `fit_detectors`.
-        names: which of them.
+        names: names of the detectors to add.
         known: features (N, D) of known images on which the scores were not fitted, such as the validation images.
 
     Raises:
-        ValueError: a name that no detector has, or a score that is the same for all known images.
+        ValueError: an unknown name, or a score that is the same for all known images.
     """
     if missing := [name for name in names if name not in detectors]:
         raise ValueError(f"no score {missing[0]!r}; choose among {', '.join(detectors)}")

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from imgcls.plots import theme
 from imgcls.plots.labels import right_text
 
-NUMBERED = 12  # classes up to which the cells carry their numbers
+NUMBERED = 12  # maximum number of classes for numbers in the cells
 
 
 @theme.themed
 def confusion(counts: Any, classes: Sequence[str]) -> Figure:
     """Confusion matrix twice: as counts, and as shares of each true class. The colour scale is the square root.
 
-    Up to four classes the two panels are side by side. Up to twelve the cells carry their numbers.
+    Up to four classes, the two panels are side by side. Up to twelve, the cells show their numbers.
 
     Args:
         counts: (K, K) whole numbers, rows = true class, columns = predicted class.

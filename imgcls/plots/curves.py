@@ -180,7 +180,7 @@ def curves(
     looks = theme.series(dict.fromkeys(scores["series"]), "curves")
     ylabels, lines = ylabels or {}, lines or {}
     if not types.is_numeric_dtype(scores["x"]):
-        raise ValueError(f"curves: x holds {scores['x'].iloc[0]!r}, which is no number; pass numbers")
+        raise ValueError(f"curves: x contains {scores['x'].iloc[0]!r}; pass numbers")
     groups = dict(list(scores.groupby("panel", sort=False)))
     if strange := [panel for panel in [*ylabels, *lines] if panel not in groups]:
         raise ValueError(f"curves: there is no panel {strange[0]!r}; the frame has {', '.join(map(repr, groups))}")

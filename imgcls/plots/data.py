@@ -12,7 +12,7 @@ from imgcls.plots import theme
 
 @theme.themed
 def class_counts(counts: pd.DataFrame) -> Figure:
-    """Images of each class in each split, one panel a split, each on its own scale to show the class balance.
+    """Number of images per class, one panel per split, each on its own scale to show the class balance.
 
     Args:
         counts: Index = class, columns = splits, values = number of images.
@@ -36,8 +36,8 @@ def sizes(widths: Any, heights: Any, ax: Axes | None = None) -> Axes:
     """Width against height of the original images; the area of a dot grows with the number of images of that size.
 
     Args:
-        widths: Pixels, one number an image.
-        heights: Pixels, one number an image.
+        widths: Pixels, one number per image.
+        heights: Pixels, one number per image.
         ax: Where to draw; a new figure by default.
     """
     widths, heights = theme.array(widths), theme.array(heights)

@@ -16,7 +16,7 @@ from imgcls.plots import theme
 BASELINE = "max softmax"
 KEEP = 0.95  # share of the known images that the marked operating point accepts
 BINS = 40
-TAIL = 0.005  # share of the images at either end that the outermost bins take in
+TAIL = 0.005  # share of the images at either end that the outermost bins contain
 
 
 @theme.themed
@@ -68,17 +68,18 @@ def detection_curves(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, ax
 def score_histograms(
     scores: Mapping[str, Any], is_unknown: Any, thresholds: Mapping[str, float] | None = None
 ) -> Figure:
-    """Scores of known and unknown images with the threshold, one panel a score; each histogram sums to 1.
+    """Scores of known and unknown images with the threshold, one panel per score; each histogram sums to 1.
 
-    The outermost bins take in the most extreme half per cent of all images at either end.
+    The outermost bins contain the most extreme half per cent of all images at either end.
 
     Args:
         scores: Name -> (N,), higher for known images.
         is_unknown: Whether each image is of an unknown class, bool (N,).
-        thresholds: Name -> score from which on an image is accepted as known.
+        thresholds: Name -> lowest score at which an image is accepted as known.
 
     Raises:
-        ValueError: No scores, an array of another length, images of one sort only, or a threshold of no score.
+        ValueError: No scores, an array of another length, only known or only unknown images, or a threshold without a
+            score.
     """
     theme.need(scores, "score_histograms", "scores")
     unknown = theme.array(is_unknown).astype(bool)

@@ -27,7 +27,7 @@ DARK_MIME = "application/vnd.imgcls.dark+png"
 CSS_DPI = 100  # CSS pixels of a report for one inch of figure
 DENSITY = 1.5  # device pixels per CSS pixel: sharp on dense screens at 60 % of the bytes of 2
 EXACT, CUT = 40, 40  # colours of a chart
-IMAGE_COLOURS = (255, 128, 64)  # the first number that keeps a grid of images within its bytes
+IMAGE_COLOURS = (255, 128, 64)  # colours of a grid of images: the first number within its limit of bytes
 IMAGE_BYTES = 90_000
 COVER_BYTES = 250_000  # of the figure that represents a report
 CHANNELS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
@@ -39,9 +39,9 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = Fals
     Grids of images have no background and so need no twin. Outside a notebook the text alternative is printed.
 
     Args:
-        drawing: A figure, or any axes of it.
-        alt: What a reader who cannot see the figure should know, in a sentence or two.
-        caption: A line shown under the figure.
+        drawing: A figure, or any of its axes.
+        alt: Description of the figure for readers who cannot see it, in one or two sentences.
+        caption: Line below the figure.
         cover: Whether this figure represents the whole report in the index.
 
     Raises:
@@ -76,7 +76,7 @@ def save(drawing: Figure | Axes, path: str | Path) -> Path:
 # pixels of small images). `Image.quantize` by itself changes the colours of the background and of fills.
 @themed
 def render(figure: Figure, limit: int = IMAGE_BYTES) -> bytes:
-    """PNG of a figure without metadata: charts in 80 colours, grids of images in as many as keep them below `limit`."""
+    """PNG of a figure without metadata: charts in 80 colours, grids of images in as many as fit into `limit` bytes."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the dark twin gets the same layout
@@ -108,7 +108,7 @@ def _image_palette(sample: Image.Image, colours: int) -> list[int]:
 
 
 def _png(picture: Image.Image, palette: list[int]) -> bytes:
-    """PNG with each pixel in the nearest colour of the palette, one more index being transparent."""
+    """PNG with each pixel in the nearest colour of the palette; an additional index is transparent."""
     pixels = np.asarray(picture)
     which, codes = pd.factorize((pixels.view("<u4")[..., 0] & 0xFFFFFF).ravel())
     found = np.stack([codes & 255, codes >> 8 & 255, codes >> 16], 1).astype(float)
@@ -124,7 +124,7 @@ def _png(picture: Image.Image, palette: list[int]) -> bytes:
 
 @contextlib.contextmanager
 def dark_twin(figure: Figure) -> Iterator[Figure]:
-    """Inside the `with` block every colour of the light theme is swapped for its dark twin."""
+    """Inside the `with` block every colour of the light theme is replaced by its dark twin."""
     _recolour(figure, LIGHT, DARK, HEAT, HEAT_DARK)
     try:
         yield figure

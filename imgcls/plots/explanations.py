@@ -1,4 +1,4 @@
-"""Figures of what a network looks at: class activation maps, filters and feature maps."""
+"""Figures of class activation maps, filters and feature maps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from imgcls.plots.sheets import CORRECT, GAP, INCORRECT, LINE, PAD, PIXELS, PLAT
 
 CAM_MAP = colormaps["viridis"]
 IN_A_ROW = 16  # filters or feature maps
-FILTERS = 64  # of each layer that are shown
+FILTERS = 64  # filters of each layer that are shown
 
 
 @theme.themed
@@ -91,7 +91,7 @@ def filters(weights: Any) -> Figure:
         weights = weights.mean(1, keepdims=True)
     pixels = sheets.to_pixels(weights, "filters")
     square = math.ceil(math.sqrt(len(pixels)))
-    full = (n for n in range(square, 13) if len(pixels) % n == 0)  # columns that leave no hole in the last row
+    full = (n for n in range(square, 13) if len(pixels) % n == 0)  # numbers of columns that fill the last row
     columns = next(full, min(12, square))
     return sheets.grid(pixels, [[] for _ in pixels], columns, cell=min(sheets.cell_width(columns), 0.75))
 
@@ -113,7 +113,7 @@ def filter_sheets(layers: Mapping[str, Any]) -> Figure:
 
 @theme.themed
 def feature_sheets(image: Any, layers: Mapping[str, Any]) -> Figure:
-    """An image over all feature maps of each layer, each map scaled to its own range.
+    """An image above all feature maps of each layer, each map scaled separately.
 
     Args:
         image: (C, H, W) uint8, or floats in [0, 1]; C is 1 or 3.
@@ -132,7 +132,7 @@ def feature_sheets(image: Any, layers: Mapping[str, Any]) -> Figure:
 
 
 def _stacked(blocks: Mapping[str, np.ndarray], first: np.ndarray | None = None) -> Figure:
-    """Small images in rows of 16 under the title of each block; `first` stands above all, as wide as four of them."""
+    """Small images in rows of 16 under the title of each block; `first` is on top, four images wide."""
     cell, head = (theme.WIDTH - (IN_A_ROW - 1) * GAP / 2) / IN_A_ROW, LINE + PAD + GAP / 2
     wide = 4 * cell + 1.5 * GAP
     top = 0 if first is None else wide * sheets.aspect(first) + GAP

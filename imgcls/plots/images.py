@@ -1,4 +1,4 @@
-"""Grids of images: samples, augmentations, predictions, one row a setting."""
+"""Grids of images: samples, augmentations, predictions, one row per setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from imgcls.plots.sheets import CORRECT, GAP, INCORRECT, LINE, PAD, PIXELS
 
 @theme.themed
 def sample_grid(images: Any, labels: Any, classes: Sequence[str], per_class: int | None = None) -> Figure:
-    """The first images of every class under the name of the class, in the order of the classes.
+    """The first images of every class under the name of the class.
 
     Args:
         images: (N, C, H, W) uint8, or floats in [0, 1]; C is 1 or 3.
@@ -82,13 +82,13 @@ def prediction_grid(
 
 @theme.themed
 def gallery(images: Any, titles: Sequence[str] | None = None, columns: int = 5, pixels: int = PIXELS) -> Figure:
-    """Images row by row, each over its title.
+    """Images row by row, each with its title below.
 
     Args:
         images: (N, C, H, W) uint8, or floats in [0, 1]; C is 1 or 3.
         titles: N captions.
         columns: Images in a row.
-        pixels: Of all images together; more are averaged away.
+        pixels: Maximum number of pixels of all images together; larger images are downsampled.
     """
     drawn = sheets.to_pixels(images, "gallery", pixels)
     room = sheets.cell_width(columns) - 2 * PAD
@@ -103,7 +103,7 @@ def picture_rows(rows: Mapping[str, Any], titles: Sequence[str] | None = None, p
     Args:
         rows: Name of the setting -> (N, C, H, W) uint8, or floats in [0, 1]; H and W may differ between rows.
         titles: A caption for each column.
-        pixels: Of all images together; more are averaged away.
+        pixels: Maximum number of pixels of all images together; larger images are downsampled.
     """
     theme.need(rows, "picture_rows", "rows")
     arrays = [theme.array(images) for images in rows.values()]

@@ -1,4 +1,4 @@
-"""Text inside a chart: labels at the ends of lines, of horizontal levels, and beside rows."""
+"""Text in a chart: labels at the ends of lines, of horizontal levels, and next to rows."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -30,7 +30,7 @@ def end_labels(ax: Axes, labels: Sequence[tuple[float, str, str, str]]) -> None:
 
 
 def right_text(ax: Axes, row: float, text: str, colour: str = INK) -> None:
-    """Write into a column right of the panel, beside a row."""
+    """Write text to the right of the panel, next to a row."""
     ax.annotate(
         text, (1.02, row), xycoords=("axes fraction", "data"), va="center", size=SMALL, color=colour,
         annotation_clip=False,
@@ -38,9 +38,9 @@ def right_text(ax: Axes, row: float, text: str, colour: str = INK) -> None:
 
 
 def level_lines(ax: Axes, levels: Mapping[str, float] | None) -> None:
-    """Dotted horizontal lines (label -> y), each labelled at the end and on the side with least data under the label.
+    """Dotted horizontal lines (label -> y), each labelled at the end and on the side with the least data.
 
-    Call it after drawing the data, whose limits it extends so that each label is inside the panel.
+    Call it after drawing the data: it extends the limits so that each label is inside the panel.
     """
     if not levels:
         return

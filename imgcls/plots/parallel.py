@@ -15,8 +15,8 @@ from pandas.api import types
 from imgcls.plots import theme
 from imgcls.plots.searches import check_states
 
-CHOICES = 6  # distinct values up to which a column of numbers is a list of choices
-INTERVALS = 6  # of a numeric axis
+CHOICES = 6  # maximum number of distinct values for which a column of numbers is a list of choices
+INTERVALS = 6  # intervals of a numeric axis
 OUTER = 1.5  # inches for the labels outside the first and the last axis
 FAINTEST = -0.25  # start of the colour scale for ranks from 0 to 1, so that the worst trial is visible
 
@@ -27,14 +27,14 @@ Scale = tuple[np.ndarray, list[tuple[float, str]]]  # positions from 0 to 1, and
 def parallel_coordinates(
     trials: pd.DataFrame, parameters: Sequence[str], chosen: Mapping[str, int] | None = None, log: Sequence[str] = ()
 ) -> Figure:
-    """Every trial as a line through its hyperparameters to its accuracy; the better, the stronger the colour.
+    """Every trial as a line through its hyperparameters to its accuracy; better trials have stronger colours.
 
-    Numbers have an axis of their own; text, booleans and numbers with up to six distinct values are choices, evenly
-    spread. A line breaks where a value is missing. After Inselberg (1985), The plane with parallel coordinates.
+    Numbers have a numeric axis; text, booleans and numbers with up to six distinct values are evenly spaced choices. A
+    line breaks at a missing value. After Inselberg (1985), The plane with parallel coordinates.
 
     Args:
-        trials: One row a trial with a column for each parameter and reached (the best validation accuracy, a share);
-            optional state ("complete" or "pruned", thin and dashed); number where `chosen` names one.
+        trials: One row per trial with a column for each parameter and reached (the best validation accuracy, a share);
+            optional state ("complete" or "pruned", thin and dashed); number if `chosen` is given.
         parameters: Columns to draw, from left to right.
         chosen: Label -> number of a trial to highlight; labels of the same trial share one line.
         log: Parameters on a log scale.
@@ -163,7 +163,7 @@ def _label(text: str, width: float) -> tuple[str, float]:
 
 
 def _name_axes(ax: Axes, names: Sequence[str], scales: Sequence[Scale]) -> None:
-    """Label each axis below it and write its ticks beside it."""
+    """Write the label of each axis below it, and its ticks next to it."""
     last = len(names) - 1
     outer = [max((theme.text_width(text) for _, text in scales[k][1]), default=0) for k in (0, last)]
     room = (theme.WIDTH - 0.4 - sum(min(width, OUTER) for width in outer)) / last  # inches from one axis to the next

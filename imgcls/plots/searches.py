@@ -16,7 +16,7 @@ def search_history(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Args:
         trials: Columns number, state ("complete" or "pruned") and reached (the trial's best validation accuracy, a
-            share; NaN if it has none: such a trial is counted, not drawn).
+            share; a trial with NaN is counted, but not drawn).
         ax: Where to draw; a new figure by default.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What grids of images are made of: a panel measured in inches, images, and captions on plates.
+"""Building blocks of grids of images: a panel measured in inches, images, and captions on plates.
 
-A sheet has no background, so it fits light and dark pages, and one version of these heavy figures is enough.
+A sheet has no background and fits light and dark pages, so these large figures need no dark version.
 """
 
 import math
@@ -19,12 +19,12 @@ PLATE, CORRECT, INCORRECT = "#2b3038", "#1b7a4b", "#b3362b"  # white text is rea
 GAP = 0.1  # inches between images
 LINE = 0.2  # inches a line of a caption takes
 PAD = 0.06  # inches
-PIXELS = 70_000  # of all images of a figure; more are averaged away, since a report is limited to 2 MB
-SMOOTH_FROM = 97  # pixels a side; smaller images show their pixels as squares, as the network sees them
+PIXELS = 70_000  # maximum over all images of a figure, which are downsampled, since a report is limited to 2 MB
+SMOOTH_FROM = 97  # pixels per side; the pixels of smaller images are drawn as squares
 
 
 def to_pixels(images: Any, function: str, pixels: float = PIXELS) -> np.ndarray:
-    """(N, H, W, 3) or (N, H, W) uint8 from (N, C, H, W), averaged down where all together have more than `pixels`."""
+    """(N, H, W, 3) or (N, H, W) uint8 from (N, C, H, W), downsampled if all images together exceed `pixels`."""
     images = array(images)
     need(images, function, "images")
     if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -45,7 +45,7 @@ def aspect(image: np.ndarray) -> float:
 
 
 def cell_width(columns: int) -> float:
-    """Width in inches of an image when `columns` of them fill the report's column."""
+    """Width in inches of an image if `columns` images fill the report's width."""
     return (WIDTH - (columns - 1) * GAP) / columns
 
 
@@ -60,7 +60,7 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def put(ax: Axes, image: np.ndarray, x: float, y: float, width: float, height: float | None = None) -> None:
-    """Draw an image at (x, y), `width` inches wide; scaled down to `height` where it is given."""
+    """Draw an image at (x, y), `width` inches wide; scaled down to `height` if it is given."""
     tall = width * aspect(image)
     if height is not None and tall > height:
         x, width, tall = x + (width - width * height / tall) / 2, width * height / tall, height
@@ -73,7 +73,7 @@ def put(ax: Axes, image: np.ndarray, x: float, y: float, width: float, height: f
 def plate(
     ax: Axes, text: Sequence[str], x: float, y: float, width: float, colour: str = PLATE, lines: float | None = None
 ) -> None:
-    """Lines of white text on a plate with the top left corner (x, y), as high as `lines` of them."""
+    """Lines of white text on a plate with the top left corner (x, y) and a height of `lines` lines."""
     height = (lines or len(text)) * LINE + PAD
     ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0))
     for i, line in enumerate(text):
@@ -85,13 +85,13 @@ def grid(
     images: Sequence[np.ndarray], titles: Sequence[Sequence[str]], columns: int,
     colours: Sequence[str] | None = None, cell: float = 0, frame: bool = False,
 ) -> Figure:  # fmt: skip
-    """Images row by row, each over the lines of its title on a plate of its colour.
+    """Images row by row, each above the lines of its title on a coloured plate.
 
     Args:
         images: As `to_pixels` returns them.
-        titles: Lines for each image; a row is as high as its longest title.
+        titles: Lines for each image; the height of a row is that of its longest title.
         columns: Images in a row.
-        colours: Colour of each plate, and of the frame where `frame` is set.
+        colours: Colour of each plate, and of the frame if `frame` is set.
         cell: Width of an image in inches; by default the row fills the report's column.
         frame: Whether each image has a frame.
     """

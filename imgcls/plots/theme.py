@@ -25,35 +25,23 @@ SMALL = 10
 TIME_AXIS = "training time"  # marks figures that differ from run to run
 DASHED, DOTTED = (0, (4, 3)), (0, (1, 2))
 
-# Both themes have the same names: a figure is drawn in LIGHT, and its dark twin swaps colour for colour. Any two series
-# colours differ under deuteranopia and protanopia (OKLab distance above 0.1) and have a contrast of at least 3:1 to the
-# surface. The surfaces are the backgrounds of the reports.
-LIGHT = {
-    "surface": "#fdfcfa",
-    "ink": "#1f2328",
-    "muted": "#59626d",
-    "grid": "#dfe3e8",
-    "blue": "#3173bb",
-    "orange": "#ba6002",
-    "green": "#3f9475",
-    "plum": "#640044",
-    "violet": "#5041a4",
-    "olive": "#564d00",
-    "grey": "#5e6269",
+# Name -> colour in the light and in the dark theme: a figure is drawn in LIGHT, and its dark twin replaces each colour.
+# Any two series colours differ under deuteranopia and protanopia (OKLab distance above 0.1) and have a contrast of at
+# least 3:1 to the surface. The surfaces are the backgrounds of the reports.
+COLOURS = {
+    "surface": ("#fdfcfa", "#15181b"),
+    "ink": ("#1f2328", "#e8ebef"),
+    "muted": ("#59626d", "#a7b0bb"),
+    "grid": ("#dfe3e8", "#343a43"),
+    "blue": ("#3173bb", "#77afef"),
+    "orange": ("#ba6002", "#d0812c"),
+    "green": ("#3f9475", "#6dc090"),
+    "plum": ("#640044", "#be4384"),
+    "violet": ("#5041a4", "#886fcb"),
+    "olive": ("#564d00", "#eedc87"),
+    "grey": ("#5e6269", "#d6dce6"),
 }
-DARK = {
-    "surface": "#15181b",
-    "ink": "#e8ebef",
-    "muted": "#a7b0bb",
-    "grid": "#343a43",
-    "blue": "#77afef",
-    "orange": "#d0812c",
-    "green": "#6dc090",
-    "plum": "#be4384",
-    "violet": "#886fcb",
-    "olive": "#eedc87",
-    "grey": "#d6dce6",
-}
+LIGHT, DARK = ({name: COLOURS[name][k] for name in COLOURS} for k in (0, 1))
 SURFACE, INK, MUTED, GRID, ACCENT = (LIGHT[name] for name in ("surface", "ink", "muted", "grid", "blue"))
 SERIES = tuple(LIGHT[name] for name in ("blue", "orange", "green", "plum", "violet", "olive", "grey"))
 ORANGE = SERIES[1]
@@ -89,7 +77,7 @@ R = TypeVar("R")
 
 
 def themed(draw: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: draw under the theme, whatever style the session has set."""
+    """Decorator: draw with the theme, independent of the session's style."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -100,7 +88,7 @@ def themed(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def need(data: Sized, function: str, what: str) -> None:
-    """Raise ValueError on empty input, naming the figure that has nothing to draw."""
+    """Raise ValueError on empty input, with the name of the figure's function."""
     if len(data) == 0:
         raise ValueError(f"{function}: no {what} to draw; pass at least one, or leave the figure out")
 
@@ -133,7 +121,7 @@ def canvas(rows: int = 1, height: float = 3.6, **subplots: Any) -> tuple[Figure,
 
 
 def panel_grid(count: int, row_height: float, top: float = 0.5, **subplots: Any) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` panels in at most two columns; heights in inches, `top` is the room for the legend."""
+    """A figure with `count` panels in at most two columns; heights in inches, `top` is the height of the legend."""
     columns = min(2, count)
     rows = math.ceil(count / columns)
     figure, panels = canvas(rows, top + row_height * rows, ncols=columns, **subplots)
@@ -183,7 +171,7 @@ def short_number(value: object) -> str:
 
 
 def percent_axis(axis: Axis) -> None:
-    """Show shares as per cent, with a decimal only where the ticks need one."""
+    """Show shares as per cent, with decimals only if the ticks need them."""
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.4g} %"))
 
 

@@ -1,4 +1,4 @@
-"""The search itself: draw, train, write down, until the study has as many trials or epochs as requested."""
+"""The search loop: sample, train and record trials until the study has the requested number of trials or epochs."""
 
 import re
 import time
@@ -22,8 +22,8 @@ from imgcls.search.trials import OWNER, counted_trials, fail_lost_trials, is_don
 from imgcls.training import History, Recipe, TrainingDiverged, build_seeded, fit
 from imgcls.training.checkpoints import identity
 
-TRIALS = 24  # where neither these nor epochs are limited
-PAUSE = 1.0  # seconds between two looks at the trials of other processes
+TRIALS = 24  # default if neither trials nor epochs are limited
+PAUSE = 1.0  # seconds between two checks of the trials of other processes
 
 
 def search(
@@ -43,36 +43,36 @@ def search(
 ) -> optuna.Study:
     """Train one network per trial and compare them on the validation split; the test split is not used.
 
-    In one process the same seed gives the same study, trial by trial, also when it was killed and resumed on one
-    machine. Processes that name one storage share the study, and all return when its last trial has ended. With
-    "random" they draw what one process would; "tpe" and pruning depend on the trials that have ended by then.
+    In one process the same seed gives the same study, trial by trial, even if it is killed and resumed on the same
+    machine. Processes with the same storage share the study, and all return when its last trial has ended. With
+    "random" they sample the same values as one process; "tpe" and pruning depend on the trials that have ended before.
 
-    A trial counts when it is complete, pruned or failed (it diverged, or its network could not be made or trained). A
-    trial that was interrupted or whose process is gone is done again from its first epoch, with what it had drawn: at
-    once if the process ran on this machine, else after five minutes without a heartbeat.
+    A trial counts when it is complete, pruned or failed (it diverged, or its network could not be made or trained). An
+    interrupted trial is repeated from its first epoch with the same hyperparameters: at once if its process ran on
+    this machine, else after five minutes without a heartbeat.
 
     Args:
-        create: Makes a network; entries of `space` that are no field of `Recipe` are its keyword arguments.
+        create: Makes a network; entries of `space` that are not fields of `Recipe` are its keyword arguments.
         train: Training split.
-        val: Split to select by.
-        recipe: What all trials share.
+        val: Split for the selection.
+        recipe: Hyperparameters that all trials share.
         space: Name -> `optuna.distributions.FloatDistribution(low, high, log=…)`, `IntDistribution(low, high)` or a
-            tuple of choices; `augment` is a switch, false removes the recipe's transforms and batch mix.
-        trials: Of the whole study, those already in the storage included; 24 if there is no `max_epochs` either.
+            tuple of choices; `augment` false removes the recipe's transforms and batch mix.
+        trials: Number of trials of the study, including those in the storage; 24 if `max_epochs` is None too.
         sampler: "random" or "tpe".
         prune: Stop a trial whose best validation accuracy so far is below the median of the others at that epoch.
-        seed: Of the draws, the initialisation and the training.
+        seed: Random seed for sampling, initialisation and training.
         storage: None keeps the study in memory; a path that ends in .db or .sqlite, or "sqlite:///study.db", is a
-            SQLite file; "postgresql://user:password@host/database" a database for several machines.
-        name: Of the study in the storage.
-        max_epochs: Of all trials together, those of pruned and diverged ones included. A trial begins only if a whole
-            one still fits, so two samplers with the same budget have the same compute to within one trial.
+            SQLite file; "postgresql://user:password@host/database" is a database for several machines.
+        name: Name of the study in the storage.
+        max_epochs: Total number of epochs, including pruned and diverged trials. A trial starts only if a full trial
+            still fits, so two samplers with the same budget use the same compute to within one trial.
         **options: Passed to `fit`.
 
     Returns:
-        The study. Each trial's value is its best validation accuracy; its user attributes hold `reached` (the same,
-        of pruned trials too), `epochs`, `train_loss`, `train_accuracy` of the last epoch, `seconds`. Interrupted
-        attempts stay in the study as failed trials; `counted_trials` leaves them out.
+        The study. Each trial's value is its best validation accuracy; its user attributes hold `reached` (that
+        accuracy, for pruned trials too), `epochs`, `train_loss` and `train_accuracy` of the last epoch, `seconds`.
+        Interrupted attempts stay in the study as failed trials; `counted_trials` leaves them out.
 
     Raises:
         ValueError: an unknown sampler, an empty space, a limit below one trial, or a study that was
@@ -127,23 +127,22 @@ def search(
 
 
 class TrialTaken(BaseException):
-    """Another process has taken over this one's trial, as it had no heartbeat for long.
+    """Another process has taken over this process's trial, which had no heartbeat for a long time.
 
-    No `Exception`: `Study.optimize` would try to end the trial a second time, and raise another error.
+    Not an `Exception`, because `Study.optimize` would try to end the trial a second time and raise another error.
     """
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a study goes: a number of trials, a number of trained epochs, or whichever comes first.
+    """Maximum number of trials and of trained epochs of a study; the limit that is reached first ends it.
 
-    Optuna's `MaxTrialsCallback` would break two promises: exact totals, as it lets each further process train one
-    trial too many, and the budget of epochs.
+    Optuna's `MaxTrialsCallback` lets each further process train one trial too many, and cannot limit epochs.
     """
 
     trials: int | None
     epochs: int | None
-    trial_epochs: int  # of the longest trial, if it is not pruned
+    trial_epochs: int  # epochs of the longest trial without pruning
 
     @classmethod
     def check(cls, trials: int | None, epochs: int | None, recipe: Recipe, space: Space) -> "Limits":
@@ -168,7 +167,7 @@ class Limits:
 
 
 def _find_trial(study: optuna.Study, limits: Limits, progress: Progress) -> bool:
-    """Wait until a trial is free, and queue it if it was interrupted; false when the study is complete."""
+    """Wait until a trial can start, and queue it if it was interrupted; false when the study is complete."""
     while True:
         fail_lost_trials(study)
         progress.update(*_status(study, limits))
@@ -185,7 +184,7 @@ def _find_trial(study: optuna.Study, limits: Limits, progress: Progress) -> bool
 
 
 def _status(study: optuna.Study, limits: Limits) -> tuple[int, str]:
-    """How many trials are done (epochs where only these are limited), and the progress line."""
+    """Number of finished trials (of epochs if only these are limited), and the progress line."""
     done = list(filter(is_done, counted_trials(study)))
     epochs = sum(t.user_attrs.get("epochs", 0) for t in done)
     pruned = sum(t.state is TrialState.PRUNED for t in done)
@@ -199,7 +198,7 @@ def _status(study: optuna.Study, limits: Limits) -> tuple[int, str]:
 
 
 def _train(trial: optuna.Trial, build: Callable[[], nn.Module], run: Callable[..., History]) -> float | None:
-    """Train one trial and write down its attributes; its best validation accuracy, or None if it diverged."""
+    """Train one trial and record its attributes; returns its best validation accuracy, or None if it diverged."""
     history, began, pruned = History(), time.perf_counter(), False
 
     def report(_: nn.Module, row: dict) -> None:
@@ -228,7 +227,7 @@ def _train(trial: optuna.Trial, build: Callable[[], nn.Module], run: Callable[..
 
 
 def _describe(create: Callable[..., nn.Module]) -> str:
-    """A function's name with the arguments that are bound to it, without addresses in memory."""
+    """A function's name with its bound arguments, without memory addresses."""
     if not isinstance(create, partial):
         return getattr(create, "__qualname__", type(create).__qualname__)
     arguments = [*map(repr, create.args), *(f"{key}={value!r}" for key, value in sorted(create.keywords.items()))]

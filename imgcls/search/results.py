@@ -1,4 +1,4 @@
-"""The results of a study: its trials as a table, the best so far against compute, and what mattered."""
+"""The results of a study: table of trials, best accuracy so far against compute, hyperparameter importances."""
 
 import numpy as np
 import optuna
@@ -16,7 +16,7 @@ COMPUTE = ("seconds", "epochs")
 def table(study: optuna.Study) -> pd.DataFrame:
     """One row per trained trial: number, state ("complete" or "pruned"), value, parameters, attributes.
 
-    An interrupted trial that was done again keeps its number, which Optuna's own `trial.number` does not.
+    A repeated trial keeps its number here; Optuna's own `trial.number` changes.
     """
     rows = [
         {"number": number, "state": t.state.name.lower(), "value": t.value, **t.params, **t.user_attrs}
@@ -29,20 +29,20 @@ def table(study: optuna.Study) -> pd.DataFrame:
 def best_so_far(study: optuna.Study, series: str = "", of: str = "seconds", panel: str = "search") -> pd.DataFrame:
     """Best validation accuracy against the compute of all trials until then, for `plots.curves`.
 
-    Trials count in the order in which they ended, including pruned and diverged ones; attempts of a killed process do
-    not count. Frames of several studies can be concatenated, one series each.
+    Trials are sorted by their end, including pruned and diverged ones; attempts of a killed process do not count.
+    Frames of several studies can be concatenated, one series each.
 
     Args:
         study: From `search` or `read_study`.
         series: Name of the curve, such as the sampler; the study's name if empty.
         of: "seconds" of training, added up over all processes, or "epochs".
-        panel: Of the figure.
+        panel: Name of the panel in the figure.
 
     Returns:
         Columns panel, x, series, value (0 to 1), low and high (NaN), one row per trial from the first with a value on.
 
     Raises:
-        ValueError: `of` is neither.
+        ValueError: `of` is neither "seconds" nor "epochs".
     """
     if of not in COMPUTE:
         raise ValueError(f"compute is counted in {' or '.join(COMPUTE)}, not in {of!r}")
@@ -64,7 +64,7 @@ def recipe_of(trial: FrozenTrial, recipe: Recipe) -> tuple[Recipe, dict[str, Val
 def importances(study: optuna.Study, seed: int = 0) -> pd.Series:
     """Share of the value's variance that each hyperparameter explains, largest first (fANOVA, Hutter et al. 2014).
 
-    NaN for all of them where the values of the finished trials do not differ.
+    All are NaN if the values of the finished trials do not differ.
     """
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=derive_seed(seed, "importances") % 2**32)
     try:

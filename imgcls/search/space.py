@@ -1,4 +1,4 @@
-"""What a trial may draw, and how it draws: a function of the seed, the trial and the hyperparameter alone."""
+"""The search space, and sampling from it as a function of seed, trial and hyperparameter alone."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -11,17 +11,17 @@ from imgcls.reproducibility import derive_seed
 from imgcls.training import Recipe
 
 SAMPLERS = ("random", "tpe")
-AUGMENT = "augment"  # a switch that a space may have, because a storage cannot hold transforms
+AUGMENT = "augment"  # switch for augmentation, because a storage cannot hold transforms
 Value = str | int | float | bool
 Choices = FloatDistribution | IntDistribution | tuple[Value, ...]
 Space = Mapping[str, Choices]
 
 
 def suggest(trial: optuna.Trial, space: Space, sampler: str, seed: int, number: int) -> dict[str, Value]:
-    """What the trial draws, or drew before it was interrupted.
+    """The hyperparameters of a trial; a repeated trial gets those of its first attempt.
 
-    Each draw has a sampler of its own, seeded by (seed, number, name): no process repeats the draws of another one,
-    and no draw depends on how many came before it.
+    Each hyperparameter has its own sampler, seeded by (seed, number, name): no process repeats the samples of another
+    process, and no sample depends on the number of samples before it.
     """
     params = {}
     for name, choices in space.items():
@@ -35,7 +35,7 @@ def suggest(trial: optuna.Trial, space: Space, sampler: str, seed: int, number: 
 
 
 def make_sampler(name: str, *key: int | str) -> BaseSampler:
-    """A sampler whose draws depend on the key, and for "tpe" on the trials so far."""
+    """A sampler that depends on the key, and for "tpe" on the trials so far."""
     seed = derive_seed(key[0], "search", *key[1:]) % 2**32
     if name == "random":
         return RandomSampler(seed=seed)

@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import describe_changes, did_you_mean
 from imgcls.search import trials
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 FILES, JOURNALS = (".db", ".sqlite"), (".journal", ".log")
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
-OPEN_TRIES = 3  # two processes that create the tables at once get in each other's way
-TRIES = 60  # of one operation, a second apart: a server that restarts must not end a training
+OPEN_TRIES = 3  # two processes that create the tables at the same time cause errors
+TRIES = 60  # attempts at one operation, a second apart: a server that restarts must not end a training run
 SETTINGS = "settings"  # user attribute of a study
-SETTINGS_PATIENCE = 5.0  # seconds in which the process that created a study writes its settings
+SETTINGS_PATIENCE = 5.0  # seconds to wait for the settings from the process that created the study
 
 
 def parse_storage(where: str | Path) -> "URL":
@@ -54,7 +54,7 @@ def parse_storage(where: str | Path) -> "URL":
         raise ValueError(f"storage {shown(where)!r}: {driver!r} is unknown; {did_you_mean(driver, DRIVERS)}")
     try:
         url = make_url(str(where)).set(drivername=DRIVERS[driver])
-    except (exc.ArgumentError, ValueError):  # whose message may hold the password
+    except (exc.ArgumentError, ValueError):  # the message of the error may contain the password
         raise ValueError(
             f"storage {shown(where)!r} cannot be read as {driver}://user:password@host:port/database; signs such as "
             "@ and / in a password are written %40 and %2F"
@@ -65,17 +65,17 @@ def parse_storage(where: str | Path) -> "URL":
 
 
 def shown(where: str | Path | None) -> str:
-    """The storage as messages may name it: without its password."""
+    """The storage without its password, for messages."""
     text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", str(where or "memory"))
     return re.sub(r"(password=)[^&]*", r"\1***", text)
 
 
 def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStorage:
-    """The storage at a path or an address, created if it is not there, unless it must exist; in memory for None.
+    """The storage at a path or an address, created if it is missing and need not exist; None is a storage in memory.
 
     Raises:
         ValueError: it is neither a SQLite file nor the address of a PostgreSQL database.
-        FileNotFoundError: it must exist and does not.
+        FileNotFoundError: it must exist and is missing.
         ImportError: the driver of the database is not installed.
         ConnectionError: the database cannot be reached.
     """
@@ -137,10 +137,10 @@ def _patiently(operation: Callable[..., Any], tries: int) -> Callable[..., Any]:
 
 
 def start_study(where: str | Path | None, name: str, settings: Mapping[str, str], **options: Any) -> optuna.Study:
-    """The study of that name, created with these settings if it is not there yet; options as in `create_study`.
+    """The study of that name, created with these settings if it does not exist; options as in `create_study`.
 
     Raises:
-        ValueError: it was started with other settings, which are named.
+        ValueError: the study was started with other settings.
     """
     options |= {"study_name": name, "storage": open_storage(where)}
     study_at, created = f"the study {name!r} in {shown(where)}", True
@@ -155,29 +155,21 @@ def start_study(where: str | Path | None, name: str, settings: Mapping[str, str]
         raise ValueError(f"{study_at} was not started by search(), and its settings are unknown; choose another name")
     if SETTINGS not in study.user_attrs:
         study.set_user_attr(SETTINGS, dict(settings))
-    theirs = study.user_attrs[SETTINGS]
-    differences = [
-        f"{key} was {theirs.get(key, 'left out')}, now {settings.get(key, 'left out')}"
-        for key in {**theirs, **settings}
-        if theirs.get(key) != settings.get(key)
-    ]
-    if differences:
-        raise ValueError(
-            f"{study_at} was started with other settings ({'; '.join(differences)}): use its settings, or another name"
-        )
+    if changes := describe_changes(study.user_attrs[SETTINGS], settings):
+        raise ValueError(f"{study_at} was started with other settings ({changes}): use its settings, or another name")
     return study
 
 
 def read_study(storage: str | Path, name: str | None = None) -> optuna.Study:
-    """A stored study, for `table`, `importances` and the rest; nothing is written.
+    """A stored study, for `table` or `importances`; nothing is written.
 
     Args:
         storage: As in `search`.
-        name: Of the study; may be left out where there is only one.
+        name: Name of the study; optional if there is only one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: there is no study of that name, or several and none was named.
+        ValueError: there is no study of that name, or `name` is missing and there are several studies.
     """
     opened = open_storage(storage, must_exist=True)
     names = sorted(optuna.get_all_study_names(opened))

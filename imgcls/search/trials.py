@@ -1,4 +1,4 @@
-"""The attempts at each trial of a study: which one counts, whose process is gone, and what has to be done again."""
+"""The attempts at each trial of a study: which attempt counts, lost processes, and repetition after an interruption."""
 
 import copy
 import os
@@ -14,16 +14,16 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
 HEARTBEAT = 30  # seconds between two heartbeats of a running trial
-GRACE = 300  # seconds without one after which the trial is done again
+GRACE = 300  # seconds without a heartbeat after which the trial is repeated
 OWNER = "worker"  # user attribute: the process that runs the trial
 OUTCOMES = ("diverged", "error")  # user attributes of a failed trial that counts
 
 
 def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The attempt that counts at each trial, by the trial's number, which is its index in the list.
+    """The attempt that counts for each trial; the index in the list is the trial's number.
 
     Optuna gives a repeated trial a new number, and a process that was too late for the last trial leaves a failed one.
-    An index that ignores both makes the draws of trial n the same with and without interruptions.
+    This index ignores both, so that trial n has the same samples with and without interruptions.
     """
     counted, index = [], {}
     for trial in study.get_trials(deepcopy=False):
@@ -37,7 +37,7 @@ def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether the attempt ended without a result, so that the trial has to be done again."""
+    """Whether the attempt ended without a result, so that the trial has to be repeated."""
     return trial.state is TrialState.FAIL and not any(name in trial.user_attrs for name in OUTCOMES)
 
 
@@ -47,10 +47,10 @@ def is_done(trial: FrozenTrial) -> bool:
 
 
 def fail_lost_trials(study: optuna.Study) -> None:
-    """End the attempts of processes that are gone.
+    """End the attempts of processes that no longer exist.
 
-    Heartbeats reveal a dead process only after minutes, in which a study that was killed and resumed would go on with
-    other trials than an uninterrupted one. A process of this machine is therefore looked up by its id.
+    Missing heartbeats reveal a dead process only after minutes. Until then, a study that was killed and resumed would
+    train other trials than an uninterrupted study. A process of this machine is therefore looked up by its id.
     """
     optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -60,21 +60,21 @@ def fail_lost_trials(study: optuna.Study) -> None:
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether the process of a running trial is known to be gone, heartbeats aside."""
+    """Whether the process of a running trial no longer exists, without waiting for heartbeats."""
     owner = trial.user_attrs.get(OWNER)
-    if owner is None:  # killed before its first heartbeat, without which Optuna takes no trial for stale
+    if owner is None:  # killed before its first heartbeat: Optuna never marks such a trial as stale
         return datetime.now() - trial.datetime_start > timedelta(seconds=GRACE)
     return owner["machine"] == this_process()["machine"] and not psutil.pid_exists(owner["pid"])
 
 
 def retry(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue another attempt at an interrupted trial, with what it had drawn.
+    """Queue another attempt at an interrupted trial, with the same hyperparameters.
 
-    `search` calls this instead of the storage: a process that is killed between failing a stale trial and its
-    callback would lose the trial.
+    `search` calls this function instead of the storage, because a process that is killed between failing a stale trial
+    and its callback would lose the trial.
     """
     trial = copy.deepcopy(trial)
-    trial.user_attrs = {}  # else the new attempt has the old owner, and looks lost
+    trial.user_attrs = {}  # else the new attempt would have the old owner and count as lost
     RetryHeartbeatStaleTrialCallback()(study, trial)
 
 

@@ -1,4 +1,4 @@
-"""Where the metrics of a training run go: `history.csv`, TensorBoard and other services."""
+"""Tracking of the metrics of a training run: `history.csv`, TensorBoard and other services."""
 
 from imgcls.tracking.trackers import TRACKERS, TrackedRun, Tracker, read_tensorboard, start
 

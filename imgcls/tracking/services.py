@@ -1,6 +1,6 @@
 """accelerate's trackers, offline unless the user has set the service up.
 
-A method that replaces accelerate's says which promise accelerate's would break.
+The docstring of an overridden method names the problem of accelerate's version.
 """
 
 import contextlib
@@ -9,13 +9,14 @@ import netrc
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from accelerate import PartialState
 from accelerate.tracking import ClearMLTracker, TensorBoardTracker, WandBTracker
+from accelerate.utils import patch_environment
 
 CLEARML_FRAMEWORKS = (
     "detect_repository", "matplotlib", "tensorflow", "tensorboard", "tfdefines", "pytorch", "xgboost", "scikit",
@@ -24,7 +25,7 @@ CLEARML_FRAMEWORKS = (
 
 
 class TensorBoard(TensorBoardTracker):
-    """Event files in the run's folder; a resumed run hides what the interrupted one wrote from its first epoch on."""
+    """Event files in the run's folder; a resumed run hides the events of the interrupted run after its start."""
 
     def __init__(self, folder: Path, project: str, name: str, config: Mapping[str, Any]) -> None:
         super().__init__("", folder)
@@ -33,7 +34,7 @@ class TensorBoard(TensorBoardTracker):
         self.writer = None
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each chart; the first call opens the file, since only it knows the epoch."""
+        """Add a point to each chart; the first call opens the file, since its epoch is the first of the run."""
         if self.writer is None:
             self.init_kwargs["purge_step"] = step
             self.start()
@@ -50,10 +51,10 @@ class WandB(WandBTracker):
     """A Weights & Biases run, below `folder/wandb` when offline."""
 
     def __init__(self, folder: Path, project: str, name: str, config: Mapping[str, Any]) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its crash reports, read when its service starts
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # no crash reports; read when its service starts
         import wandb
 
-        mode = None if wandb_is_set_up() else "offline"  # None leaves it to the user's settings
+        mode = None if wandb_is_set_up() else "offline"  # None: as in the user's settings
         # Console capture would write every state of the progress line into the run's log.
         settings = wandb.Settings(console="off", silent=mode == "offline")
         super().__init__(
@@ -82,22 +83,22 @@ class ClearML(ClearMLTracker):
         if offline:
             home = folder / "clearml"
             home.mkdir(exist_ok=True)
-            # A second process that writes the events would fork this one and end many seconds after the run.
+            # A subprocess for the events would be a fork of this process and end many seconds after the run.
             (home / "clearml.conf").write_text("sdk.development.report_use_subprocess: false\n", encoding="utf-8")
             variables = {"CLEARML_CACHE_DIR": home, "CLEARML_CONFIG_FILE": home / "clearml.conf"}
-        with _environment(variables), self.quiet:
+        with patch_environment(**variables), self.quiet:
             from clearml import Task
 
             if offline:
-                Task.set_offline(True)  # for the rest of the process: the way back asks for a server
-            # Frameworks are on unless named; detect_repository also asks the maker's server for updates, offline too.
+                Task.set_offline(True)  # for the rest of the process: setting it to False needs a server
+            # Frameworks are on by default; detect_repository also queries ClearML's server for updates, offline too.
             super().__init__(
                 project_name=project, task_name=name, reuse_last_task_id=False, auto_connect_arg_parser=False,
                 auto_connect_frameworks=dict.fromkeys(CLEARML_FRAMEWORKS, False), auto_connect_streams=False,
                 auto_resource_monitoring=not offline,
             )  # fmt: skip
             self.start()
-            self.task.connect(dict(config), name="config")  # hyperparameters, which ClearML compares between runs
+            self.task.connect(dict(config), name="config")  # ClearML compares these hyperparameters between runs
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Report `loss/val` as series `val` of chart `loss`; accelerate would report it as series `train`."""
@@ -107,7 +108,7 @@ class ClearML(ClearMLTracker):
         self.task.flush()
 
     def finish(self, failed: bool = False) -> None:
-        """Close the task, which marks it as completed, and mark it as failed if the run failed."""
+        """Close the task as completed, or as failed if the run failed."""
         with self.quiet:
             super().finish()
             if failed:
@@ -117,14 +118,14 @@ class ClearML(ClearMLTracker):
 class MLflow:
     """An MLflow run, in the store `folder/mlruns` unless MLFLOW_TRACKING_URI names another.
 
-    Not accelerate's: its tracker writes to the one active run of the process, so that two runs, or one that the user
-    has open, would mix.
+    accelerate's tracker is not used: it writes to the active run of the process, which would mix two runs, or this
+    run with one that the user has open.
     """
 
     def __init__(self, folder: Path, project: str, name: str, config: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its default holds an epoch up for minutes
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # the one store that needs no further package
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default delays an epoch by minutes
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # the only store that needs no other package
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
@@ -159,7 +160,7 @@ def open_service(
 
 
 def wandb_is_set_up() -> bool:
-    """Whether W&B is set up: by an environment variable, or the key that `wandb login` stores."""
+    """Whether W&B is set up, by an environment variable or by the key that `wandb login` stores."""
     if any(os.environ.get(key) for key in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")):
         return True
     import wandb
@@ -176,26 +177,12 @@ def wandb_is_set_up() -> bool:
 
 
 def clearml_is_set_up() -> bool:
-    """Whether the user has given a server, and has not chosen offline mode."""
+    """Whether the user has configured a server and has not chosen offline mode."""
     if os.environ.get("CLEARML_OFFLINE_MODE", "").lower() in ("1", "true", "yes", "on"):
         return False
     keys = ("CLEARML_API_HOST", "CLEARML_API_ACCESS_KEY", "CLEARML_AUTH_TOKEN", "CLEARML_CONFIG_FILE")
     return any(os.environ.get(key) for key in keys) or Path("~/clearml.conf").expanduser().exists()
 
 
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str | Path]) -> Iterator[None]:
-    """Set environment variables, and restore them afterwards."""
-    before = {key: os.environ.get(key) for key in variables}
-    os.environ.update({key: str(value) for key, value in variables.items()})
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key)
-            if value is not None:
-                os.environ[key] = value
-
-
 def _mlflow_name(name: str) -> str:
-    return re.sub(r"[^/\w.\- ]", "_", name)  # MLflow refuses other characters
+    return re.sub(r"[^/\w.\- ]", "_", name)  # MLflow rejects other characters

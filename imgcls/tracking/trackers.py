@@ -1,4 +1,4 @@
-"""The rows of a training run: a CSV file always, TensorBoard by default, other services by name."""
+"""Tracking of training runs: always a CSV file, TensorBoard by default, other services by name."""
 
 import contextlib
 import csv
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from imgcls.files import write
-from imgcls.messages import did_you_mean
+from imgcls.messages import describe_changes, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ TRACKERS = ("tensorboard", "wandb", "clearml", "mlflow")
 
 
 class Tracker(Protocol):
-    """Takes one row of numbers per epoch."""
+    """Records one row of numbers per epoch."""
 
     def log(self, row: Mapping[str, float], epoch: int) -> None:
         """Record the row."""
@@ -38,20 +38,20 @@ def start(
 ) -> "TrackedRun":
     """Record the rows of a run in `folder/history.csv` and in each named service.
 
-    Nothing leaves the machine unless the user has set the service up: W&B by `WANDB_MODE`, an API key or
-    `wandb login`, ClearML by `clearml.conf` or `CLEARML_API_…`, MLflow by `MLFLOW_TRACKING_URI`. Otherwise it keeps
-    its files below `folder`, and its own tools can send them later. A folder with a history is a resumed run: every
-    service gets the earlier rows before the first new one, W&B, ClearML and MLflow as a new and complete run.
+    No data leaves the machine unless the user has set the service up: W&B by `WANDB_MODE`, an API key or
+    `wandb login`, ClearML by `clearml.conf` or `CLEARML_API_…`, MLflow by `MLFLOW_TRACKING_URI`. Otherwise the service
+    writes its files below `folder`, and its own tools can upload them later. A folder with a history is a resumed run:
+    every service gets the earlier rows before the first new row; W&B, ClearML and MLflow start a new, complete run.
 
     Args:
         folder: Created if missing.
         to: Names from `TRACKERS`.
-        project: What the services file the run under.
+        project: Name of the project in the services.
         name: Name of the run; the folder's name if None.
         config: Hyperparameters, recorded by each service and in `folder/config.json`.
 
     Raises:
-        ValueError: an unknown name, a `history.csv` that is none, or a folder whose run has other settings.
+        ValueError: an unknown name, an invalid `history.csv`, or a folder whose run has other settings.
         ImportError: the package of a service is not installed.
     """
     services = dict.fromkeys([to] if isinstance(to, str) else to)
@@ -76,19 +76,19 @@ def start(
 
 
 class TrackedRun:
-    """A run that is recorded; as a context manager it tells the services whether the run failed."""
+    """A tracked run; as a context manager, it reports to the services whether the run failed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.services: dict[str, Any] = {}
         self._rows = _read(folder / "history.csv")  # epoch -> row
-        self._sent: dict[str, int] = {}  # service -> last epoch that it has
-        self._errors: dict[str, str] = {}  # service -> why it lacks rows
+        self._sent: dict[str, int] = {}  # service -> last epoch sent
+        self._errors: dict[str, str] = {}  # service -> reason for missing rows
 
     def log(self, row: Mapping[str, float], epoch: int) -> None:
-        """Write the row to disk, then send it; an epoch logged again replaces itself and all after it.
+        """Write the row to disk, then send it; an epoch that is logged again replaces its row and all later rows.
 
-        A service that fails costs a warning, not the run: it is tried again with the next row, missed rows first.
+        A service that fails causes a warning and does not stop the run: missed rows are sent again before the next.
         """
         row = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
         self._rows = {e: earlier for e, earlier in self._rows.items() if e < epoch} | {epoch: {"epoch": epoch} | row}
@@ -98,7 +98,7 @@ class TrackedRun:
             self._send(service)
 
     def close(self, failed: bool = False) -> None:
-        """Finish every service, and warn once more about those that lack rows."""
+        """Finish every service, and warn again about services with missing rows."""
         for service, tracker in self.services.items():
             self._send(service)
             try:
@@ -134,7 +134,7 @@ class TrackedRun:
 
 
 def read_tensorboard(folder: str | Path) -> "pd.DataFrame":
-    """The scalars of a run's event files, as TensorBoard would draw them: one row a step, one column a chart.
+    """The scalars of a run's event files as TensorBoard draws them: one row per step, one column per chart.
 
     Raises:
         FileNotFoundError: the folder has no event file.
@@ -161,13 +161,11 @@ def _check(service: str) -> None:
 
 
 def _record(path: Path, settings: dict[str, Any]) -> None:
-    """Write the settings, or raise if the file holds others."""
+    """Write the settings, or raise if the file contains other settings."""
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
-        names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-        if names:
-            differences = "; ".join(f"{name} was {found.get(name)}, now {settings.get(name)}" for name in names)
-            raise ValueError(f"{path.parent} holds another run ({differences}): use its settings, or another folder")
+        if changes := describe_changes(found, settings):
+            raise ValueError(f"{path.parent} contains another run ({changes}): use its settings, or another folder")
     write(path, json.dumps(settings, indent=2) + "\n")
 
 
@@ -182,7 +180,7 @@ def _scalars(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    """The value as JSON has it, as text where JSON has no word for it."""
+    """The value if JSON can represent it, else its text."""
     value = value.item() if hasattr(value, "item") else value
     finite = not isinstance(value, float) or math.isfinite(value)
     return value if isinstance(value, (str, int, float, bool, type(None))) and finite else repr(value)

@@ -45,7 +45,7 @@ def train_batches(
 ) -> Iterator[Batch]:
     """This process's shard of each batch of an epoch, moved to its device and augmented there.
 
-    Step k is the same whether the epoch starts at step 0 or at `start_step`, and whether one process trains or many.
+    Step k does not depend on `start_step` or on the number of processes.
     Only the rows of a shard are read from a memory map.
 
     Args:
@@ -53,7 +53,7 @@ def train_batches(
         recipe: Batch size, sampling and augmentation.
         seed: Key of order and augmentation.
         epoch: Counted from 0.
-        start_step: First step; the steps before it cost nothing.
+        start_step: First step; earlier steps are not computed.
         world: The processes that share each batch; None is one process on the device of the images.
 
     Raises:
@@ -88,10 +88,10 @@ def train_batches(
 
 
 def _alternating_flip(n: int, seed: int, epoch: int) -> Tensor:
-    """Which images are flipped in this epoch, bool (n,): half of them, and the other half in the next epoch.
+    """Which images are flipped in this epoch, bool (n,): about half, and the other images in the next epoch.
 
-    Two epochs show each image in both directions; random flips would show half of the images twice in the same one
-    (Jordan 2024, arXiv:2404.00498).
+    Two epochs show each image in both orientations; with random flips, half of the images would have the same
+    orientation in both epochs (Jordan 2024, arXiv:2404.00498).
     """
     first = torch.randint(2, (n,), generator=generator(seed, "alternating flip"))
     return (first + epoch) % 2 == 1

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.files import open_atomic
+from imgcls.messages import describe_changes
 from imgcls.reproducibility import pick_precision
 from imgcls.training.distributed import Distributed
 from imgcls.training.history import History
 from imgcls.training.recipe import Recipe
 
-KEEP = 2  # checkpoints on disk: the newest, and one in case that one is damaged
+KEEP = 2  # checkpoints on disk: the newest, and the one before it in case the newest is damaged
 SUMS = ("loss", "correct", "seen")  # fields of `State` that differ between the processes
 DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, KeyError)  # raised when part of a checkpoint is missing
 
@@ -61,7 +62,7 @@ class State:
         return float(self.loss), int(self.correct), self.seen
 
     def start_epoch(self) -> None:
-        """Reset what is counted per epoch."""
+        """Reset the counts and sums of the epoch."""
         self.step, self.elapsed, self.loss, self.correct, self.seen = 0, 0.0, 0.0, 0, 0
 
 
@@ -86,7 +87,7 @@ class Checkpoints:
         content["state"] = {key: value for key, value in vars(state).items() if key not in ("history", *SUMS)}
         with open_atomic(self.folder / f"step-{step:09d}.pt", sync=True) as file:
             torch.save(content, file)
-        for old in [*self._newest_first()[KEEP:], *self.folder.glob(".step-*")]:  # and what a killed write left
+        for old in [*self._newest_first()[KEEP:], *self.folder.glob(".step-*")]:  # and leftovers of a killed write
             old.unlink()
 
     def restore(self) -> State | None:
@@ -96,7 +97,7 @@ class Checkpoints:
 
         Raises:
             ValueError: the checkpoint was made with another recipe, seed, data, precision or number of processes, or
-                it is a pickle from elsewhere.
+                it is a pickle that this library did not write.
         """
         content = self.world.broadcast(self._read_newest)
         if content is None:
@@ -117,15 +118,10 @@ class Checkpoints:
                 warnings.warn(f"{path} is damaged ({error}): resuming from the checkpoint before it", stacklevel=5)
                 path.replace(path.with_suffix(".damaged"))
                 continue
-            self._check(path, content.get("identity", {}))
+            if changes := describe_changes(content.get("identity", {}), self.identity):
+                raise ValueError(f"{path} belongs to another run ({changes}): use its recipe, or another folder")
             return content
         return None
-
-    def _check(self, path: Path, found: dict[str, str]) -> None:
-        changed = [name for name in self.identity | found if found.get(name) != self.identity.get(name)]
-        if changed:
-            differences = "; ".join(f"{name} was {found.get(name)}, now {self.identity.get(name)}" for name in changed)
-            raise ValueError(f"{path} belongs to another run ({differences}): use its recipe, or another folder")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -145,7 +141,7 @@ def _read(path: Path) -> dict[str, Any]:
 def identity(
     model: nn.Module, recipe: Recipe, seed: int, train: ImageSet, val: ImageSet, processes: int
 ) -> dict[str, str]:
-    """Name -> text of all that must not change between a run and its resumption."""
+    """Name -> text of each setting that must not change between a run and its resumption."""
     shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
     key = {f.name: repr(getattr(recipe, f.name)) for f in fields(recipe)}
     key |= {"seed": repr(seed), "processes": str(processes), "precision": str(pick_precision())}

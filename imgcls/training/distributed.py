@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Distributed:
-    """The processes of one run. All of them must call every method that communicates, or the others wait for ever."""
+    """The processes of one run. Every process must call each method that communicates, else the others wait forever."""
 
     device: torch.device
     rank: int = 0
@@ -30,7 +30,7 @@ class Distributed:
         return self.rank == 0
 
     def shard(self, n: int) -> slice:
-        """This process's contiguous part of n images; one process takes all."""
+        """This process's contiguous part of n images; a single process gets all."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def prepare(self, model: nn.Module) -> nn.Module:
@@ -73,7 +73,7 @@ class Distributed:
 
 
 def init_distributed() -> Distributed:
-    """The processes that `torchrun` or `accelerate launch` started; without them, this process alone."""
+    """The processes started by `torchrun` or `accelerate launch`; else this process alone."""
     device = pick_device()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Distributed(device)

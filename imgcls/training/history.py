@@ -10,13 +10,13 @@ from imgcls.messages import format_duration
 
 @dataclass
 class History:
-    """One row per epoch, and the epoch whose weights are in the model."""
+    """One row per epoch, and the epoch whose weights the model has."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0  # counted from 1; 0 before the first epoch
 
     def frame(self) -> pd.DataFrame:
-        """Rows as a table: epoch, losses, accuracies, lr, seconds, images_per_second and what a hook added."""
+        """Rows as a table: epoch, losses, accuracies, lr, seconds, images_per_second and the columns of hooks."""
         return pd.DataFrame(self.rows)
 
     def gradients(self) -> pd.DataFrame:
@@ -46,7 +46,7 @@ class History:
         return (
             f"{epochs} epoch{'s' * (epochs > 1)} in {format_duration(self.seconds)} · loss {row['train_loss']:.3f}"
             f" · train {100 * row['train_accuracy']:.1f} % · validation {100 * row['val_accuracy']:.1f} %"
-            f" · {row['images_per_second']:,.0f} images/s, kept epoch {self.best_epoch}"
+            f" · {row['images_per_second']:,.0f} images/s, best epoch {self.best_epoch}"
         )
 
 

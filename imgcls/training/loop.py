@@ -1,4 +1,4 @@
-"""The training loop: `fit`, and the step that it repeats."""
+"""The training loop `fit`, and its step."""
 
 import math
 import time
@@ -46,22 +46,22 @@ def fit(
     tracker: Tracker | None = None,
     show: bool = True,
 ) -> History:
-    """Train, and leave the weights of the best validation accuracy in the model.
+    """Train a model; afterwards it has the weights of the best validation accuracy.
 
-    The same seed gives the same weights bit for bit on one machine; so does stopping anywhere and calling again with
-    the same checkpoint folder. Global random state is restored. Under `torchrun` or `accelerate launch`, all processes
-    make the same call and share each batch; batch norm sees one shard at a time.
+    The same seed gives the same weights bit for bit on one machine, also if training is stopped anywhere and resumed
+    from the same checkpoint folder. Global random state is restored. Under `torchrun` or `accelerate launch`, all
+    processes make the same call and share each batch; batch norm sees one shard at a time.
 
     Args:
-        model: Takes uint8 (N, C, H, W); a first module `normalize` that was never fitted is fitted to `train`.
+        model: Maps uint8 (N, C, H, W) to logits; a first module `normalize` that is not fitted is fitted to `train`.
         train: Split to learn from (`.images`, `.labels`, `.classes`); images may be a memory map larger than memory.
         val: Split to choose the best epoch by.
         recipe: Every hyperparameter.
         seed: Key of batch order, augmentation and dropout.
-        on_epoch_end: Called with (model, row) after validation; numbers it returns join the row.
-        checkpoint: Folder of this run to resume from; written to after each epoch, the newest two are kept.
-        checkpoint_every: Number of steps after which a checkpoint is written as well.
-        tracker: Gets each epoch's row.
+        on_epoch_end: Called with (model, row) after validation; the numbers it returns are added to the row.
+        checkpoint: Folder to resume this run from; a checkpoint is written after each epoch, the newest two stay.
+        checkpoint_every: Additional checkpoints, one after each such number of steps; 0 for none.
+        tracker: Records each epoch's row.
         show: Draw the progress line.
 
     Raises:
@@ -97,7 +97,7 @@ def fit(
 
             for batch in train_batches(train, recipe, seed, epoch, state.step, world):
                 steps_before = epoch * steps + state.step
-                seed_device(world.device, seed, "model", epoch, state.step, world.rank)  # dropout repeats
+                seed_device(world.device, seed, "model", epoch, state.step, world.rank)  # reproducible dropout
                 lr = recipe.lr_at(steps_before / (recipe.epochs * steps)) * state.lr_factor
                 set_lr(optimizer, lr)
                 state.add(train_step(train_model, optimizer, batch, loss, recipe, world, state.micro_batch_size))
@@ -154,8 +154,8 @@ def train_step(
 ) -> StepResult:
     """One optimizer step at the optimizer's learning rate.
 
-    A batch that does not fit into the device's memory is halved until it does, and the gradients of its micro-batches
-    add up to the same step; only batch norm differs.
+    A batch that does not fit into the device's memory is halved until it fits. The gradients of its micro-batches add
+    up to the same step; only batch norm differs.
 
     Args:
         model: In training mode.
@@ -164,7 +164,7 @@ def train_step(
         loss: From `make_loss`.
         recipe: Gives `max_grad_norm` and `micro_batch_size`.
         world: The processes that share the step; None is one process.
-        micro_batch_size: Images at a time that fitted in earlier steps, instead of the recipe's.
+        micro_batch_size: Number of images that fitted in earlier steps, instead of the recipe's.
 
     Raises:
         OutOfMemoryError: a single image does not fit, or several processes train (they would wait for each other).
@@ -188,8 +188,8 @@ def train_step(
 def make_loss(recipe: Recipe, train: ImageSet, device: torch.device) -> Loss:
     """Cross-entropy summed over a batch, with the recipe's label smoothing and class weights.
 
-    With class weights too, the sum is divided by the number of images and not by their weights: a batch that happens
-    to hold rare classes then moves the model more.
+    The step divides the sum by the number of images, also with class weights: a batch with more images of rare classes
+    has larger gradients.
     """
     weights = recipe.loss_weights(train.labels, len(train.classes)) if recipe.class_weights else None
     return partial(
@@ -203,7 +203,7 @@ def make_loss(recipe: Recipe, train: ImageSet, device: torch.device) -> Loss:
 def _accumulate_gradients(
     model: nn.Module, batch: Batch, loss: Loss, world: Distributed, micro_batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Forward and backward passes over the micro-batches; the sum of the losses, and the correct predictions."""
+    """Forward and backward passes over the micro-batches; returns sum of losses and number of correct predictions."""
     divisor = batch.global_size / world.size  # gradients are averaged over the processes
     splits = (values.split(micro_batch_size) for values in (batch.images, batch.labels, batch.targets))
     micro_batches = list(zip(*splits, strict=True))
@@ -240,7 +240,7 @@ def _halve(micro_batch_size: int, world: Distributed, error: torch.OutOfMemoryEr
 
 
 def validate(model: nn.Module, val: ImageSet, world: Distributed) -> Predictions:
-    """Each process predicts its shard of the split, and all processes get all predictions."""
+    """Predict one shard of the split in each process, and return all predictions in all processes."""
     if world.size == 1 or len(val.labels) < world.size:
         return predict(model, val)
     world.broadcast_buffers(model)
@@ -256,7 +256,7 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def progress_text(recipe: Recipe, state: State, world: Distributed, start: float) -> str:
-    """The epoch so far in one line; `start` is when it began, by `time.perf_counter`."""
+    """The epoch so far in one line; `start` is its start time by `time.perf_counter`."""
     loss, correct, seen = state.sums()
     speed = world.size * seen / (time.perf_counter() - start)
     rows = state.history.rows
@@ -275,15 +275,10 @@ def fit_seeds(
     seeds: Sequence[int],
     **options: Any,
 ) -> list[Run]:
-    """Create and train a model once per seed, which also decides the initial weights.
+    """Create and train a model once per seed, which also determines the initial weights.
 
-    Args:
-        create: Makes the untrained model, such as `partial(create_model, "simple_cnn", num_classes=10)`.
-        train: As in `fit`.
-        val: As in `fit`.
-        recipe: As in `fit`.
-        seeds: One run each.
-        **options: Passed to `fit`.
+    `create` makes the untrained model, such as `partial(create_model, "simple_cnn", num_classes=10)`; the other
+    arguments are those of `fit`.
     """
     runs = []
     for seed in seeds:

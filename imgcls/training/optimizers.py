@@ -18,14 +18,14 @@ FUSED = ("cpu", "cuda")  # devices with one kernel for the whole step (benchmark
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Optimizer over the trainable parameters, with weight decay on weights only.
 
-    Each group's `lr_scale` is its factor of the learning rate under `layer_decay`. What `unfreeze_schedule` frees
-    later is in the optimizer from the start, and does not move while it has no gradient. Muon (Jordan et al. 2024,
+    Each group's `lr_scale` is its factor of the learning rate under `layer_decay`. Parameters that `unfreeze_schedule`
+    unfreezes later are included, and do not change while they have no gradient. Muon (Jordan et al. 2024,
     "Muon: An optimizer for hidden layers in neural networks", timm's) orthogonalises the updates of hidden layers,
     each convolution reshaped to (filters, the rest); head, biases and norms are trained by AdamW (NAdamW with
     Nesterov) at the same learning rate. With fewer than five Newton–Schulz steps its coefficients are those of
     airbench94_muon.
     """
-    # Not timm's parameter groups: they leave out what is frozen at first, and our networks are one layer to them.
+    # Not timm's parameter groups: they omit parameters that are frozen first, and treat our networks as one layer.
     depths = _depths(model) if recipe.layer_decay < 1 else {}
     output = set(head(model).parameters()) if recipe.optimizer == "muon" else set()
     groups: dict[tuple, dict] = {}
@@ -48,7 +48,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.ns_steps,
             ns_coefficients="original" if recipe.ns_steps < 5 else "quintic",  # the same in each step, or one per step
         )  # fmt: skip
-    # SGD's fused kernel fails where some weights have no momentum yet, such as those that are freed later.
+    # SGD's fused kernel fails if some weights have no momentum yet, such as those that are unfrozen later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze_schedule
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
@@ -62,12 +62,12 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
-    """Number of stages between each parameter and the head; 0 for the head and what follows the backbone."""
+    """Number of stages between each parameter and the head; 0 for the head and the layers after the backbone."""
     parts = stages(model)
     stage_of = {parameter: i for i, (_, stage) in enumerate(parts) for parameter in stage.parameters()}
     output = set(head(model).parameters())
     current, depths = 0, {}
-    for parameter in model.parameters():  # in the order in which they run
+    for parameter in model.parameters():  # in execution order
         current = stage_of.get(parameter, current)
         outside = parameter not in stage_of and current == len(parts) - 1
         depths[parameter] = 0 if parameter in output or outside else len(parts) - current

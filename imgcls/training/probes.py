@@ -26,8 +26,8 @@ MEMORIZED = 0.05  # loss of two images below which they count as memorised
 def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 0) -> pd.DataFrame:
     """Two checks that take seconds and find most broken set-ups before any long run.
 
-    The loss of an untrained classifier of C classes should be near ln C, that of a uniform prediction; and any sound
-    network can memorise two images. Returns one row per check: check, expected, measured, passed.
+    The loss of an untrained classifier of C classes should be near ln C, the loss of a uniform prediction; and a
+    working network can memorise two images. Returns one row per check: check, expected, measured, passed.
     """
     device, chance = pick_device(), math.log(len(train.classes))
     with fork_rng(device):
@@ -43,7 +43,7 @@ def sanity_checks(create: Callable[[], nn.Module], train: ImageSet, seed: int = 
 
 
 def _first_and_last_loss(model: nn.Module, train: ImageSet, seed: int, device: torch.device) -> tuple[float, float]:
-    """Loss of an untrained model on some images, and on two of them after at most 100 steps without dropout."""
+    """Loss of an untrained model on some images, and on two images after at most 100 steps without dropout."""
     initialize_from_data(model, train.images)
     model.to(device, memory_format=torch.channels_last)
     some = Recipe(batch_size=min(256, len(train.labels)))
@@ -67,11 +67,11 @@ def _first_and_last_loss(model: nn.Module, train: ImageSet, seed: int, device: t
 
 @dataclass(frozen=True)
 class LearningRates:
-    """The loss of a range test as the learning rate rose, and two rates read from it."""
+    """The loss at each learning rate of a range test, and two rates read from the curve."""
 
     table: pd.DataFrame  # one row per step: lr, loss, smoothed
-    steepest: float  # where the smoothed loss fell fastest: a good peak rate
-    lowest: float  # where the smoothed loss was lowest: too high for a whole run
+    steepest: float  # rate at the fastest fall of the smoothed loss: a good peak rate
+    lowest: float  # rate at the lowest smoothed loss: too high for a whole run
 
 
 def lr_range_test(

@@ -35,7 +35,7 @@ class Recipe:
     plateau_epochs: int = 3  # epochs without a better validation accuracy that make a plateau
     early_stopping_patience: int | None = None  # epochs without a better validation accuracy; None: never stop
     max_grad_norm: float | None = None  # largest L2 norm of all gradients together; larger ones are scaled down
-    ema_decay: float = 0.0  # per step, of the averaged weights, which are validated and kept; 0: no average
+    ema_decay: float = 0.0  # per step, of the averaged weights, which are validated and saved; 0: no average
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | str | None = None  # factors of the loss; "balanced": inverse to the frequency
     balanced_sampling: bool = False  # images drawn with replacement, every class equally often

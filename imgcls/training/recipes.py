@@ -16,7 +16,7 @@ FAST = Recipe(
     resolution_schedule=((1, 24), (5, 32)),
     unfreeze_schedule=((1, "all"), (3, 3)),  # the first layer is a whitening, whose bias trains for two epochs
 )
-"""For `cifar_fast` on images of 32 px: the changes that case 05 kept on the 60,000 images of CIFAR-10.
+"""For `cifar_fast` on images of 32 px: the changes that case 05 selected on the 60,000 images of CIFAR-10.
 
 After Jordan 2024, arXiv:2404.00498.
 """

@@ -1,4 +1,4 @@
-"""What all transforms share: applying and previewing them, random numbers, dtypes and groups of images."""
+"""Base of all transforms: applying and previewing them, random numbers, dtypes and groups of images."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,10 +39,10 @@ def apply(
 ) -> Tensor:
     """Apply the transforms in order, all drawing from one generator; (N, C, H, W) in and out.
 
-    Images that are the `rows` of a larger batch of `size` get the draws that they would get in the whole batch.
+    Images that are the `rows` of a larger batch of `size` get the same parameters as in the whole batch.
 
     Raises:
-        TypeError: the images are a part of a larger batch and a transform has no `draw` and `apply`.
+        TypeError: the images are part of a larger batch, and a transform has no `draw` and `apply`.
     """
     whole = size is None or size == len(images)
     for transform in transforms:
@@ -57,7 +57,7 @@ def apply(
 
 
 def preview(transforms: Sequence[Transform], image: Tensor, count: int = 16, seed: int = 0) -> Tensor:
-    """One image augmented `count` times, for a figure of the training images; (C, H, W) to (count, C, H, W)."""
+    """One image augmented `count` times; (C, H, W) to (count, C, H, W)."""
     if image.ndim != 3:
         raise ValueError(f"preview takes one image of shape (C, H, W); got {tuple(image.shape)}")
     return apply(transforms, image.repeat(count, 1, 1, 1), seeded_generator(seed, "preview"))
@@ -112,13 +112,13 @@ def per_image(values: Tensor, like: Tensor) -> Tensor:
 
 
 def grouped(images: Tensor, group: Tensor, changes: Sequence[Change | None]) -> Tensor:
-    """Image i changed by `changes[group[i]]`, where None means unchanged; `group` is on the CPU.
+    """Apply `changes[group[i]]` to image i, None for no change; `group` is on the CPU.
 
-    A change takes the images of its group and their CPU indices, by which it finds their parameters.
+    A change gets the images of its group and their CPU indices, the rows of their parameters.
     """
     order = group.long().argsort(stable=True)
     counts = group.long().bincount(minlength=len(changes)).tolist()
-    if len(images) in counts:  # one group holds all images
+    if len(images) in counts:  # one group has all images
         change = changes[counts.index(len(images))]
         return change(images, order) if change else images
     chunks = images.index_select(0, order.to(images.device, non_blocking=True)).split(counts)

@@ -45,6 +45,6 @@ def interval(
 
 
 def freeze(transform: object, **values: object) -> None:
-    """Set fields of a frozen dataclass, so that lists from JSON or YAML compare equal to tuples."""
+    """Set fields of a frozen dataclass, such as tuples instead of the lists of JSON or YAML."""
     for name, value in values.items():
         object.__setattr__(transform, name, value)

@@ -36,15 +36,15 @@ def brightness(levels: Tensor, factor: Tensor) -> Tensor:
 
 
 def contrast(levels: Tensor, factor: Tensor) -> Tensor:
-    """Away from, or towards, the image's mean luma."""
+    """Move levels away from, or towards, the image's mean luma."""
     grey = luma(levels)
-    # A sum of whole numbers is the same in any order, so the mean cannot depend on the thread count.
+    # A sum of whole numbers is the same in any order, so the mean does not depend on the thread count.
     total = (grey * 2**16).int().sum((1, 2, 3), keepdim=True)
     return blend(levels, (total / (2**16 * grey[0].numel())).float(), factor)
 
 
 def saturation(levels: Tensor, factor: Tensor) -> Tensor:
-    """Away from, or towards, the luma of each pixel."""
+    """Move levels away from, or towards, the luma of each pixel."""
     return blend(levels, luma(levels), factor)
 
 
@@ -60,7 +60,7 @@ def hue(levels: Tensor, turn: Tensor) -> Tensor:
     slope = torch.where(red == value, green - blue, slope)
     sector = torch.where(red == value, 0.0, torch.where(green == value, 1 / 3, 2 / 3))
     turned = slope / (6 * chroma).clamp(min=1e-6) + sector + per_image(turn, levels)
-    # A channel is lowest within a sixth of a turn of the colour opposite to it, highest beyond a third.
+    # A channel is lowest within 1/6 turn of its opposite colour, and highest beyond 1/3 turn.
     opposite = torch.tensor([1 / 2, -1 / 6, 1 / 6], device=levels.device).view(1, 3, 1, 1)
     distance = turned - opposite
     distance = (distance - distance.round()).abs()
@@ -74,8 +74,8 @@ _CHANGES = {"brightness": brightness, "contrast": contrast, "saturation": satura
 class ColorJitter(BatchTransform):
     """Change brightness, contrast, saturation and hue by random factors, in an order drawn for each image.
 
-    A number d means a factor from max(0, 1 - d) to 1 + d, a pair means (low, high); `hue` is in turns of the
-    colour circle, d for -d to d with d at most 0.5. Saturation and hue leave grayscale images unchanged.
+    A number d means a factor from max(0, 1 - d) to 1 + d, a pair means (low, high). `hue` is in turns of the colour
+    circle: a number d of at most 0.5 means -d to d. Saturation and hue leave grayscale images unchanged.
     """
 
     brightness: float | Interval = 0.0
@@ -90,7 +90,7 @@ class ColorJitter(BatchTransform):
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """The names of the properties that change at all."""
+        """Names of the properties that are not neutral."""
         neutral = {"brightness": (1, 1), "contrast": (1, 1), "saturation": (1, 1), "hue": (0, 0)}
         return tuple(name for name, limits in neutral.items() if getattr(self, name) != limits)
 
@@ -101,7 +101,7 @@ class ColorJitter(BatchTransform):
         return {"order": order} | factors
 
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Images that share a step's change are changed together; (N, C, H, W) in and out."""
+        """Change images with the same property in one call per step; (N, C, H, W) in and out."""
         if not self.changes:
             return images
         changes = [

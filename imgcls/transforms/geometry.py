@@ -1,4 +1,4 @@
-"""Crops, flips, and affine transforms by one bilinear sampling."""
+"""Crops, flips, and affine transforms, each by one bilinear sampling."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from imgcls.transforms.checks import PADDING_MODES, Interval, check_mode, check_
 
 @dataclass(frozen=True)
 class RandomCrop(BatchTransform):
-    """Pad by `padding` pixels on every side and cut a window of the original size at a random place."""
+    """Pad by `padding` pixels on every side and crop a window of the original size at a random position."""
 
     padding: int = 4  # pixels
     mode: str = "reflect"
@@ -73,9 +73,9 @@ class RandomVerticalFlip(_RandomFlip):
 class RandomAffine(BatchTransform):
     """Rotate, translate, scale and shear about the centre, in one bilinear sampling.
 
-    `degrees`: d for -d to d, or (low, high); clockwise. `translate`: the largest movement as a fraction of
-    the width and height, or (of the width, of the height); not rounded to whole pixels. `scale`: (low, high).
-    `shear`: the largest angle in degrees along x, or (along x, along y).
+    `degrees`: d for -d to d, or (low, high); clockwise. `translate`: the maximum shift as a fraction of width and
+    height, or (fraction of the width, fraction of the height), not rounded to whole pixels. `scale`: (low, high).
+    `shear`: the maximum angle in degrees along x, or (along x, along y).
     """
 
     degrees: float | Interval = 0.0
@@ -140,10 +140,10 @@ class RandomRotation(BatchTransform):
 
 @dataclass(frozen=True)
 class RandomResizedCrop(BatchTransform):
-    """A random part of the image, resized to the image's own size by bilinear sampling.
+    """Crop a random part and resize it to the image's size by bilinear sampling (Szegedy et al. 2015).
 
-    `scale` is the part's share of the area, `ratio` its width over its height. As in Szegedy et al. 2015,
-    arXiv:1409.4842; where ten tries do not fit, the largest centred part of an allowed ratio is taken.
+    `scale` is the part's share of the area, `ratio` its width over its height (arXiv:1409.4842). If none of ten
+    samples fits, the largest centred part of an allowed ratio is used.
     """
 
     scale: Interval = (0.08, 1.0)
@@ -177,7 +177,7 @@ class RandomResizedCrop(BatchTransform):
 
         def positions(start: Tensor, length: Tensor, size: int) -> Tensor:
             inner = (torch.arange(size) + 0.5) * (length[:, None] / size) - 0.5
-            # Clamped to the part: its own border pixel is repeated, pixels beyond it are not sampled.
+            # Clamped to the part: its border pixels are repeated, pixels outside are not sampled.
             return start[:, None] + inner.clamp(min=0).minimum(length[:, None] - 1) - (size - 1) / 2
 
         y = positions(parameters["top"], parameters["height"], images.shape[2])
@@ -220,7 +220,7 @@ def warp(images: Tensor, matrices: Tensor, mode: str) -> Tensor:
     x = torch.arange(width) - (width - 1) / 2
     y = torch.arange(height) - (height - 1) / 2
     along_x, along_y, move = matrices.split(1, 2)  # each (N, 2, 1)
-    # Sums instead of a matrix product: its order of additions may change with the thread count.
+    # Sums instead of a matrix product, whose order of additions may depend on the thread count.
     return _sample(images, along_x * x, along_y * y + move, mode)
 
 
@@ -257,7 +257,7 @@ def _shift(images: Tensor, top: Tensor, left: Tensor, mode: str) -> Tensor:
 
 
 def _inside(positions: Tensor, size: int, mode: str) -> Tensor:
-    """The positions from 0 to size - 1 whose pixels are repeated at positions outside."""
+    """Map positions outside the image to positions from 0 to size - 1, by the padding mode."""
     if mode == "edge":
         return positions.clamp(0, size - 1)
     return (size - 1) - ((size - 1) - positions.abs()).abs()

@@ -29,7 +29,7 @@ class _Mix:
 class MixUp(_Mix):
     """Each image and target is averaged with a partner of the batch, with a weight from Beta(alpha, alpha).
 
-    Every image has a weight of its own. Targets are int64 (N,), which need `num_classes`, or float (N, K).
+    Every image has its own weight. Targets are int64 (N,), which need `num_classes`, or float (N, K).
     Zhang et al. 2017, arXiv:1710.09412.
     """
 
@@ -49,11 +49,11 @@ class MixUp(_Mix):
 
 @dataclass(frozen=True)
 class CutMix(_Mix):
-    """A rectangle of each image is replaced by the same part of a partner; targets mix by area.
+    """Replace a rectangle of each image by the same part of a partner; targets mix by area (Yun et al. 2019).
 
-    The area's share is drawn from Beta(alpha, alpha) and the rectangle's centre anywhere; the rectangle is clipped
-    at the border, and targets follow the clipped area. Every image has a rectangle of its own. Targets are int64
-    (N,), which need `num_classes`, or float (N, K). Yun et al. 2019, arXiv:1905.04899.
+    The share of the area is sampled from Beta(alpha, alpha), and the centre uniformly over the image. The rectangle is
+    clipped at the border; targets follow the clipped area. Every image has its own rectangle. Targets are int64 (N,),
+    which need `num_classes`, or float (N, K). arXiv:1905.04899.
     """
 
     alpha: float = 1.0
@@ -84,7 +84,7 @@ class CutMix(_Mix):
 
 
 def _mix_targets(targets: Tensor, num_classes: int | None, partner: Tensor, weight: Tensor) -> Tensor:
-    """Float (N, K): each row's own targets times `weight` (N,) and its partner's times the rest."""
+    """Float (N, K): each row's targets times `weight` (N,), plus its partner's times 1 - weight."""
     if not (targets.is_floating_point() and targets.ndim == 2):
         if targets.is_floating_point() or targets.ndim != 1:
             raise ValueError(f"targets must be int64 (N,) or float (N, K); got {targets.dtype} {targets.shape}")
@@ -96,7 +96,7 @@ def _mix_targets(targets: Tensor, num_classes: int | None, partner: Tensor, weig
 
 
 def _beta(alpha: float, n: int, generator: Generator) -> Tensor:
-    """Beta(alpha, alpha) by the inverse of its distribution function: torch's sampler takes no generator."""
+    """Beta(alpha, alpha) by the inverse of its distribution function, as torch's sampler accepts no generator."""
     uniform = torch.rand(n, generator=generator, dtype=torch.float64)
     return torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy())).float()
 

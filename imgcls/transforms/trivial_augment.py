@@ -12,7 +12,7 @@ from imgcls.transforms.geometry import affine_matrices, warp
 
 
 def _sharpness(levels: Tensor, factor: Tensor) -> Tensor:
-    """Away from, or towards, a 3 x 3 smoothing of the inner pixels; border pixels are unchanged."""
+    """Move levels away from, or towards, a 3 x 3 smoothing of the inner pixels; border pixels are unchanged."""
     if min(levels.shape[-2:]) < 3:
         return levels
     rows = levels[:, :, :-2] + levels[:, :, 1:-1] + levels[:, :, 2:]
@@ -70,15 +70,15 @@ TRIVIAL_OPERATIONS: dict[str, tuple[float, float, Change | None]] = {
     "autocontrast": (0, 0, _autocontrast),
     "equalize": (0, 0, _equalize),
 }
-_GEOMETRIC = list(TRIVIAL_OPERATIONS)[:5]
+_GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 
 
 @dataclass(frozen=True)
 class TrivialAugment(BatchTransform):
-    """One of fourteen operations at one of 31 strengths for each image: the wide space of TrivialAugment.
+    """Apply one of fourteen operations at one of 31 strengths to each image: the wide space of TrivialAugment.
 
-    Müller & Hutter 2021, arXiv:2103.10158. Geometry is bilinear and shares one grid sample. Translation goes
-    up to 32 pixels at every image size, as in the paper. Float images are quantised to 256 levels first, where
+    Müller & Hutter 2021, arXiv:2103.10158. All geometric operations share one bilinear grid sample. Translation is up
+    to 32 pixels at every image size, as in the paper. Float images are first quantised to 256 levels, for which
     posterising and equalising are defined.
     """
 
@@ -99,7 +99,7 @@ class TrivialAugment(BatchTransform):
         return {"operation": operation, "magnitude": magnitudes(operation, strength, 2 * sign - 1)}
 
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Images that share an operation are changed together; (N, C, H, W) in and out."""
+        """Change all images with the same operation in one call; (N, C, H, W) in and out."""
         operation, magnitude = parameters["operation"], parameters["magnitude"]
         pixels = images if images.dtype == torch.uint8 else (images.float() * 255).round().to(torch.uint8)
         height, width = images.shape[-2:]

@@ -137,7 +137,7 @@ def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
     distributed = imgcls("train", photos, *SETTINGS, "--out", tmp_path / "two", "--processes", 2)
     assert alone.returncode == distributed.returncode == 0, distributed.stderr
     assert "2 processes, each with" in distributed.stdout
-    assert (distributed.stdout + distributed.stderr).count("kept epoch") == 1
+    assert (distributed.stdout + distributed.stderr).count("best epoch") == 1
     assert distributed.stdout.count("240 images of 3 classes") == 1
     one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
     assert two["train_loss"].to_numpy() == pytest.approx(one["train_loss"].to_numpy(), rel=0.02)  # bfloat16

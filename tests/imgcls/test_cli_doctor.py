@@ -227,7 +227,7 @@ def test_precision_says_what_float32_means(monkeypatch):
 
 
 def test_threads_that_leave_cores_idle_are_noted(monkeypatch):
-    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     monkeypatch.setattr(reproducibility, "configure_threads", lambda: 1)
     assert doctor.check_cores()[:2] == ("note", "3 cores, 1 thread")
     monkeypatch.setattr(reproducibility, "configure_threads", lambda: 3)

@@ -171,7 +171,7 @@ def test_junk_is_ignored_and_every_other_stranger_is_named(tmp_path):
     }
     splits = load(as_zip(tmp_path / "a.zip", files), image_size=8)
     assert skipped(splits) == {
-        "set/labels.csv": "lies outside the split folders test, train",
+        "set/labels.csv": "outside the split folders test, train",
         "set/train/cat/notes.txt": "not an image but text",
         "set/train/cat/page.jpg": "not an image but an HTML page",
         "set/train/dog/empty.png": "zero bytes",
@@ -237,7 +237,7 @@ def test_links_in_a_folder_are_followed_and_loops_are_not(tmp_path):
     ("files", "message"),
     [
         (pictures("a/x/cat", "b/x/cat"), "2 level.s. deeper than expected; the layout must be class/image or split"),
-        (pictures("train/x/cat", "test/x/dog"), "'train/x/cat/000.png' lies 1 level"),
+        (pictures("train/x/cat", "test/x/dog"), "'train/x/cat/000.png' is 1 level"),
         ({"1.png": picture("1"), "2.png": picture("2")}, "no pictures in class folders .found only '1.png', '2.png'"),
         ({}, "found no file"),
         (pictures("cat", "dog") | {"fox/1.jpg": b""}, "no image of class 'fox' can be decoded .fox/1.jpg: zero bytes"),

@@ -50,7 +50,7 @@ def test_two_processes_train_as_one(tmp_path):
     for row, shared in zip(one["rows"], two["rows"], strict=True):
         assert row["train_loss"] == pytest.approx(shared["train_loss"], rel=1e-4)
         assert (row["train_accuracy"], row["val_accuracy"]) == (shared["train_accuracy"], shared["val_accuracy"])
-    assert two["stderr"].count("kept epoch") == 1  # one of them writes
+    assert two["stderr"].count("best epoch") == 1  # one of them writes
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda t: type(t).__name__)

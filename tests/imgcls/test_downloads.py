@@ -180,12 +180,12 @@ def test_only_what_is_missing_is_sent_again(server, tmp_path):
 
 
 @pytest.mark.parametrize(("plan", "message", "kept"), [
-    ([hangs_up], "5 times in a row; 0 bytes are kept", 0),
-    ([busy], "the server answers 503 Service Unavailable, 5 times in a row", 0),
-    ([stalls], "timed out, 5 times in a row; 150,000 bytes are kept, and the same command resumes from there", HALF),
+    ([hangs_up], "5 times in a row; 0 bytes are downloaded", 0),
+    ([busy], "the server returned 503 Service Unavailable, 5 times in a row", 0),
+    ([stalls], "timed out, 5 times in a row; 150,000 bytes are downloaded, and the same command resumes", HALF),
     ([sorry], "the server sends 34 bytes, and it must be 200,000 at least", None),
     ([states_less], "the server sends 150,000 bytes, and it must be 200,000 at least", None),
-    ([partial(honest, tag=None)], "has the MD5 .* instead of .*, so it is not the file that is meant", 0),
+    ([partial(honest, tag=None)], "has the MD5 .* instead of .*, so it is not the expected file", 0),
 ], ids=["dead", "busy", "stalled", "sorry", "short", "another"])  # fmt: skip
 def test_what_cannot_be_had_is_said_and_gets_no_name(plan, message, kept, server, tmp_path, monkeypatch):
     server.plan = plan
@@ -205,7 +205,7 @@ def hangs_up_after_stall(self, body):
 
 
 def test_a_missing_page_is_no_reason_to_try_again(server, tmp_path):
-    with pytest.raises(DataError, match="the server answers 404 Not Found"):
+    with pytest.raises(DataError, match="the server returned 404 Not Found"):
         fetch(f"{server.address}/b.bin", tmp_path / "b.bin")
     assert len(server.asked) == 1
 
@@ -322,7 +322,7 @@ def test_cifar_arrives_pixel_for_pixel_and_is_loaded_by_its_name(cifar, server):
 
 def test_an_exchanged_archive_is_refused_before_it_is_opened(cifar, server):
     server.files["/cifar.tar.gz"] = as_tar({"cifar-10-batches-py/data_batch_1": b"cos\nsystem\n(S'touch owned'\ntR."})
-    with pytest.raises(DataError, match="so it is not the file that is meant"):
+    with pytest.raises(DataError, match="so it is not the expected file"):
         download("cifar10")
     assert not (paths.DATA / "cifar10.zip").exists()
     assert not [name for name in left(paths.DATA) if "batch" in name]

@@ -112,7 +112,7 @@ def test_empty_input_is_named(name, draw):
             "'activation' is not positive throughout",
             lambda: plots.parallel_coordinates(TRIALS, PARAMETERS, log=["activation"]),
         ),
-        ("curves: x holds 'a', which is no number", lambda: plots.curves(SCORES.assign(x="a"), "x")),
+        ("curves: x contains 'a'; pass numbers", lambda: plots.curves(SCORES.assign(x="a"), "x")),
         (
             "curves: there is no panel 'knwon'; the frame has 'known', 'unknown', 'all'",
             lambda: plots.curves(SCORES, "x", lines={"knwon": {"chance": 0.1}}),

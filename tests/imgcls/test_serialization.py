@@ -226,19 +226,19 @@ def test_missing_files_are_named_with_where_they_come_from(folder, tmp_path):
         ({"classes": "cats"}, "'classes' in .* must be a list, not 'cats'"),
         ({"architecture": "simple_cn"}, "did you mean 'simple_cnn'"),
         ({"options": {"blocks": 2, "filters": 8, "weights": "imagenet"}}, "unknown option 'weights' for 'simple_cnn'"),
-        ({"options": {"blocks": 3, "filters": 8}}, r"missing network\.features\.block3\.0\.bias, .*\(3, 128\) there"),
-        ({"options": {"blocks": 1, "filters": 8}}, r"unexpected network\.features\.block2"),
-        ({"classes": ["a", "b"]}, "'classes' names 2, and the weights have 3 outputs"),
-        ({"classes": ["a", "b", "c", "d"]}, "'classes' names 4, and the weights have 3 outputs"),
-        ({"channels": 1}, "'channels' is 1, and the weights take 3"),
+        ({"options": {"blocks": 3, "filters": 8}}, r"Missing key.*features\.block3\.0\.bias.*\[3, 128\]"),
+        ({"options": {"blocks": 1, "filters": 8}}, r"Unexpected key.*network\.features\.block2"),
+        ({"classes": ["a", "b"]}, r"'classes', .* size mismatch .*\[3, 128\].*\[2, 128\]"),
+        ({"classes": ["a", "b", "c", "d"]}, r"'classes', .* size mismatch .*\[3, 128\].*\[4, 128\]"),
+        ({"channels": 1}, r"'channels' .* size mismatch for normalize\.mean"),
         (
             {"normalisation": {"mean": [0.5] * 3, "std": [0.5] * 3}},
-            r"'normalisation' is .*0\.5.*, and the weights hold",
+            r"'normalisation' is .*0\.5.*, and the weights contain",
         ),
-        ({"normalisation": {}}, "'normalisation' is {}, and the weights hold"),
-        ({"image_size": 64}, "by 'architecture', 'options' and 'image_size': .* there and .* here"),
+        ({"normalisation": {}}, "'normalisation' is {}, and the weights contain"),
+        ({"image_size": 64}, "by 'architecture', 'options', .* and 'image_size': .* size mismatch"),
         ({"image_size": 0}, "'image_size' in .* must be a positive int, not 0"),
-        ({"architecture": "resnet18", "options": {}}, "by 'architecture', 'options' and 'image_size': missing"),
+        ({"architecture": "resnet18", "options": {}}, "by 'architecture', 'options', .*: .* Missing key"),
         ({"format": True}, "format True, and this version of imgcls reads format 2"),
     ],
 )
@@ -294,9 +294,9 @@ def test_everything_but_the_head_is_transferred(name, options, size, tmp_path):
     [
         ("cifar_baseline", {}, "holds a 'simple_cnn' for 3 channels, which does not fit 'cifar_baseline' for 3"),
         ("simple_cnn", {"in_channels": 1}, "'simple_cnn' for 1; create that network with in_channels=3"),
-        ("simple_cnn", {"filters": 16}, r"block1\.0\.weight is \(8, 3, 3, 3\) there and \(16, 3, 3, 3\) here"),
-        ("simple_cnn", {"batch_norm": True}, "missing network.features.block1.1.bias"),
-        ("simple_cnn", {"blocks": 1}, r"unexpected .*block2.*as its card says \(image_size=16, options .*'filters': 8"),
+        ("simple_cnn", {"filters": 16}, r"block1\.0\.weight: .*\[8, 3, 3, 3\].*\[16, 3, 3, 3\]"),
+        ("simple_cnn", {"batch_norm": True}, r"Missing key.*network\.features\.block1\.1\.bias"),
+        ("simple_cnn", {"blocks": 1}, r"Unexpected .*block2.* of its card \(image_size=16, options .*'filters': 8"),
         ("simple_cnn", {"dropout": 0.5}, "unknown option 'dropout'"),
     ],
 )
@@ -307,7 +307,7 @@ def test_weights_of_another_network_are_refused(name, options, message, folder):
 
 def test_own_dense_layers_hold_to_their_image_size(tmp_path):
     models.save(made("cifar_dropout", image_size=16, widths=(4, 8), hidden_features=8), tmp_path, CLASSES)
-    with pytest.raises(ValueError, match=r"classifier\.2\.weight is \(8, 128\) there and \(8, 288\) here; .*=16"):
+    with pytest.raises(ValueError, match=r"classifier\.2\.weight: .*\[8, 128\].*\[8, 288\].*=16"):
         models.create_model("cifar_dropout", 2, weights=tmp_path, image_size=24)
     other = models.create_model("cifar_dropout", 2, weights=tmp_path, dropout=0.5)  # an option without weights
     assert {m.p for m in other.modules() if isinstance(m, nn.Dropout)} == {0.5}

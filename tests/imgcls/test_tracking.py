@@ -378,7 +378,7 @@ def test_a_folder_of_another_run_is_refused_and_left_as_it_is(tmp_path):
     with tracking.start(tmp_path, to=(), config={"lr": 0.1, "transforms": ("flip",), "ema": None}) as run:
         run.log({"epoch": 1, "val_loss": 0.5}, 1)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match=r"holds another run \(lr was 0\.1, now 0\.2; seed was None, now 3\)"):
+    with pytest.raises(ValueError, match=r"contains another run \(lr was 0\.1, now 0\.2; seed was left out, now 3\)"):
         tracking.start(tmp_path, to=(), config={"lr": 0.2, "transforms": ("flip",), "ema": None, "seed": 3})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     tracking.start(tmp_path, to=(), config={"lr": 0.1, "transforms": ("flip",), "ema": None}).close()
