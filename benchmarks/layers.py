@@ -15,7 +15,8 @@ from benchmarks.measure import alternate, arguments, seconds_of
 from benchmarks.record import report, versus
 from imgcls.models import create_model
 from imgcls.models.layers import Dropout
-from imgcls.reproducibility import autocast, configure_threads, generator
+from imgcls.precision import autocast
+from imgcls.reproducibility import configure_threads, generator
 
 BATCH, STEPS, SIZE, CLASSES = 128, 2, 32, 10
 

@@ -20,7 +20,7 @@ from torchvision import transforms as T
 from torchvision.datasets import ImageFolder
 
 from benchmarks.tasks import LR, MOMENTUM, WEIGHT_DECAY, Task, our_network, peer_network, splits
-from imgcls import reproducibility
+from imgcls.precision import autocast, pick_precision
 from imgcls.training import History, fit
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -215,12 +215,12 @@ def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 
 def has_bfloat16() -> bool:
     """Whether imgcls computes in bfloat16 on this processor."""
-    return reproducibility.pick_precision() == torch.bfloat16
+    return pick_precision() == torch.bfloat16
 
 
 def precision(fast: bool) -> AbstractContextManager:
     """The autocast of imgcls if `fast`, else a context that does nothing."""
-    return reproducibility.autocast() if fast else nullcontext()
+    return autocast() if fast else nullcontext()
 
 
 # ------------------------------------------------------------------ the peers' data

@@ -16,7 +16,7 @@ from imgcls.data import load
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import extract_features, predict
 from imgcls.models import MissingWeights, create_model
-from imgcls.reproducibility import pick_device
+from imgcls.precision import pick_device
 from imgcls.training import Recipe, Run, build_seeded, fit, fit_seeds
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 

@@ -17,7 +17,7 @@ PACKAGES = {  # package -> the packages that it may import
     "course": {"imgcls", "menagerie"},
     "benchmarks": {"course", "imgcls", "menagerie"},
 }
-EVERYONE = {"files", "messages", "paths", "pixels", "progress", "reproducibility"}
+EVERYONE = {"files", "messages", "paths", "pixels", "precision", "progress", "reproducibility"}
 """Modules of imgcls that each of its sub-packages may import."""
 
 ALLOWED = {  # sub-package of imgcls -> those that it may import; the menagerie is allowed to data alone
@@ -25,6 +25,7 @@ ALLOWED = {  # sub-package of imgcls -> those that it may import; the menagerie 
     "messages": set(),
     "paths": set(),
     "pixels": set(),
+    "precision": set(),
     "progress": set(),
     "reproducibility": set(),
     "transforms": set(),

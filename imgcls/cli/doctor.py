@@ -195,7 +195,7 @@ def check_disk() -> Finding:
 
 def check_precision() -> Finding:
     """The precision of training."""
-    from imgcls.reproducibility import pick_device, pick_precision
+    from imgcls.precision import pick_device, pick_precision
 
     device, precision = pick_device().type, str(pick_precision()).removeprefix("torch.")
     if precision == "bfloat16":

@@ -24,7 +24,8 @@ from imgcls.data import Splits, load
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
-from imgcls.reproducibility import configure_threads, fork_rng, pick_device, pick_precision
+from imgcls.precision import pick_device, pick_precision
+from imgcls.reproducibility import configure_threads, fork_rng
 from imgcls.tracking import TRACKERS, start
 from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe
 from imgcls.training.distributed import Distributed

@@ -1,12 +1,11 @@
 """Evaluation: predictions on a split, metrics with intervals, comparisons and test-time augmentation."""
 
+from imgcls.evaluation.calibration import fit_temperature, fit_threshold
 from imgcls.evaluation.compare import compare, comparison_table
 from imgcls.evaluation.predictions import (
     FeatureSplit,
     Predictions,
     extract_features,
-    fit_temperature,
-    fit_threshold,
     predict,
     predict_checked,
 )

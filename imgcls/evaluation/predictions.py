@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet, batches
 from imgcls.evaluation.statistics import Interval, wilson
-from imgcls.reproducibility import autocast, configure_threads
+from imgcls.precision import autocast
+from imgcls.reproducibility import configure_threads
 
 
 @dataclass(frozen=True)
@@ -155,30 +155,6 @@ class Predictions:
     def with_temperature(self, temperature: float) -> "Predictions":
         """The predictions with logits divided by a temperature: same classes, other confidences."""
         return replace(self, logits=self.logits / temperature)
-
-
-def fit_threshold(predictions: Predictions) -> float:
-    """Threshold with the best balanced accuracy on these predictions of two classes.
-
-    Fit it on validation and apply it to test with `Predictions.with_threshold`. It is the midpoint between the two
-    nearest probabilities.
-    """
-    score = predictions.probabilities[:, 1].double().numpy()
-    false, true, cuts = _metrics().roc_curve(predictions.labels.numpy(), score, drop_intermediate=False)
-    best = int(np.argmax(true - false))
-    below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
-    return float(np.clip((min(cuts[best], 1.0) + below) / 2, 1e-6, 1 - 1e-6))
-
-
-def fit_temperature(predictions: Predictions) -> float:
-    """Temperature that minimises the cross-entropy of these predictions (Guo et al. 2017).
-
-    Fit it on validation and apply it to test with `Predictions.with_temperature`.
-    """
-    found = minimize_scalar(
-        lambda log_t: predictions.with_temperature(float(np.exp(log_t))).loss, bounds=(-3, 3), method="bounded"
-    )
-    return float(np.exp(found.x))
 
 
 @torch.inference_mode()

@@ -22,7 +22,8 @@ from imgcls.files import open_atomic
 from imgcls.messages import did_you_mean
 from imgcls.models.factory import MissingWeights, build
 from imgcls.models.surgery import classifiers, head
-from imgcls.reproducibility import fork_rng, pick_device
+from imgcls.precision import pick_device
+from imgcls.reproducibility import fork_rng
 
 FORMAT = 2  # format 1 had other names for options of our networks and for a buffer of the normalisation
 WEIGHTS, CARD = "weights.safetensors", "card.json"

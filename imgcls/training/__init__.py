@@ -14,7 +14,8 @@ from imgcls.training.loop import (
 )
 from imgcls.training.optimizers import make_optimizer, set_lr
 from imgcls.training.probes import GradientProbe, LearningRates, gradient_norms, lr_range_test, sanity_checks
-from imgcls.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
+from imgcls.training.recipe import OPTIMIZERS, Recipe
+from imgcls.training.schedule import SCHEDULES
 
 __all__ = [
     "OPTIMIZERS",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from imgcls.data.batches import ImageSet
 from imgcls.files import open_atomic
 from imgcls.messages import describe_changes
-from imgcls.reproducibility import pick_precision
+from imgcls.precision import pick_precision
 from imgcls.training.distributed import Distributed
 from imgcls.training.history import History
 from imgcls.training.recipe import Recipe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from imgcls.reproducibility import pick_device
+from imgcls.precision import pick_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

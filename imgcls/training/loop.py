@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Predictions, predict
 from imgcls.models import freeze, initialize_from_data
+from imgcls.precision import autocast
 from imgcls.progress import Progress
-from imgcls.reproducibility import autocast, configure_threads, derive_seed, fork_rng, seed_device
+from imgcls.reproducibility import configure_threads, derive_seed, fork_rng, seed_device
 from imgcls.tracking import Tracker
 from imgcls.training.batches import Batch, steps_per_epoch, train_batches
 from imgcls.training.checkpoints import Checkpoints, State, StepResult, identity

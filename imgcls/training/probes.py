@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.models import initialize_from_data
-from imgcls.reproducibility import configure_threads, fork_rng, pick_device, seed_device
+from imgcls.precision import pick_device
+from imgcls.reproducibility import configure_threads, fork_rng, seed_device
 from imgcls.training.batches import Batch, train_batches
 from imgcls.training.distributed import Distributed
 from imgcls.training.loop import build_seeded, make_loss, train_step

@@ -1,6 +1,5 @@
 """Every hyperparameter of a training run, and the learning rate as a function of progress."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +8,9 @@ import torch
 from torch import Tensor
 
 from imgcls.messages import did_you_mean
+from imgcls.training.schedule import SCHEDULES, learning_rate
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
-SCHEDULES = ("constant", "exponential", "cosine", "one_cycle", "plateau")
 POSITIVE = ("epochs", "batch_size", "lr", "ns_steps", "early_stopping_patience", "max_grad_norm", "micro_batch_size")
 
 
@@ -89,14 +88,9 @@ class Recipe:
 
     def lr_at(self, progress: float) -> float:
         """Learning rate after a share `progress` in [0, 1] of the steps; `fit` lowers that of `plateau`."""
-        if self.schedule == "one_cycle":  # linear up, linear down to zero
-            rising = progress / self.warmup_fraction
-            return self.lr * max(0.0, min(rising, (1 - progress) / (1 - self.warmup_fraction)))
-        if self.schedule == "cosine":
-            return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
-        if self.schedule == "exponential":
-            return self.lr * self.gamma ** math.floor(progress * self.epochs)
-        return self.lr
+        return learning_rate(
+            self.schedule, self.lr, progress, self.epochs, warmup_fraction=self.warmup_fraction, gamma=self.gamma
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Every hyperparameter for JSON; a transform or a tuple as its `repr`."""

@@ -218,11 +218,11 @@ def test_disk_is_held_against_five_gigabytes_where_build_will_be(free, status, o
 
 
 def test_precision_says_what_float32_means(monkeypatch):
-    monkeypatch.setattr(reproducibility, "pick_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(reproducibility, "pick_precision", lambda: torch.float32)
+    monkeypatch.setattr(precision, "pick_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(precision, "pick_precision", lambda: torch.float32)
     slow = doctor.check_precision()
     assert (slow.status, "AMX" in slow.found, "longer" in slow.advice) == ("note", True, True)
-    monkeypatch.setattr(reproducibility, "pick_precision", lambda: torch.bfloat16)
+    monkeypatch.setattr(precision, "pick_precision", lambda: torch.bfloat16)
     assert doctor.check_precision().status == "ok"
 
 

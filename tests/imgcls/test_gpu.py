@@ -8,7 +8,7 @@ from test_training import RECIPE, same, small_net, weights
 
 from imgcls.evaluation import predict
 from imgcls.models import create_model
-from imgcls.reproducibility import pick_device
+from imgcls.precision import pick_device
 from imgcls.training import Recipe, fit
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

@@ -5,8 +5,9 @@ import sys
 import pytest
 import torch
 
-from imgcls import reproducibility
-from imgcls.reproducibility import autocast, derive_seed, fork_rng, generator, pick_precision, provenance, seed_device
+from imgcls import precision, reproducibility
+from imgcls.precision import autocast, pick_precision
+from imgcls.reproducibility import derive_seed, fork_rng, generator, provenance, seed_device
 
 
 def test_seeds_are_the_same_in_every_process():
@@ -57,7 +58,7 @@ def test_precision_follows_the_cpu(monkeypatch):
         ({"avx512_bf16"}, torch.bfloat16),
         ({"avx2"}, torch.float32),
     ):
-        monkeypatch.setattr(reproducibility, "_cpu_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(precision, "_cpu_flags", lambda flags=flags: frozenset(flags))
         assert pick_precision(cpu) == expected
         with autocast(cpu):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
@@ -85,7 +86,7 @@ def test_precision_follows_the_compute_capability(monkeypatch, capability, expec
 def test_a_variable_forces_the_precision(monkeypatch):
     cpu = torch.device("cpu")
     for flags in ({"avx512_bf16"}, {"avx2"}):
-        monkeypatch.setattr(reproducibility, "_cpu_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(precision, "_cpu_flags", lambda flags=flags: frozenset(flags))
         for name in ("float32", "bfloat16"):
             monkeypatch.setenv("IMGCLS_PRECISION", name)
             assert pick_precision(cpu) == getattr(torch, name)

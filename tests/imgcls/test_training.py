@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from imgcls import reproducibility
+from imgcls import precision
 from imgcls.data.batches import balanced_weights, weighted_order
 from imgcls.evaluation import predict
 from imgcls.models import create_model, freeze, head, stages
@@ -111,7 +111,7 @@ FIXED = small_net()
 @pytest.fixture
 def exact(monkeypatch):
     """Float32 arithmetic, so that an oracle can be met closely."""
-    monkeypatch.setattr(reproducibility, "pick_precision", lambda device=None: torch.float32)
+    monkeypatch.setattr(precision, "pick_precision", lambda device=None: torch.float32)
 
 
 CPU = torch.device("cpu")

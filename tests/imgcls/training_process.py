@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from conftest import colour_split
 from torch import nn
 
-from imgcls import reproducibility
+from imgcls import precision
 from imgcls.models import create_model
 from imgcls.training import Recipe, destroy_process_group, fit, init_distributed, train_batches
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, apply
@@ -97,7 +97,7 @@ def run_share(file: Path) -> None:
         def forward(self, images):
             return self.inner(images.float() / 255)
 
-    reproducibility.pick_precision = lambda device=None: torch.float32  # bfloat16 rounds parts of a batch otherwise
+    precision.pick_precision = lambda device=None: torch.float32  # bfloat16 rounds parts of a batch otherwise
     whole = Scaled()
     start = {name: value.clone() for name, value in whole.state_dict().items()}
     history = fit(whole, train, val, recipe, seed=5, checkpoint=file.with_suffix(".run"), checkpoint_every=3)
