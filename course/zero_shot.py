@@ -179,10 +179,8 @@ def fit_exemplars(
     """
     teachers, unseen = list(train.classes), _unseen_classes(attributes, train.classes)
     seen = teachers if seen is None else list(seen)
-    if unknown := [name for name in seen if name not in teachers]:
-        raise ValueError(f"the seen class {unknown[0]!r} has no images to learn from; choose among {teachers}")
-    if len(seen) < 4:
-        raise ValueError(f"{len(seen)} seen classes; take at least 4")
+    if len(seen) < 4 or not set(seen) <= set(teachers):
+        raise ValueError(f"seen = {seen}; choose at least 4 of the classes with images: {', '.join(teachers)}")
     order = [*seen, *(name for name in teachers if name not in seen)]
     x = as_matrix(train.images, "features")
     labels = torch.tensor([order.index(name) for name in teachers])[train.labels.cpu()]

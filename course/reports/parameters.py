@@ -128,28 +128,30 @@ def check(name: str, profile: str = "default", data: str | None = None, assignme
     name = find(name)
     parameters = read(name)
     given = [(key, value, False) for key, value in _profile(profile, name).items()]
-    given += [(*_split(assignment), True) for assignment in assignments]
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise RequestError(f"-p {assignment!r} is not of the form key=value")
+        given.append((key.strip(), value.strip(), True))
     if data is not None:
         given.append(("data", data, True))
 
     problems, overrides, shown = [], {}, {key: parameter.default for key, parameter in parameters.items()}
-    data_folder: Path | None = paths.ROOT  # in which a relative path starts; None if the value is no text
+    data_folder = paths.ROOT  # in which a relative path starts
     for key, value, typed in given:
-        split = SPLIT.get(name, {}).get(key)
+        now = f"the list is now {SPLIT[name][key]}" if key in SPLIT.get(name, {}) else ""
         if key not in parameters:
-            way_out = f"it is now {split}" if split else did_you_mean(key, parameters, cutoff=0.5)
-            problems.append(f"unknown parameter {key!r} (given {value!r}); {way_out}")
+            hint = now or did_you_mean(key, parameters, cutoff=0.5)
+            problems.append(f"unknown parameter {key!r} (given {value!r}); {hint}")
             continue
         try:
             shown[key] = overrides[key] = convert(parameters[key], value, text=typed)
         except ValueError as error:
-            way_out = f"; the former list is now {split}" if split else ""
-            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r}){way_out}")
-            data_folder = None if key == "data" else data_folder
-            continue
-        if key == "data":
-            data_folder = Path.cwd() if typed else paths.ROOT
-    if isinstance(shown.get("data"), str) and data_folder is not None:
+            hint = f"; {now}" if now else ""
+            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r}){hint}")
+        else:
+            data_folder = Path.cwd() if key == "data" and typed else data_folder
+    if isinstance(shown.get("data"), str):
         try:
             location = _locate(shown["data"], data_folder)
         except ValueError as error:
@@ -237,13 +239,6 @@ def _profile(profile: str, name: str) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise RequestError(f"{path.name}, {name}: expected 'parameter: value' lines, got {_typed(section)}")
     return section
-
-
-def _split(assignment: str) -> tuple[str, str]:
-    key, equals, value = assignment.partition("=")
-    if not equals:
-        raise RequestError(f"-p {assignment!r} is not of the form key=value")
-    return key.strip(), value.strip()
 
 
 def _locate(data: str, folder: Path) -> str:

@@ -118,16 +118,10 @@ class Result:
 
     def claims_table(self) -> Any:
         """The claims as a table to show in the notebook."""
-        return _markdown(
-            _table(
-                ["", *(stage.replace("_", " ") for stage in STAGES)],
-                [
-                    [claim["what"], *(_with_limits(claim, stage) for stage in STAGES)]
-                    for claim in self.content["claims"]
-                ],
-                align="l" + "r" * len(STAGES),
-            )
-        )
+        header = ["", *(stage.replace("_", " ") for stage in STAGES)]
+        claims = self.content["claims"]
+        rows = [[claim["what"], *(_with_limits(claim, stage) for stage in STAGES)] for claim in claims]
+        return _markdown(_table(header, rows, align="l" + "r" * len(STAGES)))
 
     def provenance(self) -> Any:
         """Data, parameters and environment, as tables to show at the end of the notebook."""
