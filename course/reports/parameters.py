@@ -62,7 +62,10 @@ class Request:
 
     def stamp(self) -> None:
         """Write the inputs to a file; its time changes only if they differ from those of the last request."""
-        text = json.dumps({"parameters": self.overrides, "data": _state(self.overrides.get("data"))}, indent=1)
+        data, state = Path(self.overrides.get("data") or ""), None
+        if data.is_absolute():  # a changed size or time is a cheap sign of other data at the same path
+            state = [data.stat().st_size if data.is_file() else 0, data.stat().st_mtime_ns]
+        text = json.dumps({"parameters": self.overrides, "data": state}, indent=1)
         if not self.files.inputs.exists() or self.files.inputs.read_text() != text:
             write(self.files.inputs, text)
 
@@ -264,14 +267,6 @@ def _locate(data: str, folder: Path) -> str:
         f"data = {data!r}: not found; looked for {target}. Bring it there"
         " (a folder, .zip or .tar of class/image), use 'menagerie/<subset>' or a name of the catalogue"
     )
-
-
-def _state(data: str | None) -> list[int] | None:
-    """Size and time of an archive, time of a folder: cheap signs of other data at the same path."""
-    if data is None or not (path := Path(data)).is_absolute():
-        return None
-    state = path.stat()
-    return [state.st_size if path.is_file() else 0, state.st_mtime_ns]
 
 
 def _typed(value: Any) -> str:

@@ -60,10 +60,11 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         if reason is None:
             reason = find_unfinished(files) or find_invalid(files, token)
         if reason is not None:
-            fail(files, _explain(reason, timeout), cell=progress.current)
+            explained = _explain(reason, timeout)
+            fail(files, explained, cell=progress.current)
             if isinstance(reason, KeyboardInterrupt):
                 raise reason
-            raise ReportError(f"{files.name} failed: {_explain(reason, timeout)}\n  see {os.path.relpath(files.failed)}")
+            raise ReportError(f"{files.name} failed: {explained}\n  see {os.path.relpath(files.failed)}")
         files.running.replace(files.executed)
         # A notebook that was saved during the run is newer than this time, and make runs it again.
         os.utime(files.executed, (started, max(started, files.inputs.stat().st_mtime)))
@@ -120,17 +121,10 @@ def _environment(request: Request, started: float, more: dict[str, str]) -> Iter
     """
     files, token = request.files, secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="imgcls-") as home:
+        report = {"name": files.name, "profile": files.profile, "result": str(files.result)}
+        report |= {"token": token, "started": started, "parameters": request.shown}
         values = {
-            "IMGCLS_REPORT": json.dumps(
-                {
-                    "name": files.name,
-                    "profile": files.profile,
-                    "result": str(files.result),
-                    "token": token,
-                    "started": started,
-                    "parameters": request.shown,
-                }
-            ),
+            "IMGCLS_REPORT": json.dumps(report),
             "IMGCLS_ROOT": str(paths.ROOT),
             "PYTHONHASHSEED": "0",
             "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm in other libraries: it asks for widgets
