@@ -201,11 +201,11 @@ def _scalar(kind: str, value: Any, text: bool) -> Any:
 
 
 def _parameter(statement: ast.stmt, source: str) -> Parameter:
-    if not (
-        isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None
-    ):
-        raise ValueError(f"line {statement.lineno} is {ast.unparse(statement)!r}")
-    annotation = ast.unparse(statement.annotation)
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            annotation = ast.unparse(statement.annotation)
+        case _:
+            raise ValueError(f"line {statement.lineno} is {ast.unparse(statement)!r}")
     kind = annotation.removesuffix(" | None").removeprefix("None | ")
     if kind not in KINDS:
         raise ValueError(f"line {statement.lineno} has the type {annotation!r}")
@@ -214,7 +214,7 @@ def _parameter(statement: ast.stmt, source: str) -> Parameter:
     except ValueError:
         raise ValueError(f"line {statement.lineno}: {ast.unparse(statement.value)!r} is not a literal") from None
     after = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
-    parameter = Parameter(statement.target.id, kind, kind != annotation, default, after.strip().lstrip("# "))
+    parameter = Parameter(name, kind, kind != annotation, default, after.strip().lstrip("# "))
     try:
         convert(parameter, default)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """The result of a notebook as data: collected in the notebook, checked by the runner, shown by page and index."""
 
+import inspect
 import json
 import math
 import os
@@ -147,8 +148,6 @@ class Result:
 
 def display_markdown(text: str, **values: Any) -> None:
     """Show Markdown built from results; with `values`, the text is formatted by `str.format`."""
-    import inspect
-
     from IPython.display import display
 
     text = inspect.cleandoc(text)
@@ -179,18 +178,17 @@ def describe(data: Any) -> dict[str, Any]:
 
 def _skipped_text(files: Sequence[Mapping[str, str]]) -> str:
     """Markdown table of the skipped files by reason, the most frequent first; empty if none was skipped."""
+    if not files:
+        return ""
     names: dict[str, list[str]] = {}
     for file in files:
         names.setdefault(file["reason"], []).append(file["name"])
-    if not names:
-        return ""
-    rows = []
-    often = sorted(names.items(), key=lambda item: -len(item[1]))
+    rows, often = [], sorted(names.items(), key=lambda item: -len(item[1]))
     for reason, found in often[:MAX_REASONS]:
         more = f" and {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
         rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:MAX_NAMES])) + more))
     if rest := sum(len(found) for _, found in often[MAX_REASONS:]):
-        rows.append(("another reason, as the result file says", f"{rest:,}", ""))
+        rows.append(("another reason, listed in the result file", f"{rest:,}", ""))
     return "\n\n" + _table(["left out because", "files", "which"], rows, align="lrl")
 
 

@@ -36,8 +36,7 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         KeyboardInterrupt: after the page of the failure was written.
     """
     files, requested = request.files, time.time()
-    waiting = f"{files.name}: waiting for another notebook to finish"
-    with lock(paths.BUILD / "executed" / ".running", waiting):
+    with lock(paths.BUILD / "executed" / ".running", f"{files.name}: waiting for another notebook to finish"):
         if _done_since(requested, request):
             print(f"{files.name}: executed meanwhile by another process", file=sys.stderr)
             return files.executed

@@ -341,7 +341,7 @@ def test_attributes_that_cannot_be_had_are_named(tmp_path):
     with pytest.raises(ValueError, match="no attributes of yeti, unicorn in"):
         zero_shot.read_attributes(tmp_path, ["antelope", "yeti", "unicorn"])
     write_tables(tmp_path, "1 2\n3 4\n")
-    with pytest.raises(ValueError, match=r"shape \(2, 2\), but 3 classes and 2 attributes"):
+    with pytest.raises(ValueError, match=r"shape \(2, 2\), but beside it are 3 classes and 2 attributes"):
         zero_shot.read_attributes(tmp_path, ["antelope"])
     (tmp_path / "classes.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"classes\.txt"):
