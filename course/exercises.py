@@ -136,8 +136,7 @@ def find(cells: Sequence[Mapping[str, Any]]) -> list[Exercise]:
 def solution_names(solution: str, check_source: str) -> list[str]:
     """Names that a solution assigns and its check reads, which a student has to write."""
     read = {node.id for node in ast.walk(ast.parse(check_source)) if isinstance(node, ast.Name)}
-    assigned = [target for _, target in _assignments(solution)]
-    return [name for name in dict.fromkeys(assigned) if name in read]
+    return [name for name in _assignments(solution) if name in read]
 
 
 def blank(solution: str, check_source: str) -> str:
@@ -151,9 +150,9 @@ def blank(solution: str, check_source: str) -> str:
         raise ValueError("the check reads no name that the solution assigns")
     kept = [ast.unparse(node) for node in ast.parse(solution).body if isinstance(node, ast.Import | ast.ImportFrom)]
     kept.append(TURN)
-    last = {target: statement for statement, target in _assignments(solution)}
+    assignments = _assignments(solution)
     for name in names:
-        statement = last[name]
+        statement = assignments[name]
         comment = lines[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode().strip()
         if not comment.startswith("#"):
             raise ValueError(f"{name} needs a comment after it that says what to write")
@@ -161,15 +160,15 @@ def blank(solution: str, check_source: str) -> str:
     return "\n".join(kept)
 
 
-def _assignments(source: str) -> list[tuple[ast.stmt, str]]:
-    """Statements of the form `name = …` with their names."""
-    return [
-        (statement, target.id)
+def _assignments(source: str) -> dict[str, ast.stmt]:
+    """The last statement of the form `name = …` for each name, in the order of the first ones."""
+    return {
+        target.id: statement
         for statement in ast.parse(source).body
         if isinstance(statement, ast.Assign)
         for target in statement.targets
         if isinstance(target, ast.Name)
-    ]
+    }
 
 
 def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:

@@ -179,11 +179,9 @@ def fit_exemplars(
     """
     teachers, unseen = list(train.classes), _unseen_classes(attributes, train.classes)
     seen = teachers if seen is None else list(seen)
-    if unknown := [name for name in seen if name not in teachers]:
-        raise ValueError(f"the seen class {unknown[0]!r} has no images to learn from; choose among {teachers}")
-    if len(seen) < 4:
-        raise ValueError(f"{len(seen)} seen classes; take at least 4")
-    order = [*seen, *(name for name in teachers if name not in seen)]
+    if len(seen) < 4 or not set(seen) <= set(teachers):
+        raise ValueError(f"seen = {seen}; choose at least 4 of the classes with images: {', '.join(teachers)}")
+    order = list(dict.fromkeys([*seen, *teachers]))
     x = as_matrix(train.images, "features")
     labels = torch.tensor([order.index(name) for name in teachers])[train.labels.cpu()]
     table = torch.tensor(attributes.loc[[*order, *unseen]].to_numpy(float))
@@ -288,11 +286,10 @@ def stacking_curve(model: ZeroShot, seen: FeatureSplit, unseen: FeatureSplit, po
     margins = scores[:, : model.seen].amax(dim=1) - scores[:, model.seen :].amax(dim=1)
     inner = margins.quantile(torch.linspace(0, 1, points, dtype=torch.float64))
     calibrations = torch.cat([torch.tensor([-math.inf]), inner, torch.tensor([math.inf])])
-    accuracies = _trade_off((scores, labels, model.seen), calibrations)
-    columns = zip(("calibration", "seen", "unseen"), (calibrations, *accuracies), strict=True)
-    frame = pd.DataFrame({name: values.numpy() for name, values in columns})
-    area = float(np.trapezoid(frame["seen"], frame["unseen"]))
-    return frame.assign(harmonic=_harmonic(*accuracies).numpy(), area=area)
+    a, b = _trade_off((scores, labels, model.seen), calibrations)
+    columns = {"calibration": calibrations, "seen": a, "unseen": b, "harmonic": _harmonic(a, b)}
+    frame = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
+    return frame.assign(area=float(np.trapezoid(frame["seen"], frame["unseen"])))
 
 
 def zero_shot_table(model: ZeroShot, seen: FeatureSplit, unseen: FeatureSplit) -> pd.DataFrame:
@@ -377,22 +374,24 @@ def read_attributes(data: str | Path, classes: Sequence[str]) -> pd.DataFrame:
             f"zero-shot learning needs attributes of every class: no {MATRIX} in {path} or beside it. Put there that "
             "of Animals with Attributes 2 with its classes.txt and predicates.txt, or tables of your own in its format"
         )
-    lines = {name: (folder / f"{name}.txt").read_text("utf-8").splitlines() for name in ("classes", "predicates")}
-    names = {  # after its number
-        kind: [line.split(maxsplit=1)[-1].strip().replace("+", " ") for line in rows if line.strip()]
-        for kind, rows in lines.items()
-    }
+    named, attributes = (_read_names(folder / f"{kind}.txt") for kind in ("classes", "predicates"))
     matrix = np.loadtxt(folder / MATRIX, ndmin=2)
-    if matrix.shape != (len(names["classes"]), len(names["predicates"])):
+    if matrix.shape != (len(named), len(attributes)):
         raise ValueError(
-            f"{folder / MATRIX} has the shape {matrix.shape}, but {len(names['classes'])} classes and "
-            f"{len(names['predicates'])} attributes are named beside it; take the three files from one archive"
+            f"{folder / MATRIX} has the shape {matrix.shape}, but beside it are {len(named)} classes and "
+            f"{len(attributes)} attributes; take the three files from one archive"
         )
-    table = pd.DataFrame(matrix, index=names["classes"], columns=names["predicates"]).replace(-1.0, np.nan)
+    table = pd.DataFrame(matrix, index=named, columns=attributes).replace(-1.0, np.nan)
     wanted = [name.replace("+", " ") for name in classes]
     if missing := [name for name in wanted if name not in table.index]:
         raise ValueError(f"no attributes of {', '.join(missing)} in {folder / MATRIX}; add their rows")
     return table.fillna(table.mean()).loc[wanted].set_axis(list(classes))
+
+
+def _read_names(path: Path) -> list[str]:
+    """The name in each line, which follows a number."""
+    lines = path.read_text("utf-8").splitlines()
+    return [line.split(maxsplit=1)[-1].strip().replace("+", " ") for line in lines if line.strip()]
 
 
 def _unseen_classes(attributes: pd.DataFrame, seen: Sequence[str]) -> list[str]:

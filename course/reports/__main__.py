@@ -37,7 +37,9 @@ def check(
         request = parameters.check(name, profile, data, p or ())
     except RequestError:
         if stamp and profile in parameters.profiles():
-            index(profile, quiet=True)  # make stops here for this notebook; readers need the index nevertheless
+            from course.reports.index import write_index
+
+            write_index(profile)  # make stops here for this notebook; readers need the index nevertheless
         raise
     if stamp:
         request.stamp()
@@ -80,16 +82,12 @@ def run(
 
 
 @app.command()
-def index(
-    profile: Profile = "default", quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False
-) -> None:
+def index(profile: Profile = "default") -> None:
     """Write the index page of all reports of a profile."""
     parameters.check_profile(profile)
     from course.reports.index import write_index
 
-    path = write_index(profile)
-    if not quiet:
-        print(path)
+    print(write_index(profile))
 
 
 @app.command()

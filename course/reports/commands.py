@@ -32,15 +32,13 @@ def shell(command: str, expect: int = 0) -> None:
     if program is None:
         raise FileNotFoundError(f"there is no command {words[0]!r} in {Path(sys.executable).parent} or on the PATH")
     print(f"$ {command}", flush=True)
-    environment = os.environ | {"PATH": path, "COLUMNS": COLUMNS}
     done = subprocess.run(
         [program, *words[1:]],
         cwd=paths.ROOT,
-        env=environment,
+        env=os.environ | {"PATH": path, "COLUMNS": COLUMNS},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
-        check=False,
     )
     print(done.stdout, end="", flush=True)
     if done.returncode != expect:

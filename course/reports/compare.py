@@ -32,10 +32,9 @@ def differences(first: Path, second: Path) -> Iterator[str]:
     """
     names = [_names(folder) for folder in (first, second)]
     for name in sorted(names[0] | names[1]):
-        if name not in names[1]:
-            yield f"{name} is missing in {second}"
-        elif name not in names[0]:
-            yield f"{name} is missing in {first}"
+        missing = [str(folder) for folder, found in zip((first, second), names, strict=True) if name not in found]
+        if missing:
+            yield f"{name} is missing in {missing[0]}"
         else:
             read = _result if name.endswith(".json") else _page
             yield from (f"{name}: {change}" for change in _changes(read(first / name), read(second / name)))

@@ -1,13 +1,11 @@
 """Render an executed notebook to one HTML file without scripts and requests, at most 2 MB."""
 
 import base64
-import contextlib
 import copy
 import html
 import io
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from course.reports.errors import ReportError
 from course.reports.files import Files
 from course.reports.markup import Heading, Slugs, Unexportable, data_uri, highlighted, inline, markdown, plain, sanitize
 from course.reports.math import FormulaError, to_svg
-from course.reports.parameters import read
+from course.reports.parameters import Parameter, read
 from course.reports.run import fail, title
 from imgcls import paths
 from imgcls.files import write
@@ -66,21 +64,6 @@ class Report:
     contents: list[Heading] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     slugs: Slugs = field(default_factory=Slugs)
-
-
-class _Exporter(TemplateExporter):
-    """nbconvert with our templates; `to_html` puts the HTML of each cell into its metadata."""
-
-    export_from_notebook = None
-    output_mimetype = "text/html"
-
-    def __init__(self) -> None:
-        super().__init__(
-            template_name=pages.TEMPLATE.name,
-            template_file="report.html.j2",
-            extra_template_basedirs=[str(pages.TEMPLATE.parent)],
-            filters=pages.filters(),
-        )
 
 
 def render(name: str, profile: str = "default") -> Path:
@@ -130,9 +113,16 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
         foreign = bool({"injected-parameters", "papermill-error-cell-tag"} & set(tags))  # added by papermill
         number += not foreign
         hidden = "hide" in tags or foreign
-        with _named(f"cell {number} ({title(cell.source)!r})"):
+        try:
             cell.metadata["report"] = None if hidden else _cell(cell, report, result, f"cell {number}")
-    exporter = _Exporter()
+        except (Unexportable, FormulaError) as error:
+            raise type(error)(f"cell {number} ({title(cell.source)!r}): {error}") from None
+    exporter = TemplateExporter(
+        template_name=pages.TEMPLATE.name,
+        template_file="report.html.j2",
+        extra_template_basedirs=[str(pages.TEMPLATE.parent)],
+        filters=pages.filters(),
+    )
     values = pages.globals_() | {
         "result": result,
         "title": report.title or result["case"],
@@ -165,18 +155,16 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
 
 def _parameters(result: dict[str, Any]) -> str:
     """Table of the parameters of the run; changed ones with their default."""
-    rows = []
     try:
         declared = read(result["case"])
     except (OSError, ValueError):
         declared = {}
+    rows = []
     for key, value in result["parameters"].items():
-        known = declared.get(key)
-        default = "" if known is None or known.default == value else f"instead of {known.default!r}"
-        note = "" if known is None else known.note
-        cells = (f"<code>{html.escape(key)}</code>", f"<code>{html.escape(repr(value))}</code>")
-        cells += (html.escape(default), html.escape(note))
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+        known = declared.get(key, Parameter(key, "", False, default=value))
+        changed = "" if known.default == value else f"instead of {known.default!r}"
+        name, given, changed, note = (html.escape(text) for text in (key, repr(value), changed, known.note))
+        rows.append(f"<td><code>{name}</code></td><td><code>{given}</code></td><td>{changed}</td><td>{note}</td>")
     head = "<thead><tr><th>name</th><th>value</th><th>changed</th><th>meaning</th></tr></thead>"
     return sanitize(f"<table>{head}<tbody><tr>{'</tr><tr>'.join(rows)}</tr></tbody></table>")
 
@@ -212,17 +200,13 @@ def _stream(text: str, name: str, fold: int = 40) -> str:
     if not text.strip():
         return ""
     label = '<span class="label">standard error</span>' if name == "stderr" else ""
-    block = f'<div class="stream {name}">{label}<pre tabindex="0">{_mark_times(text)}</pre></div>'
+    marked = _TIMES.sub(r'<span class="time">\g<0></span>', html.escape(text))
+    block = f'<div class="stream {name}">{label}<pre tabindex="0">{marked}</pre></div>'
     lines = text.count("\n") + 1
     if lines <= fold:
         return block
     what = "Standard error" if name == "stderr" else "Output"
     return f'<details class="fold"><summary>{what}<span>{lines} lines</span></summary>{block}</details>'
-
-
-def _mark_times(text: str) -> str:
-    """Terminal text as HTML, with measured times marked."""
-    return _TIMES.sub(r'<span class="time">\g<0></span>', html.escape(text))
 
 
 def _figure(output: Any, kind: str, report: Report, name: str) -> str:
@@ -319,12 +303,3 @@ def _check_size(name: str, content: str, figures: list[Figure]) -> None:
         for figure in sorted(figures, key=lambda figure: -figure.embedded)[:5]
     )
     raise Unexportable(f"{name}.html would be {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: {largest}")
-
-
-@contextlib.contextmanager
-def _named(cell: str) -> Iterator[None]:
-    """Put the name of the cell in front of an error."""
-    try:
-        yield
-    except (Unexportable, FormulaError) as error:
-        raise type(error)(f"{cell}: {error}") from None

@@ -30,13 +30,9 @@ def write_figures(profile: str) -> list[Path]:
     Raises:
         RequestError: a finished report has no figure with a caption from `MORE`.
     """
-    finished = {}
-    for name in notebooks():
-        found = index.entry(Files(name, profile))
-        if found["state"] in ("done", "stale"):
-            finished[name] = found["result"]
-    pictures = {}
-    prefix = "" if profile == "default" else f"{profile}_"
+    entries = [index.entry(Files(name, profile)) for name in notebooks()]
+    finished = {entry["name"]: entry["result"] for entry in entries if "result" in entry}
+    pictures, prefix = {}, "" if profile == "default" else f"{profile}_"
     for name, result in finished.items():
         if picture := index.cover(Files(name, profile), result):
             pictures[prefix + name] = picture[0]

@@ -1,74 +1,30 @@
 """Where the files of a report are."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imgcls import paths
 
 
-@dataclass(frozen=True)
 class Files:
     """Every path that belongs to one notebook under one profile."""
 
-    name: str
-    profile: str = "default"
+    def __init__(self, name: str, profile: str = "default") -> None:
+        self.name, self.profile = name, profile
+        self.notebook = paths.NOTEBOOKS / f"{name}.ipynb"  # the source, outputs stripped
 
-    @property
-    def notebook(self) -> Path:
-        """The source, outputs stripped."""
-        return paths.NOTEBOOKS / f"{self.name}.ipynb"
+        self.build = paths.BUILD / "executed" / profile
+        self.inputs = self.build / f"{name}.inputs"  # of the last valid request; its time changes only with them
+        self.running = self.build / f"{name}.running.ipynb"  # the notebook during a run, and after one that failed
+        self.executed = self.build / f"{name}.ipynb"  # the executed notebook; exists only if the run succeeded
+        self.result = self.build / f"{name}.json"  # as the notebook wrote it, with the token of the run
+        self.log = self.build / f"{name}.log"  # output and errors of the kernel, and the time of each cell
 
-    @property
-    def build(self) -> Path:
-        """Folder of executed notebooks, results and logs."""
-        return paths.BUILD / "executed" / self.profile
-
-    @property
-    def executed(self) -> Path:
-        """The executed notebook; it exists only if the run succeeded."""
-        return self.build / f"{self.name}.ipynb"
-
-    @property
-    def running(self) -> Path:
-        """The notebook during a run, and after one that failed."""
-        return self.build / f"{self.name}.running.ipynb"
-
-    @property
-    def result(self) -> Path:
-        """The result as the notebook wrote it, with the token of the run."""
-        return self.build / f"{self.name}.json"
-
-    @property
-    def inputs(self) -> Path:
-        """Parameters and data of the last valid request; its time changes only with them."""
-        return self.build / f"{self.name}.inputs"
-
-    @property
-    def log(self) -> Path:
-        """Standard output and error of the kernel, and the time of each cell."""
-        return self.build / f"{self.name}.log"
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the pages: `reports/` for the default profile, `reports/<profile>/` for any other."""
-        return paths.REPORTS if self.profile == "default" else paths.REPORTS / self.profile
-
-    @property
-    def html(self) -> Path:
-        """The report."""
-        return self.folder / f"{self.name}.html"
-
-    @property
-    def json(self) -> Path:
-        """The result beside the report."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def failed(self) -> Path:
-        """The page that replaces a report that failed."""
-        return self.folder / f"{self.name}.failed.html"
+        self.folder = paths.REPORTS if profile == "default" else paths.REPORTS / profile
+        self.html = self.folder / f"{name}.html"  # the report
+        self.json = self.folder / f"{name}.json"  # its result
+        self.failed = self.folder / f"{name}.failed.html"  # replaces a report that failed
 
     def figures(self) -> list[Path]:
         """Pictures beside the report, written with it."""

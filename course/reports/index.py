@@ -63,9 +63,7 @@ def write_index(profile: str = "default") -> Path:
         }
         for quality in QUALITIES:
             for one in entries:
-                one["picture"] = (
-                    _picture(Files(one["name"], profile), one["result"], quality) if "result" in one else None
-                )
+                one["picture"] = _picture(Files(one["name"], profile), one.get("result"), quality)
             content = pages.page("index.html.j2", profile=profile, entries=entries, about=about)
             if len(content.encode()) <= MAX_BYTES:
                 break
@@ -115,10 +113,9 @@ def cover(files: Files, result: dict[str, Any]) -> tuple[Path, str] | None:
     return min(candidates, key=lambda candidate: candidate[0])[1:] if candidates else None
 
 
-def _picture(files: Files, result: dict[str, Any], quality: int) -> dict[str, Any] | None:
+def _picture(files: Files, result: dict[str, Any] | None, quality: int) -> dict[str, Any] | None:
     """The cover as a thumbnail for the index, with its dark version."""
-    found = cover(files, result)
-    if found is None:
+    if result is None or (found := cover(files, result)) is None:
         return None
     path, alt = found
     source, size = _thumbnail(path, quality)

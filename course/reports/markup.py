@@ -86,9 +86,9 @@ class _Renderer(mistune.HTMLRenderer):
         self.headings: list[Heading] = []
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
-        plain = _FORMULA.sub(lambda m: _label(self.formulas[int(m[1])]), html.unescape(_TAG.sub("", text)))
-        slug = self.slugs(plain)
         short = _FORMULA.sub(lambda m: self.formulas[int(m[1])], _TAG.sub("", text))
+        plain = html.unescape(re.sub(r'<svg[^>]*aria-label="([^"]*)".*?</svg>', r"\1", short, flags=re.S))
+        slug = self.slugs(plain)
         self.headings.append(Heading(level, slug, plain, short))
         return f'<h{level} id="{slug}">{text}</h{level}>\n'
 
@@ -266,7 +266,3 @@ def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:
     if re.match(r"[a-zA-Z][\w+.-]*:|//", url) or not path.is_file():
         raise Unexportable(f"the picture {url!r} is neither attached nor a file; a report makes no requests")
     return data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")
-
-
-def _label(svg: str) -> str:
-    return html.unescape(re.search(r'aria-label="([^"]*)"', svg)[1])

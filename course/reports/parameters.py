@@ -62,7 +62,10 @@ class Request:
 
     def stamp(self) -> None:
         """Write the inputs to a file; its time changes only if they differ from those of the last request."""
-        text = json.dumps({"parameters": self.overrides, "data": _state(self.overrides.get("data"))}, indent=1)
+        data, state = Path(self.overrides.get("data") or ""), None
+        if data.is_absolute():  # a changed size or time is a cheap sign of other data at the same path
+            state = [data.stat().st_size if data.is_file() else 0, data.stat().st_mtime_ns]
+        text = json.dumps({"parameters": self.overrides, "data": state}, indent=1)
         if not self.files.inputs.exists() or self.files.inputs.read_text() != text:
             write(self.files.inputs, text)
 
@@ -128,28 +131,30 @@ def check(name: str, profile: str = "default", data: str | None = None, assignme
     name = find(name)
     parameters = read(name)
     given = [(key, value, False) for key, value in _profile(profile, name).items()]
-    given += [(*_split(assignment), True) for assignment in assignments]
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise RequestError(f"-p {assignment!r} is not of the form key=value")
+        given.append((key.strip(), value.strip(), True))
     if data is not None:
         given.append(("data", data, True))
 
     problems, overrides, shown = [], {}, {key: parameter.default for key, parameter in parameters.items()}
-    data_folder: Path | None = paths.ROOT  # in which a relative path starts; None if the value is no text
+    data_folder = paths.ROOT  # in which a relative path starts
     for key, value, typed in given:
-        split = SPLIT.get(name, {}).get(key)
+        now = f"the list is now {SPLIT[name][key]}" if key in SPLIT.get(name, {}) else ""
         if key not in parameters:
-            way_out = f"it is now {split}" if split else did_you_mean(key, parameters, cutoff=0.5)
-            problems.append(f"unknown parameter {key!r} (given {value!r}); {way_out}")
+            hint = now or did_you_mean(key, parameters, cutoff=0.5)
+            problems.append(f"unknown parameter {key!r} (given {value!r}); {hint}")
             continue
         try:
             shown[key] = overrides[key] = convert(parameters[key], value, text=typed)
         except ValueError as error:
-            way_out = f"; the former list is now {split}" if split else ""
-            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r}){way_out}")
-            data_folder = None if key == "data" else data_folder
-            continue
-        if key == "data":
-            data_folder = Path.cwd() if typed else paths.ROOT
-    if isinstance(shown.get("data"), str) and data_folder is not None:
+            hint = f"; {now}" if now else ""
+            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r}){hint}")
+        else:
+            data_folder = Path.cwd() if key == "data" and typed else data_folder
+    if isinstance(shown.get("data"), str):
         try:
             location = _locate(shown["data"], data_folder)
         except ValueError as error:
@@ -196,11 +201,11 @@ def _scalar(kind: str, value: Any, text: bool) -> Any:
 
 
 def _parameter(statement: ast.stmt, source: str) -> Parameter:
-    if not (
-        isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None
-    ):
-        raise ValueError(f"line {statement.lineno} is {ast.unparse(statement)!r}")
-    annotation = ast.unparse(statement.annotation)
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            annotation = ast.unparse(statement.annotation)
+        case _:
+            raise ValueError(f"line {statement.lineno} is {ast.unparse(statement)!r}")
     kind = annotation.removesuffix(" | None").removeprefix("None | ")
     if kind not in KINDS:
         raise ValueError(f"line {statement.lineno} has the type {annotation!r}")
@@ -209,7 +214,7 @@ def _parameter(statement: ast.stmt, source: str) -> Parameter:
     except ValueError:
         raise ValueError(f"line {statement.lineno}: {ast.unparse(statement.value)!r} is not a literal") from None
     after = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
-    parameter = Parameter(statement.target.id, kind, kind != annotation, default, after.strip().lstrip("# "))
+    parameter = Parameter(name, kind, kind != annotation, default, after.strip().lstrip("# "))
     try:
         convert(parameter, default)
     except ValueError as error:
@@ -239,13 +244,6 @@ def _profile(profile: str, name: str) -> dict[str, Any]:
     return section
 
 
-def _split(assignment: str) -> tuple[str, str]:
-    key, equals, value = assignment.partition("=")
-    if not equals:
-        raise RequestError(f"-p {assignment!r} is not of the form key=value")
-    return key.strip(), value.strip()
-
-
 def _locate(data: str, folder: Path) -> str:
     """Absolute path, or the name of a data set; a bare word without a suffix is a name of the catalogue."""
     if data.startswith("menagerie/"):
@@ -269,14 +267,6 @@ def _locate(data: str, folder: Path) -> str:
         f"data = {data!r}: not found; looked for {target}. Bring it there"
         " (a folder, .zip or .tar of class/image), use 'menagerie/<subset>' or a name of the catalogue"
     )
-
-
-def _state(data: str | None) -> list[int] | None:
-    """Size and time of an archive, time of a folder: cheap signs of other data at the same path."""
-    if data is None or not (path := Path(data)).is_absolute():
-        return None
-    state = path.stat()
-    return [state.st_size if path.is_file() else 0, state.st_mtime_ns]
 
 
 def _typed(value: Any) -> str:

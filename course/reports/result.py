@@ -1,5 +1,6 @@
 """The result of a notebook as data: collected in the notebook, checked by the runner, shown by page and index."""
 
+import inspect
 import json
 import math
 import os
@@ -118,16 +119,10 @@ class Result:
 
     def claims_table(self) -> Any:
         """The claims as a table to show in the notebook."""
-        return _markdown(
-            _table(
-                ["", *(stage.replace("_", " ") for stage in STAGES)],
-                [
-                    [claim["what"], *(_with_limits(claim, stage) for stage in STAGES)]
-                    for claim in self.content["claims"]
-                ],
-                align="l" + "r" * len(STAGES),
-            )
-        )
+        header = ["", *(stage.replace("_", " ") for stage in STAGES)]
+        claims = self.content["claims"]
+        rows = [[claim["what"], *(_with_limits(claim, stage) for stage in STAGES)] for claim in claims]
+        return _markdown(_table(header, rows, align="l" + "r" * len(STAGES)))
 
     def provenance(self) -> Any:
         """Data, parameters and environment, as tables to show at the end of the notebook."""
@@ -153,8 +148,6 @@ class Result:
 
 def display_markdown(text: str, **values: Any) -> None:
     """Show Markdown built from results; with `values`, the text is formatted by `str.format`."""
-    import inspect
-
     from IPython.display import display
 
     text = inspect.cleandoc(text)
@@ -185,18 +178,17 @@ def describe(data: Any) -> dict[str, Any]:
 
 def _skipped_text(files: Sequence[Mapping[str, str]]) -> str:
     """Markdown table of the skipped files by reason, the most frequent first; empty if none was skipped."""
+    if not files:
+        return ""
     names: dict[str, list[str]] = {}
     for file in files:
         names.setdefault(file["reason"], []).append(file["name"])
-    if not names:
-        return ""
-    rows = []
-    often = sorted(names.items(), key=lambda item: -len(item[1]))
+    rows, often = [], sorted(names.items(), key=lambda item: -len(item[1]))
     for reason, found in often[:MAX_REASONS]:
         more = f" and {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
         rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:MAX_NAMES])) + more))
     if rest := sum(len(found) for _, found in often[MAX_REASONS:]):
-        rows.append(("another reason, as the result file says", f"{rest:,}", ""))
+        rows.append(("another reason, listed in the result file", f"{rest:,}", ""))
     return "\n\n" + _table(["left out because", "files", "which"], rows, align="lrl")
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from course.reports import index
 from course.reports.errors import ReportError
@@ -36,14 +36,15 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         KeyboardInterrupt: after the page of the failure was written.
     """
     files, requested = request.files, time.time()
-    waiting = f"{files.name}: waiting for another notebook to finish"
-    with lock(paths.BUILD / "executed" / ".running", waiting):
+    with lock(paths.BUILD / "executed" / ".running", f"{files.name}: waiting for another notebook to finish"):
         if _done_since(requested, request):
             print(f"{files.name}: executed meanwhile by another process", file=sys.stderr)
             return files.executed
         request.stamp()
         started = time.time()
-        _forget(files)
+        files.withdraw()  # results of an earlier run could be mistaken for those of this one
+        for path in (files.executed, files.running, files.result):
+            path.unlink(missing_ok=True)
         index.write_failure(files, index.UNFINISHED)
         index.write_index(files.profile)
         progress = _Progress(files)
@@ -58,10 +59,11 @@ def execute(request: Request, timeout: float = 3600) -> Path:
         if reason is None:
             reason = find_unfinished(files) or find_invalid(files, token)
         if reason is not None:
-            fail(files, _explain(reason, timeout), cell=progress.current)
+            explained = _explain(reason, timeout)
+            fail(files, explained, cell=progress.current)
             if isinstance(reason, KeyboardInterrupt):
                 raise reason
-            raise ReportError(f"{files.name} failed: {_explain(reason, timeout)}\n  see {_near(files.failed)}")
+            raise ReportError(f"{files.name} failed: {explained}\n  see {os.path.relpath(files.failed)}")
         files.running.replace(files.executed)
         # A notebook that was saved during the run is newer than this time, and make runs it again.
         os.utime(files.executed, (started, max(started, files.inputs.stat().st_mtime)))
@@ -118,17 +120,10 @@ def _environment(request: Request, started: float, more: dict[str, str]) -> Iter
     """
     files, token = request.files, secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="imgcls-") as home:
+        report = {"name": files.name, "profile": files.profile, "result": str(files.result)}
+        report |= {"token": token, "started": started, "parameters": request.shown}
         values = {
-            "IMGCLS_REPORT": json.dumps(
-                {
-                    "name": files.name,
-                    "profile": files.profile,
-                    "result": str(files.result),
-                    "token": token,
-                    "started": started,
-                    "parameters": request.shown,
-                }
-            ),
+            "IMGCLS_REPORT": json.dumps(report),
             "IMGCLS_ROOT": str(paths.ROOT),
             "PYTHONHASHSEED": "0",
             "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm in other libraries: it asks for widgets
@@ -138,7 +133,7 @@ def _environment(request: Request, started: float, more: dict[str, str]) -> Iter
             "IPYTHONDIR": str(Path(home, "ipython")),
         } | more
         before = os.environ.copy()
-        handler = signal.signal(signal.SIGTERM, _interrupt)
+        handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
         os.environ.update(values)
         try:
             yield token
@@ -167,7 +162,7 @@ class _Progress:
 
     def __enter__(self) -> "_Progress":
         self.files.log.parent.mkdir(parents=True, exist_ok=True)
-        self.log = _Log(self.files.log.open("w", encoding="utf-8"))
+        self.log = self.files.log.open("w", encoding="utf-8", buffering=1)  # written line by line
         self.handler = logging.StreamHandler(self.log)
         self.logger = logging.getLogger("papermill")
         self.logger.addHandler(self.handler)
@@ -186,6 +181,9 @@ class _Progress:
         if self.current is not None:
             self._end("stopped")
         self.log.close()
+        with contextlib.suppress(OSError):  # a full disk: the log stays with every state of redrawn lines
+            lines = plain(self.files.log.read_text(encoding="utf-8")).splitlines()
+            self.files.log.write_text("".join(f"{line}\n" for line in lines if line), encoding="utf-8")
 
     def start(self, cell: Any, cell_index: int) -> None:
         if cell.cell_type != "code":
@@ -214,7 +212,7 @@ class _Progress:
                 self._draw(f"{cut(name, room - 2):<{room}}{text}")
             print("" if self.terminal else text, flush=True, file=sys.stderr)
             self.running, self.shown = False, ""
-        self.log.line(f"[{self.head}{name:<62}{text}]")
+        self.log.write(f"\n[{self.head}{name:<62}{text}]\n")
 
     def _draw(self, text: str) -> None:
         """Rewrite the line, shorter than the terminal: of a wrapped line only the last row can be rewritten."""
@@ -231,37 +229,6 @@ class _Progress:
                 text = self.mirror.read_text(encoding="utf-8")
                 if self.running and text.endswith("\n"):  # an incomplete line was read during a write
                     self._draw(text.rstrip())
-
-
-class _Log:
-    """Text file that keeps only the last state of a line that is redrawn with carriage returns."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file, self.pending = file, ""
-
-    def write(self, text: str) -> None:
-        *lines, self.pending = (self.pending + text).split("\n")
-        for line in lines:
-            self.file.write(line.rstrip("\r").rpartition("\r")[2] + "\n")
-        self.pending = self.pending[-1:] if self.pending.endswith("\r") else self.pending
-        self.file.flush()
-
-    def line(self, text: str) -> None:
-        self.write(("\n" if self.pending.strip() else "") + text + "\n")
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.write(self.pending)
-        self.file.close()
-
-
-def _forget(files: Files) -> None:
-    """Remove the results of an earlier run, which could be mistaken for those of this one."""
-    files.withdraw()
-    for path in (files.executed, files.running, files.result):
-        path.unlink(missing_ok=True)
 
 
 def find_unfinished(files: Files) -> str | None:
@@ -302,13 +269,12 @@ def _explain(reason: BaseException | str, timeout: float) -> str:
     kind = type(reason).__name__
     if kind == "PapermillExecutionError":
         return plain(f"{reason.ename}: {reason.evalue}")
-    if kind == "DeadKernelError":
-        return "the kernel died: killed from outside, out of memory, or a crash in native code"
-    if kind == "CellTimeoutError":
-        return f"the time limit of {timeout:g} s for the whole notebook was reached"
-    if kind == "KeyboardInterrupt":
-        return "the run was interrupted"
-    return f"{kind}: {reason}"
+    known = {
+        "DeadKernelError": "the kernel died: killed from outside, out of memory, or a crash in native code",
+        "CellTimeoutError": f"the time limit of {timeout:g} s for the whole notebook was reached",
+        "KeyboardInterrupt": "the run was interrupted",
+    }
+    return known.get(kind, f"{kind}: {reason}")
 
 
 def _evidence(files: Files, cell: int | None) -> dict[str, Any]:
@@ -352,17 +318,6 @@ def title(source: str) -> str:
     return line if len(line) <= 60 else line[:59] + "…"
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def _prepend(variable: str, path: Path) -> str:
     """The value of a search path of the environment with one more folder in front."""
     return os.pathsep.join([str(path), *filter(None, [os.environ.get(variable)])])
-
-
-def _near(path: Path) -> str:
-    """The path relative to the current folder if it is inside."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)

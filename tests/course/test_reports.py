@@ -269,7 +269,7 @@ def test_what_is_left_out_is_counted_by_reason_and_named_as_it_is_called(tree):
     assert ["left out", "50 files, named below"] in rows
     assert ["zero bytes", "8", ", ".join(names)] in rows
     assert ["<b>truncated</b> | 1", "12", ", ".join(f"{k}.png" for k in range(10)) + " and 2 more"] in rows
-    assert ["another reason, as the result file says", "12", ""] in rows
+    assert ["another reason, listed in the result file", "12", ""] in rows
     assert page.find_all(["img", "a", "svg", "b", "strong", "em"]) == []
     report.content["data"]["skipped"] = []
     assert ["left out", "none"] in cells(shown_provenance(report))

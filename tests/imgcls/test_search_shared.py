@@ -275,6 +275,7 @@ def test_an_interrupted_trial_is_done_by_one_process(tiny, tmp_path):
     assert counted_trials(study)[1].params == study.trials[1].params
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # a trial that another process only asked for
 def test_the_last_trials_of_others_are_awaited(tiny, tmp_path, monkeypatch):
     where = tmp_path / "study.db"
     run = partial(search, CREATE, *tiny, RECIPE, SPACE, storage=where)
@@ -291,6 +292,7 @@ def test_the_last_trials_of_others_are_awaited(tiny, tmp_path, monkeypatch):
     assert len(looks) == 3
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # a trial that another process only asked for
 def test_a_trial_too_many_is_left_to_a_longer_search(tiny, tmp_path, monkeypatch):
     """Both processes see one trial left and ask for it: the second gets one more than requested."""
     where = tmp_path / "study.db"
