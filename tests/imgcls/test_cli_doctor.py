@@ -15,7 +15,7 @@ import torchvision
 import typer
 from typer.testing import CliRunner
 
-from imgcls import paths, reproducibility
+from imgcls import paths, precision, reproducibility
 
 doctor = importlib.import_module("imgcls.cli.doctor")  # the package may name the function so
 GB = 2**30
