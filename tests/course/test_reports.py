@@ -27,6 +27,7 @@ from course.reports.files import Files
 from course.reports.math import FormulaError, to_svg
 from course.reports.result import show, validate
 from imgcls import paths
+from imgcls.plots import theme
 
 NAME = "05_good"
 PARAMETERS = """data: str = "menagerie/cifar_ten"  # a name or a path
@@ -424,9 +425,8 @@ def test_callouts_and_links_between_notebooks():
 
 
 def test_page_and_figures_share_their_paper():
-    theme = (REPOSITORY / "imgcls/plots/theme.py").read_text()
     papers = re.findall(r"--paper: (#\w{6})", (REPOSITORY / "course/reports/template/style.css").read_text())
-    assert re.findall(r'"surface": "(#\w{6})"', theme) == papers
+    assert [theme.LIGHT["surface"], theme.DARK["surface"]] == papers
 
 
 # ---------------------------------------------------------------- rendering, without a kernel
