@@ -1,14 +1,25 @@
-"""Hooks that predict a split after each epoch, for the figures of the reports."""
+"""Looks into a run for the figures of reports: predictions and gradients by epoch, a search by compute, its charts."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import optuna
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import predict
 from imgcls.evaluation.statistics import wilson
+from imgcls.reproducibility import fork_rng
+from imgcls.search import counted_trials
+from imgcls.search.trials import is_done
+
+COMPUTE = ("seconds", "epochs")
 
 
 class CorrectEachEpoch:
@@ -54,3 +65,81 @@ class PredictionsEachEpoch:
                     counted["recall"] = wilson(int((predicted & true).sum()), int(true.sum()))
                 rows += [{"panel": panel, "x": epoch, "series": name, **vars(one)} for panel, one in counted.items()]
         return pd.DataFrame(rows)
+
+
+def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """L2 norm of the loss gradient at the weights of each convolution and dense layer, first layer first.
+
+    Computed in float32 and training mode on a copy, so that the model and its running statistics do not change.
+    """
+    probe = copy.deepcopy(model).train().float()
+    device = next(probe.parameters()).device
+    layers = [module for module in probe.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    kinds = ["conv" if isinstance(layer, nn.Conv2d) else "dense" for layer in layers]
+    for layer in layers:
+        layer.weight.requires_grad_()  # frozen layers too
+    with fork_rng(device):
+        torch.manual_seed(0)
+        loss = F.cross_entropy(probe(images.to(device)), labels.to(device))
+    gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
+    names = [f"{kind} {kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
+    return {name: float(gradient.norm()) for name, gradient in zip(names, gradients, strict=True)}
+
+
+@dataclass(frozen=True)
+class GradientProbe:
+    """An `on_epoch_end` hook that records `gradient_norms` on fixed images as `grad/<layer>`."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
+        """Gradient norms as columns of the epoch's row."""
+        return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}
+
+
+def best_so_far(study: optuna.Study, series: str = "", of: str = "seconds", panel: str = "search") -> pd.DataFrame:
+    """Best validation accuracy against the compute of all trials until then, for `plots.curves`.
+
+    Trials are sorted by their end, including pruned and diverged ones; attempts of a killed process do not count.
+    Frames of several studies can be concatenated, one series each.
+
+    Args:
+        study: From `search` or `read_study`.
+        series: Name of the curve, such as the sampler; the study's name if empty.
+        of: "seconds" of training, added up over all processes, or "epochs".
+        panel: Name of the panel in the figure.
+
+    Returns:
+        Columns panel, x, series, value (0 to 1), low and high (NaN), one row per trial from the first with a value on.
+
+    Raises:
+        ValueError: `of` is neither "seconds" nor "epochs".
+    """
+    if of not in COMPUTE:
+        raise ValueError(f"compute is counted in {' or '.join(COMPUTE)}, not in {of!r}")
+    trials = sorted(filter(is_done, counted_trials(study)), key=lambda t: t.datetime_complete)
+    elapsed = np.cumsum([t.user_attrs.get(of, 0) for t in trials])
+    best = np.fmax.accumulate([t.user_attrs.get("reached", np.nan) for t in trials]) if trials else []
+    frame = pd.DataFrame({
+        "panel": panel, "x": elapsed, "series": series or study.study_name, "value": best,
+        "low": np.nan, "high": np.nan,
+    })  # fmt: skip
+    return frame[frame["value"].notna()].reset_index(drop=True)
+
+
+def read_tensorboard(folder: str | Path) -> pd.DataFrame:
+    """The scalars of a run's event files as TensorBoard draws them: one row per step, one column per chart.
+
+    Raises:
+        FileNotFoundError: the folder has no event file.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
+
+    if not list(Path(folder).glob("events.out.tfevents.*")):
+        raise FileNotFoundError(f"{folder} has no TensorBoard log: name the folder of a run that was tracked there")
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # 0: every event, not a sample
+    charts = {
+        tag: pd.Series({event.step: event.value for event in events.Scalars(tag)}) for tag in events.Tags()["scalars"]
+    }
+    return pd.DataFrame(charts).rename_axis("step")

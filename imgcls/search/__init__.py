@@ -1,7 +1,7 @@
 """Search over hyperparameters with Optuna: seeded, selected on validation, shared by processes with one storage."""
 
 from imgcls.search.loop import search
-from imgcls.search.results import best_so_far, importances, recipe_of, table
+from imgcls.search.results import importances, recipe_of, table
 from imgcls.search.space import SAMPLERS, Space, Value, apply_params
 from imgcls.search.storage import read_study
 from imgcls.search.trials import counted_trials
@@ -11,7 +11,6 @@ __all__ = [
     "Space",
     "Value",
     "apply_params",
-    "best_so_far",
     "counted_trials",
     "importances",
     "read_study",

@@ -1,5 +1,5 @@
 """Tracking of the metrics of a training run: `history.csv`, TensorBoard and other services."""
 
-from imgcls.tracking.trackers import TRACKERS, TrackedRun, Tracker, read_tensorboard, start
+from imgcls.tracking.trackers import TRACKERS, TrackedRun, Tracker, start
 
-__all__ = ["TRACKERS", "TrackedRun", "Tracker", "read_tensorboard", "start"]
+__all__ = ["TRACKERS", "TrackedRun", "Tracker", "start"]

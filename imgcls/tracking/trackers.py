@@ -16,7 +16,7 @@ from imgcls.files import write
 from imgcls.messages import describe_changes, did_you_mean
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 TRACKERS = ("tensorboard", "wandb", "clearml", "mlflow")
 
@@ -131,24 +131,6 @@ class TrackedRun:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(failed=kind is not None)
-
-
-def read_tensorboard(folder: str | Path) -> "pd.DataFrame":
-    """The scalars of a run's event files as TensorBoard draws them: one row per step, one column per chart.
-
-    Raises:
-        FileNotFoundError: the folder has no event file.
-    """
-    import pandas as pd
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
-
-    if not list(Path(folder).glob("events.out.tfevents.*")):
-        raise FileNotFoundError(f"{folder} has no TensorBoard log: name the folder of a run that was tracked there")
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # 0: every event, not a sample
-    charts = {
-        tag: pd.Series({event.step: event.value for event in events.Scalars(tag)}) for tag in events.Tags()["scalars"]
-    }
-    return pd.DataFrame(charts).rename_axis("step")
 
 
 def _check(service: str) -> None:

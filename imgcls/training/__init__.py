@@ -13,7 +13,7 @@ from imgcls.training.loop import (
     train_step,
 )
 from imgcls.training.optimizers import make_optimizer, set_lr
-from imgcls.training.probes import GradientProbe, LearningRates, gradient_norms, lr_range_test, sanity_checks
+from imgcls.training.probes import LearningRates, lr_range_test, sanity_checks
 from imgcls.training.recipe import OPTIMIZERS, Recipe
 from imgcls.training.schedule import SCHEDULES
 
@@ -22,7 +22,6 @@ __all__ = [
     "SCHEDULES",
     "Batch",
     "Distributed",
-    "GradientProbe",
     "History",
     "LearningRates",
     "Recipe",
@@ -33,7 +32,6 @@ __all__ = [
     "destroy_process_group",
     "fit",
     "fit_seeds",
-    "gradient_norms",
     "init_distributed",
     "lr_range_test",
     "make_loss",

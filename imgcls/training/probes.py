@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.models import initialize_from_data
@@ -123,34 +123,3 @@ def lr_range_test(
     slope = finite["smoothed"].diff().iloc[1 : lowest + 1]  # the rates rise by one factor: differences are slopes
     steepest = slope.idxmin() if len(slope) else 0
     return LearningRates(table, float(table["lr"][steepest]), float(finite["lr"].iloc[lowest]))
-
-
-def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """L2 norm of the loss gradient at the weights of each convolution and dense layer, first layer first.
-
-    Computed in float32 and training mode on a copy, so that the model and its running statistics do not change.
-    """
-    probe = copy.deepcopy(model).train().float()
-    device = next(probe.parameters()).device
-    layers = [module for module in probe.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-    kinds = ["conv" if isinstance(layer, nn.Conv2d) else "dense" for layer in layers]
-    for layer in layers:
-        layer.weight.requires_grad_()  # frozen layers too
-    with fork_rng(device):
-        torch.manual_seed(0)
-        loss = F.cross_entropy(probe(images.to(device)), labels.to(device))
-    gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
-    names = [f"{kind} {kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
-    return {name: float(gradient.norm()) for name, gradient in zip(names, gradients, strict=True)}
-
-
-@dataclass(frozen=True)
-class GradientProbe:
-    """An `on_epoch_end` hook that records `gradient_norms` on fixed images as `grad/<layer>`."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
-        """Gradient norms as columns of the epoch's row."""
-        return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}

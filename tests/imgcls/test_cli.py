@@ -16,12 +16,12 @@ from conftest import colour_split, write_photos
 from PIL import Image
 from safetensors.torch import load_file
 
+from course.diagnostics import read_tensorboard
 from imgcls import cli, models, openset
 from imgcls.cli.common import RENAMED_OPTIONS
 from imgcls.cli.train import expected_seconds, validation_temperature
 from imgcls.data import load
 from imgcls.evaluation import Predictions, predict
-from imgcls.tracking import read_tensorboard
 from imgcls.training import Recipe, build_seeded, fit
 
 

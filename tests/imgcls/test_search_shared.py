@@ -14,8 +14,9 @@ from conftest import colour_split
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from course.diagnostics import best_so_far
 from imgcls.models import create_model
-from imgcls.search import best_so_far, counted_trials, importances, loop, read_study, search, storage, table, trials
+from imgcls.search import counted_trials, importances, loop, read_study, search, storage, table, trials
 from imgcls.training import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=32)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from course.diagnostics import read_tensorboard
 from imgcls import tracking
 from imgcls.tracking import services
 
@@ -167,7 +168,7 @@ for epoch in (1, 2, 3):
 
 
 def scalars(folder):
-    return {chart: values.dropna().to_dict() for chart, values in tracking.read_tensorboard(folder).items()}
+    return {chart: values.dropna().to_dict() for chart, values in read_tensorboard(folder).items()}
 
 
 def test_a_run_that_is_killed_leaves_every_finished_epoch(tmp_path):
@@ -386,7 +387,7 @@ def test_a_folder_of_another_run_is_refused_and_left_as_it_is(tmp_path):
 
 def test_a_folder_without_a_tensorboard_log_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no TensorBoard log"):
-        tracking.read_tensorboard(tmp_path)
+        read_tensorboard(tmp_path)
 
 
 def test_tensorboard_itself_serves_the_charts(tmp_path):

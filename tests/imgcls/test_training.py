@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from course.diagnostics import GradientProbe, gradient_norms
 from imgcls import precision
 from imgcls.data.batches import balanced_weights, weighted_order
 from imgcls.evaluation import predict
@@ -19,12 +20,10 @@ from imgcls.models import create_model, freeze, head, stages
 from imgcls.tracking import start
 from imgcls.training import (
     Batch,
-    GradientProbe,
     Recipe,
     TrainingDiverged,
     compose_hooks,
     fit,
-    gradient_norms,
     lr_range_test,
     make_loss,
     make_optimizer,
