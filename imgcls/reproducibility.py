@@ -55,8 +55,8 @@ def cpu_count() -> int:
 def configure_threads() -> int:
     """Use every core this process may run on, and keep freed memory; returns the number of threads.
 
-    glibc returns each large activation to the kernel, which maps its pages anew in the next step, a tenth of the time
-    of a small network; the two thresholds of mallopt(3) prevent that (benchmark row `step_vs_default_malloc`).
+    glibc returns each large activation to the kernel, which maps its pages anew in the next step; the two thresholds
+    of mallopt(3) prevent that (measured by the benchmark row `step_vs_default_malloc`).
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cpu_count())))
     if platform.libc_ver()[0] == "glibc":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from imgcls import paths
 from imgcls.reproducibility import configure_threads
@@ -54,6 +54,18 @@ def colour_split(n: int, seed: int, noise: int = 60, size: int = 8) -> TinySplit
     images = torch.randint(0, 256 - noise, (n, 3, size, size), generator=draws, dtype=torch.uint8)
     images[torch.arange(n), labels] += noise
     return TinySplit(images, labels, names=tuple(f"image-{i}" for i in range(n)))
+
+
+class MeanColour(nn.Module):
+    """Predicts the strongest channel; float input is taken to be in [0, 1]."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        return x.mean((2, 3)) * self.scale
 
 
 def copy_builder(root):

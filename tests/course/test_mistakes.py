@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from conftest import MeanColour
 from torch import nn
 
 from course.diagnostics import CorrectEachEpoch, PredictionsEachEpoch
@@ -25,18 +26,6 @@ def predictions():
     labels = torch.randint(0, 4, (300,), generator=draws)
     logits = torch.randn(300, 4, generator=draws) + 1.5 * torch.eye(4)[labels]
     return Predictions(logits, labels, ("ant", "bee", "cat", "dog"))
-
-
-class MeanColour(nn.Module):
-    """Predicts the strongest channel; float input is taken to be in [0, 1]."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(3))
-
-    def forward(self, x):
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
-        return x.mean((2, 3)) * self.scale
 
 
 def test_a_threshold_makes_precision_exceed_recall(predictions):

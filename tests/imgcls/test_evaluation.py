@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from conftest import MeanColour
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from torch import nn
 
@@ -116,18 +117,6 @@ def test_temperature_finds_the_planted_overconfidence():
     assert loud.with_temperature(3).ece == pytest.approx(honest.ece, abs=1e-6)
     assert torch.equal(loud.with_temperature(3).predicted, loud.predicted)
     assert loud.reliability()["count"].sum() == 20_000
-
-
-class MeanColour(nn.Module):
-    """Predicts the strongest channel; float input is taken to be in [0, 1]."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(3))
-
-    def forward(self, x):
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
-        return x.mean((2, 3)) * self.scale
 
 
 def test_predict_keeps_order_and_every_image(tiny):
