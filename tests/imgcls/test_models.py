@@ -21,6 +21,7 @@ from imgcls import explain, models
 from imgcls.models import create_model
 from imgcls.models.layers import Dropout, Whitening
 from imgcls.models.normalize import initialize_from_data
+from imgcls.models.pretrained import WHEELS
 
 OWN = ("cifar_baseline", "cifar_batchnorm", "cifar_dropout", "cifar_fast", "simple_cnn", "configurable_cnn", "zfnet")
 TORCHVISION = tuple(torchvision.models.list_models(module=torchvision.models))
@@ -69,7 +70,7 @@ def parameters_in(name):
 
 
 def is_real(name):
-    return name in OWN or name in FAMILIES or parameters_in(name) <= LARGEST
+    return name in OWN or name in FAMILIES or name in WHEELS or parameters_in(name) <= LARGEST
 
 
 def check_anatomy(model, size):
@@ -122,7 +123,7 @@ def test_every_large_model_has_the_right_shapes_and_gradients(name):
 
 
 def test_every_torchvision_name_is_one_of_the_two():
-    assert set(OWN) | set(TORCHVISION) == set(models.list_models())
+    assert set(OWN) | set(WHEELS) | set(TORCHVISION) == set(models.list_models())
     assert sum(map(is_real, TORCHVISION)) > 30
 
 
@@ -616,7 +617,7 @@ def plant(hub, name, **options):
 def test_missing_weights_say_what_and_where(hub):
     with pytest.raises(models.MissingWeights) as error:
         models.create_model("resnet18", 3, weights="imagenet")
-    instead = "weights=None or a folder written by models.save (notebook 00 makes one from generated images"
+    instead = "choose efficientnet_lite0, whose ImageNet weights are here without a network, weights=None, or a folder"
     for part in ("resnet18", str(hub / "resnet18-f37072fd.pth"), "no route to host", "https://", instead):
         assert part in str(error.value)
 
