@@ -1,23 +1,30 @@
-"""Transfer learning: a backbone pretrained on generated species that are absent from all tasks, and linear probes."""
+"""Transfer learning: frozen features, heads on them, fine-tuning, and a backbone pretrained on generated species."""
 
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from torch import Tensor, nn
 
 from imgcls import models, paths
 from imgcls.data import load
 from imgcls.data.batches import ImageSet
-from imgcls.evaluation import extract_features, predict
+from imgcls.evaluation import FeatureSplit, Predictions, extract_features, predict
+from imgcls.files import write
 from imgcls.models import MissingWeights, create_model
+from imgcls.models.onnx import onnx_runner
 from imgcls.precision import pick_device
-from imgcls.training import Recipe, Run, build_seeded, fit, fit_seeds
+from imgcls.training import History, Recipe, Run, build_seeded, fit, fit_seeds
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip
 
 SOURCE = "menagerie/source"
@@ -27,6 +34,14 @@ RECIPE = Recipe(
     transforms=(RandomCrop(padding=6), RandomHorizontalFlip()),
 )  # fmt: skip
 """For the source set at less than 64 pixels."""
+FINE_TUNE = Recipe(
+    epochs=3, batch_size=32, lr=1e-4, optimizer="adamw", weight_decay=0.05,
+    transforms=(RandomCrop(padding=20), RandomHorizontalFlip()),
+)  # fmt: skip
+"""For `fine_tune` at 160 pixels."""
+PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(11))
+"""Penalties on the squared weights of a logistic head, strongest first, per training image."""
+FEATURE_BATCH = 64  # images at a time; larger batches are slower on a CPU, as they leave its caches
 
 
 def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:
@@ -113,6 +128,144 @@ def source_backbone(
     return target
 
 
+def frozen_features(model: nn.Module, *splits: ImageSet, cache: str | Path | None = None) -> list[FeatureSplit]:
+    """The features of splits from a model's frozen backbone: on a CPU with ONNX Runtime, else with PyTorch.
+
+    Args:
+        model: from `create_model`; on the CPU for ONNX Runtime.
+        splits: uint8 images.
+        cache: folder in which the features of each split are kept, and found again for the same images and weights.
+
+    Returns:
+        Features, float32 (N, D), of each split.
+    """
+    body = models.backbone(model).eval()
+    weights = hashlib.blake2b(digest_size=16)
+    for key, value in body.state_dict().items():
+        weights.update(f"{key}{tuple(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    run = None
+    found = []
+    for split in splits:
+        file = None
+        if cache is not None:
+            key = weights.copy()
+            key.update(str(tuple(split.images.shape)).encode())
+            for part in split.images.split(1024):
+                key.update(part.cpu().contiguous().numpy().data)
+            file = Path(cache) / f"{key.hexdigest()}.safetensors"
+        if file is not None and file.is_file():
+            features = safetensors.torch.load(file.read_bytes())["features"]
+        else:
+            run = run or feature_extractor(body, split.images[:2])
+            features = run(split)
+            if file is not None:
+                write(file, safetensors.torch.save({"features": features}))
+        names = tuple(getattr(split, "names", ()))
+        found.append(FeatureSplit(features, split.labels.clone(), tuple(split.classes), names))
+    return found
+
+
+def feature_extractor(body: nn.Module, images: Tensor) -> Callable[[ImageSet], Tensor]:
+    """A function from a split to the outputs of a backbone, float32 (N, D).
+
+    Args:
+        body: from `models.backbone`.
+        images: uint8 (N, C, H, W), of the size that the function will get.
+    """
+    if next(body.parameters()).device.type == "cpu" and (run := onnx_runner(body, images)):
+        return lambda split: torch.cat([run(part) for part in split.images.split(FEATURE_BATCH)])
+    return lambda split: extract_features(body, split).images
+
+
+def fit_logistic_head(model: nn.Module, train: FeatureSplit, val: FeatureSplit, balanced: bool = False) -> pd.DataFrame:
+    """Set the model's output layer to a logistic regression on frozen features, its penalty chosen on validation.
+
+    Features are standardised by train, and the output layer absorbs that. The penalties are tried from the strongest
+    on, each from the weights of the one before, until the validation loss has risen twice.
+
+    Args:
+        model: from `create_model`, with one linear output layer.
+        train: features of the training images, from `frozen_features`.
+        val: features of the validation images.
+        balanced: weight every class equally.
+
+    Returns:
+        A row for each penalty tried: penalty, val_loss, val_accuracy, and chosen (bool).
+
+    Raises:
+        ValueError: the training images are of fewer than two classes, or the head is not one linear layer.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    layer = models.head(model)
+    if not isinstance(layer, nn.Linear):
+        raise ValueError(f"the head is {layer}; a logistic regression needs a single linear layer")
+    labels = train.labels.numpy()
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise ValueError(f"{len(train.labels)} images of one class; training needs at least two classes")
+    mean, std = train.images.mean(dim=0), train.images.std(dim=0, correction=0).clamp(min=1e-6)
+    x = ((train.images - mean) / std).numpy()
+    regression = LogisticRegression(
+        max_iter=300, tol=1e-5, warm_start=True, class_weight="balanced" if balanced else None
+    )
+    rows, best, rises = [], None, 0
+    for penalty in PENALTIES:
+        regression.C = 1 / (penalty * len(x))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties; validation decides
+            regression.fit(x, labels)
+        coefficients, intercept = regression.coef_, regression.intercept_
+        if len(present) == 2:  # one row for two classes
+            coefficients, intercept = (
+                np.stack([-coefficients[0], coefficients[0]]) / 2,
+                np.outer([-0.5, 0.5], intercept),
+            )
+        weight = torch.zeros(layer.weight.shape)
+        # A class without a training image gets a bias that no other class's logit reaches.
+        bias = torch.full((layer.out_features,), -1e4)
+        weight[present] = torch.from_numpy(coefficients).float() / std
+        bias[present] = torch.from_numpy(intercept).float().flatten() - weight[present] @ mean
+        predictions = Predictions(val.images @ weight.T + bias, val.labels, val.classes)
+        rows.append({"penalty": penalty, "val_loss": predictions.loss, "val_accuracy": predictions.accuracy})
+        if best is None or predictions.loss < best[0]:
+            best, rises = (predictions.loss, weight, bias, penalty), 0
+        elif (rises := rises + 1) == 2:
+            break
+    with torch.no_grad():
+        layer.weight.copy_(best[1])
+        layer.bias.copy_(best[2])
+    table = pd.DataFrame(rows)
+    return table.assign(chosen=table["penalty"] == best[3])
+
+
+def fine_tune(
+    model: nn.Module, train: ImageSet, val: ImageSet, recipe: Recipe, seed: int, **options: Any
+) -> tuple[History, bool]:
+    """Train all of a model whose head is fitted, with frozen batch norm; the weights before stay if they are better.
+
+    Args:
+        model: from `create_model`.
+        train: split to train on.
+        val: split to choose by.
+        recipe: with a small learning rate, such as `FINE_TUNE`.
+        seed: of order and augmentation.
+        options: further arguments of `fit`, such as checkpoint and tracker.
+
+    Returns:
+        The history, and whether validation gained, so that the model has the new weights.
+    """
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    loss = predict(model, val).loss  # it tells more than the accuracy of a few images
+    models.freeze_batch_norm(model)
+    history = fit(model, train, val, recipe, seed, **options)
+    gained = predict(model, val).loss < loss
+    if not gained:
+        model.load_state_dict(before)
+    return history, gained
+
+
 def linear_probe(
     create: Callable[[], nn.Module], train: ImageSet, val: ImageSet, recipe: Recipe, seeds: Sequence[int]
 ) -> list[Run]:
@@ -139,8 +292,7 @@ def linear_probe(
     for seed in seeds:
         model = build_seeded(create, seed).to(pick_device())
         began = time.perf_counter()
-        body = models.backbone(model)
-        features = [extract_features(body, split) for split in (train, val)]
+        features = frozen_features(model, train, val)
         seconds = time.perf_counter() - began
         history = fit(models.head(model), *features, recipe, seed)
         history.rows[0]["seconds"] += seconds

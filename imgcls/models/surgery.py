@@ -120,8 +120,20 @@ def freeze(model: nn.Module, trainable: str | int = "head") -> nn.Module:
             vars(module).pop("train", None)
             module.train(model.training)
             if module not in unfrozen:
-                module.train = types.MethodType(_stay_in_eval, module)
-                module.train()
+                _keep_in_eval(module)
+    return model
+
+
+def freeze_batch_norm(model: nn.Module) -> nn.Module:
+    """Freeze only the batch norms in place, parameters and running statistics, also after `model.train()`.
+
+    A pretrained network keeps the statistics that its weights were trained with, whatever the batch size.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+            _keep_in_eval(module)
     return model
 
 
@@ -161,6 +173,11 @@ def _unfrozen(model: nn.Module, trainable: str | int) -> set[nn.Module]:
         return set(modules)
     # Containers of the first unfrozen module come before it, so tokens and position embeddings stay frozen.
     return set(modules[modules.index(parts[-trainable][1][0]) :])
+
+
+def _keep_in_eval(norm: nn.Module) -> None:
+    norm.train = types.MethodType(_stay_in_eval, norm)
+    norm.train()
 
 
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
