@@ -24,6 +24,7 @@ from imgcls.cli.train import train
 from imgcls.data import load
 from imgcls.messages import did_you_mean, plural, some
 from imgcls.models import create_model, minimum_size
+from imgcls.models.pretrained import WHEELS
 from imgcls.search import SAMPLERS, Space, Value
 from imgcls.search.loop import TRIALS
 from imgcls.search.space import AUGMENT, Choices, apply_params
@@ -112,7 +113,7 @@ def search(
         return
     _print_results(study, list(chosen), seed)
     typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
-    _print_next(data, context.params, study.best_params)
+    _print_next(data, context.params | {"from_scratch": model in WHEELS}, study.best_params)
 
 
 # ------------------------------------------------------------------ the space

