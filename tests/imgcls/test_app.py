@@ -118,7 +118,7 @@ def test_answer_is_the_library_s_in_every_part(trained, save):
     model, card = models.load(save(temperature=2.0))
     image = predictions.read_image(png((30, 30, 220)), card)
     answer = predictions.predict_image(model, card, image)
-    assert torch.equal(image.pixels, load_image(png((30, 30, 220)), SIZE, 3))
+    assert torch.equal(image.pixels, load_image(png((30, 30, 220)), SIZE, 3, "crop"))
     split = replace(trained[1], images=image.pixels[None], labels=torch.zeros(1, dtype=torch.int64))
     said = predict(model, split).with_temperature(2.0)
     assert answer.ranked[0][0] == "blue" == split.classes[said.predicted]
@@ -438,7 +438,7 @@ def test_examples_are_the_test_images_of_the_run_s_own_data():
     truth = menagerie.generate("cats_dogs", "test", 0, 6, image_size=32)
     assert [name for name, own, _ in rendered if own] == [classes[label] for label in truth.labels]
     for image, (_, _, data) in zip(truth.images, rendered, strict=False):
-        assert torch.equal(load_image(data, 32, 3), image)
+        assert torch.equal(load_image(data, 32, 3, "crop"), image)
     unknown = [name for name, own, _ in rendered if not own]
     assert len(unknown) == 2
     assert set(unknown) <= set(UNKNOWN_CLASSES) - set(classes)

@@ -134,7 +134,8 @@ def test_generated_pictures_that_look_alike_are_no_leak():
         name: Split(images[part], labels[part], None, tuple(f"{name}/{i}" for i in range(9))[part], ("a", "b"))
         for name, part in parts.items()
     }
-    facts = describe(Splits(**drawn, classes=("a", "b"), skipped=(), fingerprint="f", name="n", kind="generated"))
+    splits = Splits(**drawn, classes=("a", "b"), skipped=(), fingerprint="f", name="n", kind="generated")
+    facts = describe(splits, "crop")
     assert [split["given"] for split in facts["splits"].values()] == [True] * 3
     assert [split["sizes"] for split in facts["splits"].values()] == [None] * 3
     assert len(facts["notes"]) == 1

@@ -310,7 +310,7 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     read, printed = [], []
     batches = command.predict_batch
 
-    def load_image(source, size, channels):
+    def load_image(source, size, channels, resize):
         read.append(source)
         return torch.full((channels, size, size), 100, dtype=torch.uint8)
 
