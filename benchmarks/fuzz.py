@@ -103,7 +103,7 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
     warnings.simplefilter("ignore")
     skipped: Counter[str] = Counter()
     read, slowest, slowest_case = 0, 0.0, first
-    decoding.try_decode_square(others[0], SIZE, 3)  # the first image loads the plugins
+    decoding.try_decode_square(others[0], SIZE, 3, "crop")  # the first image loads the plugins
     for case in range(first, first + count):
         rng = np.random.default_rng([seed, case])
         group = photos if photos and rng.random() < SHARE_OF_PHOTOS else others
@@ -111,7 +111,7 @@ def campaign(photos: Sequence[bytes], others: Sequence[bytes], first: int, count
         data = mutate(data, other, rng)
         faulthandler.dump_traceback_later(HANGS, exit=True)
         begun = time.thread_time()
-        result = decoding.try_decode_square(data, SIZE, 3)
+        result = decoding.try_decode_square(data, SIZE, 3, "crop")
         taken = time.thread_time() - begun
         faulthandler.cancel_dump_traceback_later()
         if isinstance(result, str):

@@ -25,7 +25,7 @@ def imagenet_accuracy(path: Path, image_size: int = IMAGE_SIZE, name: str = "eff
     model, card = models.load(imagenet_folder(name))
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
-        images = torch.stack([load_image(archive.read(name), image_size, 3) for name in names])
+        images = torch.stack([load_image(archive.read(name), image_size, 3, "crop") for name in names])
     labels = torch.tensor([int(Path(name).name[:4]) for name in names])
     predictions = predict(model, Split(images, labels, None, tuple(names), tuple(card["classes"])), batch_size=100)
     best = predictions.logits.topk(5).indices == labels[:, None]

@@ -13,12 +13,18 @@ from torch import Tensor
 from imgcls.app.predictions import ImagePrediction, per_cent
 from imgcls.app.runs import Run, accuracy_of, data_of, threshold_of
 from imgcls.messages import some
+from imgcls.models import resize_of
 from imgcls.plots.explanations import cam_overlay
 
 BARS = 5  # classes with a bar
 SHOWN = 320  # side of the network's input on the page in pixels
 MAX_HEIGHT = 22  # rem, of the original
 NAMES = 8  # classes named before "and … more"
+INPUTS = {
+    "crop": "the centre square",
+    "squash": "the whole image, squashed to a square",
+    "pad": "the whole image, padded to a square",
+}
 
 HEAD = """<div class="q head"><h1>What is in this image?</h1>
 <p>A network that was trained here predicts a class, the probability of every class, and the regions of the image on
@@ -77,7 +83,7 @@ def details(run: Run) -> str:
         "architecture": card["architecture"],
         "options": ", ".join(f"{key} = {value}" for key, value in card["options"].items()),
         "classes": ", ".join(card["classes"]),
-        "input": f"the centre square, {_input(card)}",
+        "input": _input(card),
         "normalisation": "; ".join(f"{key} {_numbers(value)}" for key, value in card["normalisation"].items()),
         "data": ", ".join(str(data[key]) for key in ("name", "kind", "fingerprint") if data.get(key)),
         "validation accuracy": f"{accuracy}, {accuracy.n:,} images" if accuracy else "",
@@ -99,7 +105,7 @@ def broken(runs: Sequence[tuple[str, str]]) -> str:
 
 def _input(card: Mapping[str, Any]) -> str:
     size = card["image_size"]
-    return f"{size} × {size} pixels, {'colour' if card['channels'] == 3 else 'grayscale'}"
+    return f"{size} × {size} pixels of {INPUTS[resize_of(card)]}, {'colour' if card['channels'] == 3 else 'grayscale'}"
 
 
 def _numbers(values: Any) -> str:
@@ -140,12 +146,12 @@ def result(prediction: ImagePrediction, calibrated: bool) -> str:
 
 
 def images(prediction: ImagePrediction, name: str) -> str:
-    """The original with the centre square, the input of the network, and the Grad-CAM overlay."""
+    """The original with a frame around its centre square if that is used, the network's input, and the overlay."""
     image, label = prediction.image, words(prediction.ranked[0][0], 40)
     (width, height), size = image.size, image.pixels.shape[-1]
     kind = "grayscale pixels" if image.pixels.shape[0] == 1 else "pixels"
     frame = ""  # around the centre square
-    if width != height:
+    if width != height and image.resize == "crop":
         wide, high = 100 * min(1, height / width), 100 * min(1, width / height)
         place = f"left:{(100 - wide) / 2:.3f}%;top:{(100 - high) / 2:.3f}%;width:{wide:.3f}%;height:{high:.3f}%"
         frame = f'<i style="{place}"></i>'
@@ -156,7 +162,7 @@ def images(prediction: ImagePrediction, name: str) -> str:
     )
     second = (
         f'<figure><img alt="Input of the network" src="{_uri(_enlarged(image.pixels))}">'
-        f"<figcaption><b>Input of the network</b>{size} × {size} {kind}</figcaption></figure>"
+        f"<figcaption><b>Input of the network</b>{size} × {size} {kind} of {INPUTS[image.resize]}</figcaption></figure>"
     )
     if isinstance(prediction.cam, str):
         third = f"<figure><figcaption><b>No Grad-CAM overlay</b>{words(prediction.cam)}</figcaption></figure>"

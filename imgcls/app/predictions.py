@@ -14,7 +14,7 @@ from imgcls import explain, openset
 from imgcls.app.runs import data_of, threshold_of
 from imgcls.data import Split, decoding, load_image
 from imgcls.evaluation import predict_checked
-from imgcls.models import temperature_of
+from imgcls.models import resize_of, temperature_of
 
 MAX_BYTES = 25 * 2**20  # of one file
 PREVIEW = 640  # longer side of the preview in pixels
@@ -30,6 +30,7 @@ class UploadedImage:
     preview: Image.Image  # upright RGB, sides at most PREVIEW
     size: tuple[int, int]  # upright width and height of the original
     pixels: Tensor  # uint8 (C, S, S), the input of the network
+    resize: str  # how they were made square
     animated: bool
     coloured: bool
 
@@ -47,7 +48,7 @@ class ImagePrediction:
 
 
 def read_image(data: bytes, card: Mapping[str, Any]) -> UploadedImage:
-    """Decode the bytes of an upload with the image size and channels of the card.
+    """Decode the bytes of an upload with the image size, channels and resize of the card.
 
     Raises:
         Undecodable: too many bytes or pixels, or not an image; `reason` is one line.
@@ -60,7 +61,8 @@ def read_image(data: bytes, card: Mapping[str, Any]) -> UploadedImage:
     coloured = bool(np.mean(np.ptp(levels, axis=2) > COLOURED) > 0.01)
     with Image.open(io.BytesIO(data), formats=decoding.FORMATS) as image:
         animated = bool(getattr(image, "is_animated", False))
-    return UploadedImage(preview, size, load_image(data, card["image_size"], card["channels"]), animated, coloured)
+    pixels = load_image(data, card["image_size"], card["channels"], resize_of(card))
+    return UploadedImage(preview, size, pixels, resize_of(card), animated, coloured)
 
 
 def predict_image(
@@ -120,13 +122,16 @@ def input_notes(image: UploadedImage, card: Mapping[str, Any]) -> tuple[str, ...
     """What of an image does not reach the network: size, borders, colours, frames."""
     size, (width, height) = card["image_size"], image.size
     notes = []
-    if min(width, height) < size:
+    if (max if image.resize == "pad" else min)(width, height) < size:
         notes.append(f"The image of {width} × {height} pixels was enlarged to the {size} × {size} of the network.")
     if width != height:
-        lost = 1 - min(width, height) / max(width, height)
-        notes.append(
-            f"Not square: {per_cent(lost)} of the image is outside the centre square, the input of the network."
-        )
+        rest = per_cent(1 - min(width, height) / max(width, height))
+        reasons = {
+            "crop": f"{rest} of the image is outside the centre square, the input of the network.",
+            "squash": "the image was squashed to the square input of the network, which distorts its shapes.",
+            "pad": f"{rest} of the input of the network is border beside the image.",
+        }
+        notes.append(f"Not square: {reasons[image.resize]}")
     if card["channels"] == 1 and image.coloured:
         notes.append("The network uses grayscale images: the colours of this image are ignored.")
     if image.animated:

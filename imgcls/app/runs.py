@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import safe_open
 
 from imgcls import models
+from imgcls.data.load import check_shape
 from imgcls.evaluation.statistics import Interval
 from imgcls.models.serialization import CARD, WEIGHTS
 
@@ -62,6 +63,7 @@ def _check(folder: Path) -> dict[str, Any]:
     if len(card["classes"]) < 2:
         raise ValueError(f"it has only the class {card['classes']}, so every prediction is the same")
     models.temperature_of(card)
+    check_shape(card["image_size"], card["channels"], models.resize_of(card))
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"there is no {WEIGHTS}; copy the folder again, or train it again")
     try:

@@ -22,6 +22,9 @@ Data = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="Train the network of this name; `imgcls models` lists all.")]
 ImageSize = Annotated[int, typer.Option(help="Resize images to squares of this side, in pixels.")]
+Resize = Annotated[
+    str, typer.Option(help="Make images square: crop keeps the centre alone, squash distorts, pad adds borders.")
+]
 Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
 BatchSize = Annotated[int, typer.Option(help="Images of one step, over all processes together.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]

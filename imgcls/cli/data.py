@@ -13,8 +13,9 @@ from typer.core import TyperGroup
 
 import imgcls.data
 import menagerie
-from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, check_choice, note, print_report
+from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, Resize, check_choice, note, print_report
 from imgcls.data import Splits, catalogue
+from imgcls.data.decoding import RESIZE
 from imgcls.data.sources import LAYOUT, SPLITS
 from imgcls.messages import plural, some
 
@@ -89,6 +90,7 @@ def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, 
 def check(
     data: Data,
     image_size: ImageSize = 64,
+    resize: Resize = RESIZE,
     grayscale: Grayscale = False,
     seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
     format: Format = "table",
@@ -107,8 +109,8 @@ def check(
     for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
-    splits = imgcls.data.load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
-    facts = describe(splits)
+    splits = imgcls.data.load(data, image_size=image_size, channels=1 if grayscale else 3, resize=resize, seed=seed)
+    facts = describe(splits, resize)
     facts["formats"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
     print_report(facts, _text, format, out)
     if contact_sheet is not None:
@@ -118,14 +120,14 @@ def check(
         note(f"contact sheet in {plots.save(grid, contact_sheet)}")
 
 
-def describe(splits: Splits) -> dict:
+def describe(splits: Splits, resize: str) -> dict:
     """The facts that `check` reports, as plain JSON values.
 
     Returns:
-        name, kind, fingerprint, image_size, channels, classes; splits {name: {images, given, per_class, sizes}},
-        sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name, reason}];
-        duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest, ratio} of
-        train; notes, one sentence for each problem.
+        name, kind, fingerprint, image_size, resize, channels, classes; splits {name: {images, given, per_class,
+        sizes}}, sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name,
+        reason}]; duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest,
+        ratio} of train; notes, one sentence for each problem.
     """
     statistics = imgcls.data.statistics(splits.train)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
@@ -138,6 +140,7 @@ def describe(splits: Splits) -> dict:
         "kind": splits.kind,
         "fingerprint": splits.fingerprint,
         "image_size": splits.train.images.shape[2],
+        "resize": resize,
         "channels": splits.train.images.shape[1],
         "classes": list(splits.classes),
         "splits": {
@@ -160,7 +163,7 @@ def describe(splits: Splits) -> dict:
             "ratio": round(float(train.max() / train.min()), 3),
         },
     }
-    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_enlarged(splits)]}
+    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_enlarged(splits, resize)]}
 
 
 def _is_given(split: str, names: tuple[str, ...]) -> bool:
@@ -219,15 +222,16 @@ def _problems(facts: dict) -> Iterator[str]:
             yield f"{name} has no image of {some(missing)}, so it gives no metric for them; add images"
 
 
-def _enlarged(splits: Splits) -> Iterator[str]:
+def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
     """Images that are smaller than the input of the network."""
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
     side = splits.train.images.shape[-1]
-    shorter = torch.cat(sizes).amin(dim=1) if sizes else torch.empty(0)
-    if below := int((shorter < side).sum()):
+    which, scaled = ("longer", torch.amax) if resize == "pad" else ("shorter", torch.amin)
+    lengths = scaled(torch.cat(sizes), dim=1) if sizes else torch.empty(0)
+    if below := int((lengths < side).sum()):
         yield (
-            f"{below} of {len(shorter)} images {'is' if below == 1 else 'are'} smaller than {side} px and enlarged, "
-            f"which adds no detail; the median of the shorter sides is {int(shorter.median())} px (--image-size)"
+            f"{below} of {len(lengths)} images {'is' if below == 1 else 'are'} smaller than {side} px and enlarged, "
+            f"which adds no detail; the median of the {which} sides is {int(lengths.median())} px (--image-size)"
         )
 
 
@@ -243,7 +247,7 @@ def _text(facts: dict) -> str:
     colour = "RGB" if facts["channels"] == 3 else "grayscale"
     blocks = [
         f"{facts['name']}: {facts['kind']} images of {len(facts['classes'])} classes, fingerprint "
-        f"{facts['fingerprint']}, read at {facts['image_size']} px in {colour}",
+        f"{facts['fingerprint']}, read at {facts['image_size']} px ({facts['resize']}) in {colour}",
         pd.DataFrame({"class": [*facts["classes"], "(all)", "(split)"], **columns}).to_string(index=False),
     ]
     sizes = pd.DataFrame({name: split["sizes"] for name, split in splits.items() if split["sizes"]}).T

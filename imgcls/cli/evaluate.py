@@ -15,7 +15,7 @@ from imgcls.data import DataError, Splits, load
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.evaluation.statistics import Interval
 from imgcls.messages import some
-from imgcls.models import open_run, temperature_of
+from imgcls.models import open_run, resize_of, temperature_of
 
 SPLITS = ("train", "val", "test", "all")
 LARGEST_CONFUSION = 12  # classes whose confusion matrix still fits a terminal
@@ -70,7 +70,12 @@ def evaluate(
 
 def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
     """The data with the settings of the card: the split of the run's seed, classes in the order of the outputs."""
-    settings = {"image_size": card["image_size"], "channels": card["channels"], "seed": card.get("seed", 0)}
+    settings = {
+        "image_size": card["image_size"],
+        "channels": card["channels"],
+        "resize": resize_of(card),
+        "seed": card.get("seed", 0),
+    }
     splits = load(data, **settings)
     ours, theirs = card["classes"], list(splits.classes)
     if sorted(ours) != sorted(theirs):

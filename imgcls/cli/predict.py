@@ -23,7 +23,7 @@ from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import predict_checked
 from imgcls.messages import did_you_mean
-from imgcls.models import open_run, temperature_of
+from imgcls.models import open_run, resize_of, temperature_of
 from imgcls.progress import Progress
 
 FORMATS = ("table", "csv", "json")
@@ -76,7 +76,7 @@ def predict(
     shown = len(items) > PROGRESS_FROM and not sys.stdout.isatty()
     with Progress(len(items), show=shown) as progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # about unusual metadata
-        for batch in _decoded(items, batch_size, card["image_size"], card["channels"]):
+        for batch in _decoded(items, batch_size, card["image_size"], card["channels"], resize_of(card)):
             records = predict_batch(model, batch, card["classes"], temperature, cam_dir)
             typer.echo(as_text(records, done == 0), nl=False)
             failed += [record for record in records if "error" in record]
@@ -153,7 +153,7 @@ def _suggestion(name: str) -> str:
 
 # ------------------------------------------------------------------ predictions
 def _decoded(
-    items: Sequence[Item], batch_size: int, image_size: int, channels: int
+    items: Sequence[Item], batch_size: int, image_size: int, channels: int, resize: str
 ) -> Iterator[list[tuple[str, Tensor | str]]]:
     """Batches of names with uint8 (C, H, W) or the reason for none."""
 
@@ -162,7 +162,7 @@ def _decoded(
         try:
             if isinstance(source, Undecodable):
                 raise source
-            return name, load_image(source, image_size, channels)
+            return name, load_image(source, image_size, channels, resize)
         except Undecodable as error:
             return name, error.reason
 

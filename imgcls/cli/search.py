@@ -22,6 +22,7 @@ from imgcls.cli.common import check_choice, note
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
 from imgcls.data import load
+from imgcls.data.decoding import RESIZE
 from imgcls.messages import did_you_mean, plural, some
 from imgcls.models import create_model, minimum_size
 from imgcls.models.pretrained import WHEELS
@@ -65,6 +66,7 @@ def search(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name the study in the storage. Default: the sampler.")] = None,
     image_size: common.ImageSize = 64,
+    resize: common.Resize = RESIZE,
     grayscale: common.Grayscale = False,
     epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
     batch_size: common.BatchSize = 64,
@@ -94,7 +96,7 @@ def search(
     where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.db")
     parse_storage(where)
     name = name or sampler
-    splits = load(data, image_size=image_size, channels=1 if grayscale else 3, seed=seed)
+    splits = load(data, image_size=image_size, channels=1 if grayscale else 3, resize=resize, seed=seed)
     trials = TRIALS if trials is None and max_epochs is None else trials
     classes = f"{len(splits.classes)} classes ({some(splits.classes)})"
     typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, {classes}")

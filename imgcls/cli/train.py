@@ -21,6 +21,7 @@ from imgcls import models, openset, paths, training
 from imgcls.cli import common
 from imgcls.cli.common import classification_metrics
 from imgcls.data import Splits, load, typical_side
+from imgcls.data.decoding import RESIZE
 from imgcls.evaluation import Predictions, fit_temperature, predict_checked
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
@@ -50,6 +51,7 @@ def train(
             help="Resize images to squares of this side, in pixels; default 160, or the size of the pictures."
         ),
     ] = None,
+    resize: common.Resize = RESIZE,
     grayscale: common.Grayscale = False,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Download ImageNet weights of other models.")
@@ -119,7 +121,7 @@ def train(
         SCRATCH if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
     )
     channels = 1 if grayscale else 3
-    splits = load(data, image_size=size, channels=channels, seed=seed, train_count=max_train_images)
+    splits = load(data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images)
     if not scratch and batch_size is None:
         recipe = replace(recipe, batch_size=min(recipe.batch_size, len(splits.train)))
     weights = None if scratch else "imagenet"
@@ -138,7 +140,7 @@ def train(
         _print_plan(splits, model, network, recipe if scratch else None, 1, seconds)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
-    config |= {"processes": distributed.size, "max_train_images": max_train_images}
+    config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images}
     head, history = None, None
     if not scratch:
         head = _fit_head(network, splits, balanced_sampling, distributed)
@@ -158,7 +160,7 @@ def train(
             if distributed.is_main and not gained:
                 common.note("fine-tuning lowered no validation loss: the network before it is kept")
     if distributed.is_main:
-        _save(folder, network, splits, history, recipe if history else None, seed, head)
+        _save(folder, network, splits, resize, history, recipe if history else None, seed, head)
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
 
@@ -289,6 +291,7 @@ def _save(
     folder: Path,
     network: nn.Module,
     splits: Splits,
+    resize: str,
     history: History | None,
     recipe: Recipe | None,
     seed: int,
@@ -299,7 +302,7 @@ def _save(
     temperature, accuracy = validation_temperature(predictions), predictions.accuracy_interval
     threshold = openset.threshold_at_tpr(openset.energy(predictions.logits), KNOWN_RATE)
     models.save(
-        network, folder, splits.classes,
+        network, folder, splits.classes, resize=resize,
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
         temperature=temperature, known={"score": "energy", "threshold": threshold, "keeps": KNOWN_RATE},

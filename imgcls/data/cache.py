@@ -1,4 +1,7 @@
-"""Cache of decoded or rendered images, mapped into memory: one folder CACHE/FINGERPRINT-SIZE-CHANNELS per data set."""
+"""Cache of decoded or rendered images, mapped into memory: one folder CACHE/FINGERPRINT-SIZE-CHANNELS per data set.
+
+The fingerprint is that of the files, with the way in which they become square unless it is "crop".
+"""
 
 import errno
 import hashlib

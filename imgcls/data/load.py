@@ -30,6 +30,7 @@ def load(
     name_or_path: str | Path,
     image_size: int = 64,
     channels: int = 3,
+    resize: str = decoding.RESIZE,
     classes: Sequence[str] | None = None,
     seed: int = 0,
     val_fraction: float = 0.1,
@@ -43,8 +44,8 @@ def load(
 ) -> Splits:
     """Load a generated set by name, or a folder, zip or tar of class/image or split/class/image files in place.
 
-    Files are decoded once: the centre square of each, resampled to `image_size`, as uint8 in a cache that later calls
-    map into memory. Files that cannot be decoded are skipped and named with the reason.
+    Files are decoded once: each resampled to a square of `image_size`, as uint8 in a cache that later calls map into
+    memory. Files that cannot be decoded are skipped and named with the reason.
 
     A given test split is not changed. A missing val split is sampled from train; where test is missing too, both are.
     The sample is stratified and depends on (seed, file name) alone.
@@ -53,6 +54,9 @@ def load(
         name_or_path: "menagerie/<subset>", a name of the catalogue, or the path of a folder or archive.
         image_size: height and width in pixels.
         channels: 3 for RGB, 1 for grayscale.
+        resize: how an image becomes a square: "crop" keeps its centre square alone, "squash" the whole image with
+            another aspect ratio, "pad" the whole image between borders. All give the same pixels of square images,
+            such as those of generated sets.
         classes: the classes to load, labelled in this order; all of them in alphabetical order if None.
         seed: of the split, and of generated images.
         val_fraction: fraction of train (of everything, if no split is given) for a val split that is not given.
@@ -70,7 +74,7 @@ def load(
         UnknownDataset: if there is no such name or path.
         DataError: if an argument is out of range, or the files cannot be used.
     """
-    _check_shape(image_size, channels)
+    check_shape(image_size, channels, resize)
     folder = Path(cache) if cache is not None else paths.CACHE
     counts = {"train": train_count, "val": val_count, "test": test_count}
     for split, count in counts.items():
@@ -89,7 +93,7 @@ def load(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must be positive with a sum below 1, "
             f"so that train gets images"
         )
-    stored, fingerprint = _decoded(path, image_size, channels, folder)
+    stored, fingerprint = _decoded(path, image_size, channels, resize, folder)
     selected = select_classes(classes, tuple(sorted(set(parse_names(stored.names)[1]))), path)
     indices = divide(stored.names, selected, seed, val_fraction, test_fraction, path)
     splits = {name: _split(stored, stratified_sample(indices[name], counts[name], name), selected) for name in counts}
@@ -153,8 +157,8 @@ def typical_side(name_or_path: str | Path, sample: int = 100) -> int | None:
     return int(np.median(sides)) if sides else None
 
 
-def load_image(path_or_bytes: str | Path | bytes, image_size: int, channels: int) -> torch.Tensor:
-    """One image with exactly the same pixels as from `load`: the centre square, resampled, in RGB or grayscale.
+def load_image(path_or_bytes: str | Path | bytes, image_size: int, channels: int, resize: str) -> torch.Tensor:
+    """One image with exactly the same pixels as from `load` with the same arguments.
 
     There are no defaults, so that a caller must pass the values that the model was trained with.
 
@@ -163,42 +167,46 @@ def load_image(path_or_bytes: str | Path | bytes, image_size: int, channels: int
 
     Raises:
         Undecodable: for files that `load` skips, with the same reason.
-        DataError: if the size or the number of channels is impossible.
+        DataError: if the size, the number of channels or `resize` is impossible.
     """
-    _check_shape(image_size, channels)
+    check_shape(image_size, channels, resize)
     source = path_or_bytes if isinstance(path_or_bytes, str | Path) else None
     data = path_or_bytes if source is None else read_file(Path(source))
-    result = data if isinstance(data, str) else decoding.try_decode_square(data, image_size, channels)
+    result = data if isinstance(data, str) else decoding.try_decode_square(data, image_size, channels, resize)
     if isinstance(result, str):
         raise decoding.Undecodable(result, source)
     return torch.from_numpy(workers.planes(result[0], image_size, channels).copy())
 
 
-def _check_shape(image_size: int, channels: int) -> None:
+def check_shape(image_size: int, channels: int, resize: str) -> None:
+    """Raise DataError unless images can be loaded with these arguments."""
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
         raise DataError(f"image_size must be a positive whole number of pixels, not {image_size!r}")
     if channels not in (1, 3):
         raise DataError(f"channels must be 3 (RGB) or 1 (grayscale), not {channels!r}")
+    if resize not in decoding.RESIZES:
+        raise DataError(f"unknown resize {resize!r}; {did_you_mean(resize, decoding.RESIZES)}")
 
 
 # ------------------------------------------------------------------ folders and archives
 
 
-def _decoded(path: Path, image_size: int, channels: int, folder: Path) -> tuple[Stored, str]:
+def _decoded(path: Path, image_size: int, channels: int, resize: str, folder: Path) -> tuple[Stored, str]:
     """The decoded files of a source, and its fingerprint: from the cache if nothing has changed, else decoded now."""
+    kind = "" if resize == "crop" else f"-{resize}"  # the files of each resize have a folder of their own
     known = folder / "sources" / f"{stat_hash(path)}.txt"  # contains the fingerprint of the files in this state
     if known.exists():
         fingerprint = known.read_text(encoding="utf-8", errors="replace").strip()
-        if stored := read_cache(folder, fingerprint, image_size, channels):
+        if stored := read_cache(folder, fingerprint + kind, image_size, channels):
             return stored, fingerprint
     source = open_source(path)
-    key = (folder, source.fingerprint, image_size, channels)
+    key = (folder, source.fingerprint + kind, image_size, channels)
     stored = read_cache(*key)
     if stored is None:
         entries, elsewhere = find_class_folders(source)
 
         def fill(building: Path) -> dict:
-            index = workers.decode_into(building, source, entries, image_size, channels)
+            index = workers.decode_into(building, source, entries, image_size, channels, resize)
             skipped = [[file.name, file.reason] for file in (*source.skipped, *elsewhere)]
             index["skipped"] = sorted(index["skipped"] + skipped)
             _check_classes(path, [name for name, _ in entries], index)

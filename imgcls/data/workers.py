@@ -24,11 +24,11 @@ CHUNK_FILES, CHUNK_BYTES = (16, 256), 8 * 2**20  # files (minimum, maximum) and 
 DECODER = "import sys; sys.path += sys.argv[1:]; import decoding; decoding.main()"
 IN_PROCESS = 256  # up to this number of files, one thread finishes before processes would have started
 
-Decoder = Callable[[int, int, list[bytes]], list]  # (image_size, channels, contents) to try_decode_square results
+Decoder = Callable[[list[bytes]], list]  # contents of files to try_decode_square results
 
 
 def decode_into(
-    folder: Path, source: Source, entries: Sequence[tuple[str, Member]], image_size: int, channels: int
+    folder: Path, source: Source, entries: Sequence[tuple[str, Member]], image_size: int, channels: int, resize: str
 ) -> dict:
     """Decode (name, member) pairs into folder/images.npy and return the index, sorted by name.
 
@@ -48,13 +48,13 @@ def decode_into(
     chunks = _chunks(source, members, 3 * workers)
 
     def work(own_process: bool) -> None:
-        with _decoder(own_process) as decode:
+        with _decoder(own_process, (image_size, channels, resize)) as decode:
             while True:
                 with lock:
                     chunk = next(chunks, None)
                 if chunk is None:
                     return
-                results = decode(image_size, channels, [data for _, data in chunk])
+                results = decode([data for _, data in chunk])
                 for (member, _), result in zip(chunk, results, strict=True):
                     row = row_of[member]
                     if isinstance(result, str):
@@ -110,10 +110,10 @@ def _chunks(source: Source, members: Sequence[Member], parts: int) -> Iterator[l
 
 
 @contextmanager
-def _decoder(own_process: bool) -> Iterator[Decoder]:
-    """A function that decodes files, here or in a process that ends with the block."""
+def _decoder(own_process: bool, shape: tuple[int, int, str]) -> Iterator[Decoder]:
+    """A function that decodes files to this (image_size, channels, resize), here or in a process of its own."""
     if not own_process:
-        yield lambda size, channels, files: [decoding.try_decode_square(data, size, channels) for data in files]
+        yield lambda files: [decoding.try_decode_square(data, *shape) for data in files]
         return
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -123,9 +123,9 @@ def _decoder(own_process: bool) -> Iterator[Decoder]:
             stderr=errors,
         )
 
-        def decode(size: int, channels: int, files: list[bytes]) -> list:
+        def decode(files: list[bytes]) -> list:
             try:
-                pickle.dump((size, channels, files), process.stdin, pickle.HIGHEST_PROTOCOL)
+                pickle.dump((*shape, files), process.stdin, pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
                 return pickle.load(process.stdout)
             except (OSError, EOFError, pickle.UnpicklingError) as error:

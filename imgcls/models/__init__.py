@@ -3,7 +3,7 @@
 from imgcls.models.create import create_model
 from imgcls.models.factory import MissingWeights, default_size, list_models, minimum_size
 from imgcls.models.normalize import Normalize, initialize_from_data
-from imgcls.models.serialization import load, open_run, read_card, save, temperature_of
+from imgcls.models.serialization import load, open_run, read_card, resize_of, save, temperature_of
 from imgcls.models.surgery import (
     backbone,
     eval_mode,
@@ -36,6 +36,7 @@ __all__ = [
     "open_run",
     "parameter_count",
     "read_card",
+    "resize_of",
     "save",
     "slice_head",
     "stages",

@@ -51,7 +51,8 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
         model: from `create_model`; on any device and in any floating-point type.
         folder: created if missing; an existing model is replaced.
         classes: names of the outputs, in order.
-        facts: further entries of the card, such as `data={...}`, `metrics={...}`, `recipe={...}`, `seed=0`.
+        facts: further entries of the card, such as `data={...}`, `metrics={...}`, `recipe={...}`, `seed=0`;
+            `resize` as for `imgcls.data.load`, since the pixels depend on it.
 
     Returns:
         The folder.
@@ -209,6 +210,11 @@ def temperature_of(card: Mapping[str, Any]) -> float:
             f"the card's temperature must be a positive number, not {value!r}; correct or remove it in card.json"
         )
     return float(value)
+
+
+def resize_of(card: Mapping[str, Any]) -> str:
+    """How the images of a card were made square, as for `imgcls.data.load`; "crop" where the card has no entry."""
+    return card.get("resize", "crop")
 
 
 def transfer(model: nn.Module, folder: str | Path, card: Mapping[str, Any]) -> None:

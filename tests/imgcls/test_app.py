@@ -30,6 +30,7 @@ from imgcls.app import markup, page, predictions
 from imgcls.app.examples import UNKNOWN_CLASSES, examples
 from imgcls.app.runs import accuracy_of, find_runs, threshold_of
 from imgcls.data import available, load_image
+from imgcls.data.decoding import FILL
 from imgcls.evaluation import predict
 
 EVIL = "<script>alert(1)</script>.png"
@@ -117,8 +118,9 @@ def test_the_page_says_what_predict_says(save, tmp_path, monkeypatch, capfd):
 def test_answer_is_the_library_s_in_every_part(trained, save):
     model, card = models.load(save(temperature=2.0))
     image = predictions.read_image(png((30, 30, 220)), card)
+    assert image.resize == "crop"  # the card names none
     answer = predictions.predict_image(model, card, image)
-    assert torch.equal(image.pixels, load_image(png((30, 30, 220)), SIZE, 3))
+    assert torch.equal(image.pixels, load_image(png((30, 30, 220)), SIZE, 3, "crop"))
     split = replace(trained[1], images=image.pixels[None], labels=torch.zeros(1, dtype=torch.int64))
     said = predict(model, split).with_temperature(2.0)
     assert answer.ranked[0][0] == "blue" == split.classes[said.predicted]
@@ -270,6 +272,39 @@ def test_the_frame_marks_the_centre_square(save):
     assert "<i style=" not in upload(start(), "square.png", png(size=(40, 40)))
 
 
+THREE = {  # resize -> colours of the left end and of the middle of the network's input, text of the page, note
+    "crop": ((220, 30, 30), (220, 30, 30), "the centre square", "50.0 % of the image is outside the centre square"),
+    "squash": ((30, 30, 210), (220, 30, 30), "the whole image, squashed to a square", "which distorts its shapes"),
+    "pad": ((30, 30, 210), (220, 30, 30), "the whole image, padded to a square", "50.0 % of the input of the network"),
+}
+
+
+@pytest.mark.parametrize("resize", THREE)
+def test_the_network_gets_and_the_page_shows_what_the_card_says(save, resize):
+    left, middle, text, remark = THREE[resize]
+    card = models.read_card(save(resize=resize))
+    picture, file = Image.new("RGB", (80, 40), (30, 30, 210)), io.BytesIO()  # red in the middle, blue at both ends
+    picture.paste((220, 30, 30), (20, 0, 60, 40))
+    picture.save(file, "PNG")
+    image = predictions.read_image(file.getvalue(), card)
+    assert torch.equal(image.pixels, load_image(file.getvalue(), SIZE, 3, resize))
+    row = image.pixels[:, SIZE // 2].T.tolist()
+    assert np.abs(np.subtract([row[1], row[SIZE // 2]], [left, middle])).max() <= 3  # near a border of the crop
+    assert (image.pixels[:, 0].T[0].tolist() == list(FILL)) == (resize == "pad")
+    shown = upload(start(), "wide.png", file.getvalue())
+    assert f"16 × 16 pixels of {text}, colour" in shown  # of the run
+    assert f"16 × 16 pixels of {text}</figcaption>" in shown  # of the input of the network
+    assert remark in shown.replace("&nbsp;", " ")
+    assert ("<i style=" in shown) == (resize == "crop")
+
+
+def test_small_pictures_are_enlarged_by_their_shorter_side_unless_padded(random_run):
+    for resize, enlarged in (("crop", True), ("squash", True), ("pad", False)):
+        card = models.read_card(random_run(size=32, resize=resize))
+        notes = predictions.input_notes(predictions.read_image(png(size=(40, 20)), card), card)
+        assert any("was enlarged" in note for note in notes) == enlarged
+
+
 def test_a_picture_is_turned_as_its_camera_says(save):
     save()
     exif = Image.Exif()
@@ -378,6 +413,7 @@ def test_runs_are_found_at_any_depth_newest_first_and_broken_ones_are_named(save
     (save(name="runs/no-json") / "card.json").write_text("{'a'")
     random_run(name="runs/alone", classes=("only",))
     save(name="runs/cold", temperature=-1)
+    save(name="runs/shapeless", resize="round")
     save(name="runs/good/checkpoints/9")
     save(name="cache/x")
     for name in ("a", "b"):
@@ -393,6 +429,7 @@ def test_runs_are_found_at_any_depth_newest_first_and_broken_ones_are_named(save
         "no-json": "is not JSON",
         "alone": "only the class",
         "cold": "temperature must be a positive number",
+        "shapeless": "unknown resize 'round'",
     }
     assert {name.removeprefix("runs/") for name in reasons} == set(expected)
     for name, reason in expected.items():
@@ -438,7 +475,7 @@ def test_examples_are_the_test_images_of_the_run_s_own_data():
     truth = menagerie.generate("cats_dogs", "test", 0, 6, image_size=32)
     assert [name for name, own, _ in rendered if own] == [classes[label] for label in truth.labels]
     for image, (_, _, data) in zip(truth.images, rendered, strict=False):
-        assert torch.equal(load_image(data, 32, 3), image)
+        assert torch.equal(load_image(data, 32, 3, "crop"), image)
     unknown = [name for name, own, _ in rendered if not own]
     assert len(unknown) == 2
     assert set(unknown) <= set(UNKNOWN_CLASSES) - set(classes)

@@ -4,6 +4,8 @@ import importlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ import menagerie
 from imgcls.cli.data import application, check, describe
 from imgcls.cli.models import SHOWN, build, imagenet_weights, models, options
 from imgcls.data import Split, Splits, available, catalogue, load
+from imgcls.data.decoding import RESIZES
 from imgcls.models import create_model, list_models
 from imgcls.models.networks import NETWORKS
 
@@ -100,6 +103,25 @@ def test_the_table_says_what_the_json_does_and_the_sheet_shows_each_class(pets, 
     assert Image.open(own_folders / "sheets" / "pets.png").format == "PNG"
 
 
+def test_pictures_are_checked_as_they_will_be_loaded(pets):
+    folder, _ = pets
+    facts = json.loads(call(check, folder, "--image-size", 16, "--resize", "pad", "--format", "json").stdout)
+    train = load(folder, image_size=16, resize="pad").train
+    assert facts["resize"] == "pad"
+    assert facts["mean"] == pytest.approx((train.images / 255).mean(dim=(0, 2, 3)).tolist(), abs=1e-5)
+    shown = call(check, folder, "--image-size", 32, "--resize", "pad").stdout
+    assert "read at 32 px (pad) in RGB" in shown
+    assert "19 of 20 images are smaller than 32 px" in shown  # one has 40 × 20 pixels
+    assert "the median of the longer sides is 16 px" in shown
+    assert "unknown resize 'padd'; did you mean 'pad'?" in str(call(check, folder, "--resize", "padd").exception)
+
+
+@pytest.mark.parametrize("command", ["data check", "search"])
+def test_the_help_names_every_resize(command):
+    text = subprocess.run([sys.executable, "-m", "imgcls.cli", *command.split(), "--help"], capture_output=True).stdout
+    assert all(resize in text.decode().partition("--resize")[2].partition("--gray")[0] for resize in RESIZES)
+
+
 def test_a_sound_set_gets_no_note_and_a_split_without_a_class_does(own_folders):
     folder = own_folders / "set"
     for i in range(24):
@@ -134,7 +156,8 @@ def test_generated_pictures_that_look_alike_are_no_leak():
         name: Split(images[part], labels[part], None, tuple(f"{name}/{i}" for i in range(9))[part], ("a", "b"))
         for name, part in parts.items()
     }
-    facts = describe(Splits(**drawn, classes=("a", "b"), skipped=(), fingerprint="f", name="n", kind="generated"))
+    splits = Splits(**drawn, classes=("a", "b"), skipped=(), fingerprint="f", name="n", kind="generated")
+    facts = describe(splits, "crop")
     assert [split["given"] for split in facts["splits"].values()] == [True] * 3
     assert [split["sizes"] for split in facts["splits"].values()] == [None] * 3
     assert len(facts["notes"]) == 1

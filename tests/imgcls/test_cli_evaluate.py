@@ -17,6 +17,7 @@ from torch import nn
 from imgcls import models, paths
 from imgcls.cli.evaluate import collapse_warnings, evaluate
 from imgcls.data import load
+from imgcls.data.decoding import RESIZES
 from imgcls.evaluation import Predictions, predict, predict_checked
 from imgcls.evaluation.statistics import wilson
 
@@ -117,6 +118,18 @@ def test_the_table_says_the_same_and_all_means_all(photos, a_run, monkeypatch, c
     quiet = call(monkeypatch, capsys, run, photos)
     assert quiet.out.startswith(f"{photos.name}, test: ")
     assert quiet.err == ""
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_pictures_become_square_as_the_card_says(resize, a_run, tmp_path, monkeypatch, capsys):
+    wide = colour_split(60, seed=3, size=48, noise=90)
+    photos = write_photos(tmp_path / "wide", replace(wide, images=wide.images[:, :, :16], classes=CLASSES[::-1]))
+    run = a_run(resize=resize)
+    found = json.loads(call(monkeypatch, capsys, run, photos, "--split", "all", "--format", "json").out)
+    loaded = {way: [split for _, split in load(photos, image_size=16, resize=way).items()] for way in RESIZES}
+    loss = {way: predict_checked(models.load(run)[0], *splits).loss for way, splits in loaded.items()}
+    assert len({round(value, 3) for value in loss.values()}) == 3
+    assert found["loss"] == pytest.approx(loss[resize], rel=1e-5)
 
 
 def test_other_data_get_a_note(photos, a_run, monkeypatch, capsys):

@@ -81,11 +81,11 @@ def write(path, colour=(200, 30, 30), size=(20, 16)):
     return path
 
 
-def expected(run, folder, size, channels):
+def expected(run, folder, size, channels, resize):
     """What the library says of every file of a folder: name -> probabilities."""
     model, card = models.load(run)
     found = {}
-    for _, split in imgcls.data.load(folder, image_size=size, channels=channels).items():
+    for _, split in imgcls.data.load(folder, image_size=size, channels=channels, resize=resize).items():
         answers = evaluation.predict(model, replace(split, classes=CLASSES)).with_temperature(
             card.get("temperature", 1.0)
         )
@@ -94,11 +94,19 @@ def expected(run, folder, size, channels):
 
 
 # ------------------------------------------------------------------ the same answers as in training
-@pytest.mark.parametrize(("size", "channels", "temperature"), [(16, 3, 2.5), (24, 1, 1.0)])
+@pytest.mark.parametrize(
+    ("size", "channels", "facts"),
+    [
+        (16, 3, {"temperature": 2.5}),  # a card of earlier runs, without resize
+        (24, 1, {"resize": "crop"}),
+        (16, 3, {"resize": "squash"}),
+        (16, 3, {"resize": "pad", "temperature": 0.5}),
+    ],
+)
 def test_answers_are_those_of_the_library_on_the_pixels_of_a_data_set(
-    size, channels, temperature, a_run, photos, ask, monkeypatch
+    size, channels, facts, a_run, photos, ask, monkeypatch
 ):
-    run = a_run(size, channels, temperature=temperature)
+    run, resize = a_run(size, channels, **facts), facts.get("resize", "crop")
     pixels = {}
     load_image = imgcls.data.load_image
     monkeypatch.setattr(
@@ -106,10 +114,10 @@ def test_answers_are_those_of_the_library_on_the_pixels_of_a_data_set(
     )
     code, out, err = ask(run, photos, "--format", "json", "--batch-size", 5)
     assert (code, err) == (0, "")
-    for _, split in imgcls.data.load(photos, image_size=size, channels=channels).items():
+    for _, split in imgcls.data.load(photos, image_size=size, channels=channels, resize=resize).items():
         for name, image in zip(split.names, split.images, strict=True):
             assert torch.equal(pixels[str(photos / name)], image), name
-    records, truth = json.loads(out), expected(run, photos, size, channels)
+    records, truth = json.loads(out), expected(run, photos, size, channels, resize)
     assert [record["image"] for record in records] == sorted(truth)
     for record in records:
         assert list(record) == [*COLUMNS, "probabilities"]
@@ -294,6 +302,7 @@ def test_wrong_requests_are_said_in_a_line(arguments, message, a_run, tmp_path, 
     ("facts", "message"),
     [
         ({"temperature": 0}, "temperature must be a positive number, not 0"),
+        ({"resize": "padd"}, "unknown resize 'padd'; did you mean 'pad'?"),
         ({"classes": ("cat",), "bias": [1.0]}, "only the class"),
         ({"bias": [float("nan"), 0.0, 0.0]}, "are not finite"),
     ],
@@ -310,7 +319,7 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     read, printed = [], []
     batches = command.predict_batch
 
-    def load_image(source, size, channels):
+    def load_image(source, size, channels, resize):
         read.append(source)
         return torch.full((channels, size, size), 100, dtype=torch.uint8)
 

@@ -11,6 +11,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from imgcls import cli
 from imgcls.cli.search import default_space, parse_space
+from imgcls.data import load
 from imgcls.search import read_study
 from imgcls.training import Recipe
 
@@ -79,6 +80,21 @@ def test_the_same_command_continues_and_another_is_refused(photos, imgcls, own_f
     assert code == 2
     assert "epochs was 2, now 1" in err
     assert "Traceback" not in err
+
+
+def test_pictures_become_square_as_the_option_says(photos, imgcls, monkeypatch):
+    loaded = []
+
+    def note(*data, resize, **settings):
+        loaded.append(resize)
+        return load(*data, resize=resize, **settings)
+
+    monkeypatch.setattr("imgcls.cli.search.load", note)
+    for options in ((), ("--resize", "pad")):
+        assert imgcls("search", photos, *SETTINGS, *LR, "--trials", 1, *options)[0] == 0
+    assert loaded == ["crop", "pad"]
+    code, _, err = imgcls("search", photos, *SETTINGS, *LR, "--trials", 1, "--resize", "padd")
+    assert (code, "unknown resize 'padd'; did you mean 'pad'?" in err) == (2, True)
 
 
 def test_a_budget_of_epochs_sets_the_number_of_trials(photos, imgcls, tmp_path):

@@ -6,6 +6,7 @@ import sys
 import tarfile
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from course.mistakes import imbalanced
 from imgcls import paths, progress
 from imgcls.data import DataError, Split, Splits, UnknownDataset, generated, load, sources, workers
 from imgcls.data import cache as decoded
-from imgcls.data.decoding import Undecodable
+from imgcls.data.decoding import RESIZE, RESIZES, Undecodable
 from imgcls.data.generated import grayscale
 
 
@@ -402,6 +403,42 @@ def cache_folder() -> Path:
     return folder
 
 
+def test_the_cache_keeps_the_three_ways_to_a_square_apart(tmp_path, monkeypatch):
+    files = pictures("a", "b", size=(40, 16)) | {"a/none.png": b""}
+    path = as_zip(tmp_path / "a.zip", files)
+    loaded = {resize: load(path, image_size=8, resize=resize) for resize in RESIZES}
+    (key,) = {splits.fingerprint for splits in loaded.values()}
+    folders = {folder.name for folder in paths.CACHE.iterdir() if folder.name != "sources"}
+    assert folders == {f"{key}-8-3", f"{key}-squash-8-3", f"{key}-pad-8-3"}  # that of crop as it always was
+    assert len({splits.train.images.numpy().tobytes() for splits in loaded.values()}) == 3
+    assert len({(splits.train.names, splits.val.names, splits.skipped) for splits in loaded.values()}) == 1
+    monkeypatch.setattr(workers, "decode_into", refuse)
+    for resize, splits in loaded.items():
+        assert torch.equal(load(path, image_size=8, resize=resize).train.images, splits.train.images)
+    assert torch.equal(load(path, image_size=8).train.images, loaded[RESIZE].train.images)
+    with pytest.raises(AssertionError, match="decoded again"):
+        load(path, image_size=9, resize="squash")
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_decoding_processes_make_the_same_squares(tmp_path, monkeypatch, resize):
+    path = as_zip(tmp_path / "a.zip", pictures("a", "b", size=(40, 16), count=40))
+    alone = load(path, image_size=8, resize=resize)
+    monkeypatch.setattr(workers, "IN_PROCESS", 0)
+    monkeypatch.setattr(workers, "cpu_count", lambda: 2)
+    together = load(path, image_size=8, resize=resize, cache=tmp_path / "other")
+    for (_, one), (_, other) in zip(alone.items(), together.items(), strict=True):
+        assert torch.equal(one.images, other.images)
+
+
+def test_generated_sets_are_square_whatever_the_resize():
+    one, *others = (load("menagerie/cats_dogs", 16, resize=resize, train_count=8, val_count=2, test_count=2)
+                    for resize in RESIZES)  # fmt: skip
+    for other in others:
+        assert torch.equal(one.train.images, other.train.images)
+        assert one.fingerprint == other.fingerprint
+
+
 def truncate_pixels(folder):
     with (folder / "images.npy").open("r+b") as file:
         file.truncate(file.seek(0, os.SEEK_END) - 10)
@@ -715,15 +752,16 @@ def odd_pictures() -> dict[str, bytes]:
     return files
 
 
+@pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("channels", [3, 1])
-def test_one_picture_is_prepared_bit_for_bit_as_in_a_data_set(tmp_path, channels):
+def test_one_picture_is_prepared_bit_for_bit_as_in_a_data_set(tmp_path, channels, resize):
     files = {f"{name.split('.')[0]}/{i}-{name}": data for name, data in odd_pictures().items() for i in range(3)}
     folder = as_folder(tmp_path / "odd", files)
     seen = 0
-    for _, split in load(folder, image_size=16, channels=channels).items():
+    for _, split in load(folder, image_size=16, channels=channels, resize=resize).items():
         for name, image in zip(split.names, split.images, strict=True):
             for source in (folder / name, str(folder / name), files[name]):
-                alone = imgcls.data.load_image(source, 16, channels)
+                alone = imgcls.data.load_image(source, 16, channels, resize)
                 assert alone.dtype == torch.uint8
                 assert torch.equal(alone, image), name
             seen += 1
@@ -739,13 +777,18 @@ def test_one_picture_is_refused_for_the_reason_that_a_data_set_gives(tmp_path, m
     assert reasons.keys() == {"a/cut.png", "a/page.jpg", "b/large.png"}
     for name, reason in reasons.items():
         with pytest.raises(Undecodable) as refused:
-            imgcls.data.load_image(folder / name, 8, 3)
+            imgcls.data.load_image(folder / name, 8, 3, "crop")
         assert refused.value.reason == reason
         assert str(folder / name) in str(refused.value)
     with pytest.raises(DataError, match="channels must be 3"):
-        imgcls.data.load_image(folder / "a/000.png", 8, 4)
+        imgcls.data.load_image(folder / "a/000.png", 8, 4, "crop")
     with pytest.raises(DataError, match="image_size must be"):
-        imgcls.data.load_image(folder / "a/000.png", 0, 3)
+        imgcls.data.load_image(folder / "a/000.png", 0, 3, "crop")
+    for refused_by in (partial(load, folder), partial(imgcls.data.load_image, folder / "a/000.png", 8, 3)):
+        with pytest.raises(DataError, match="unknown resize 'squish'; did you mean 'squash'"):
+            refused_by(resize="squish")
+        with pytest.raises(DataError, match="unknown resize None; choose from crop, squash, pad"):
+            refused_by(resize=None)
 
 
 def test_pictures_of_a_folder_are_sorted_and_hidden_ones_are_skipped(tmp_path):
@@ -776,7 +819,7 @@ def test_exported_pictures_are_read_back_pixel_for_pixel(channels, tmp_path):
     written = export(split, tmp_path / "made")
     assert written[0] == tmp_path / "made" / split.classes[split.labels[0]] / f"{split.names[0].replace('/', '-')}.png"
     for path, image, label in zip(written, split.images, split.labels, strict=True):
-        assert torch.equal(imgcls.data.load_image(path, 16, channels), image)
+        assert torch.equal(imgcls.data.load_image(path, 16, channels, "crop"), image)
         assert path.parent.name == split.classes[label]
     with pytest.raises(FileExistsError):
         export(split.subset([3]), tmp_path / "made")

@@ -131,7 +131,7 @@ def test_zero_bytes_and_unreadable_paths(tmp_path):
     (tmp_path / "empty.jpg").touch()
     for name, why in (("empty.jpg", "zero bytes"), ("missing.jpg", "cannot be read: No such file"), ("", "cannot be")):
         with pytest.raises(Undecodable, match=f"{name}: {why}"):
-            load_image(tmp_path / name, 8, 3)
+            load_image(tmp_path / name, 8, 3, "crop")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks about the metadata
@@ -234,6 +234,11 @@ def costly(side: int) -> dict[str, bytes]:
     }
 
 
+def row(width: int = 3_000_000) -> bytes:
+    """A black PNG of one row."""
+    return png(width, 1, packed=zlib.compress(bytes(1 + 3 * width), 1))
+
+
 def large() -> bytes:
     """A black PNG, turned, just below the limit."""
     side = 7820
@@ -249,7 +254,7 @@ def memory(tmp_path_factory):
     if not Path("/proc/self/status").exists():
         pytest.skip("a fork's own peak is known on Linux only")
     folder = tmp_path_factory.mktemp("memory")
-    files = costly(1600) | {"large.png": large()}
+    files = costly(1600) | {"row.png": row(), "large.png": large()}
     for name, data in files.items():
         (folder / name).write_bytes(data)
     command = [sys.executable, Path(__file__).with_name("decoding_process.py"), *files]
@@ -260,7 +265,7 @@ def memory(tmp_path_factory):
 
 
 def test_no_picture_takes_more_memory_than_estimated(memory):
-    assert len(memory) == 16
+    assert len(memory) == 17
     for name, ways in memory.items():
         for how, (taken, estimate) in ways.items():
             assert taken <= estimate + OVERHEAD, (name, how, memory)
@@ -286,6 +291,119 @@ def test_square_is_the_centre_resampled_by_pillow(shape):
     assert len(pixels) == 32 * 32 * 3
 
 
+BANDS = ((220, 30, 30), (30, 200, 30), (30, 30, 210))
+
+
+def bands(width=90, height=30, across=True) -> Image.Image:
+    """Three bands of equal width side by side, or below each other."""
+    row = np.repeat(np.array(BANDS, dtype=np.uint8), width // 3, axis=0)  # (width, 3)
+    image = Image.fromarray(np.broadcast_to(row, (height, width, 3)).copy())
+    return image if across else image.transpose(Image.Transpose.TRANSPOSE)
+
+
+def square_of(data: bytes, resize: str, size=30, channels=3) -> np.ndarray:
+    pixels = np.frombuffer(decode_square(data, size, channels, resize)[0], np.uint8)
+    return pixels.reshape(size, size, channels)
+
+
+def of_exif(value: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[decoding.ORIENTATION] = value
+    return exif
+
+
+# The colours of a row, each with its first and last column that is two pixels from the next colour, bicubic's reach.
+WHERE = {
+    "crop": [(BANDS[1], 2, 27)],
+    "squash": [(BANDS[0], 0, 7), (BANDS[1], 12, 17), (BANDS[2], 22, 29)],
+    "pad": [(BANDS[0], 0, 7), (BANDS[1], 12, 17), (BANDS[2], 22, 29)],
+}
+
+
+@pytest.mark.parametrize("across", [True, False], ids=["wide", "tall"])
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [("PNG", {}, 0), ("WEBP", {"lossless": True}, 0), ("JPEG", {"quality": 100, "subsampling": 0}, 3)],
+)
+@pytest.mark.parametrize("scale", [1, 5, 40])  # of a JPEG the larger ones are reduced while decoding
+@pytest.mark.parametrize("resize", decoding.RESIZES)
+def test_three_bands_are_cropped_squashed_or_padded(resize, scale, kind, options, tolerance, across):
+    picture = bands(90 * scale, 30 * scale, across)
+    square = square_of(encode(picture, kind, **options), resize).astype(int)
+    square = square if across else square.swapaxes(0, 1)
+    shown = square[10:20] if resize == "pad" else square
+    for colour, first, last in WHERE[resize]:
+        assert np.abs(shown[:, first : last + 1] - colour).max() <= tolerance, colour
+    if resize == "pad":
+        assert (np.concatenate([square[:10], square[20:]]) == decoding.FILL).all()
+
+
+def test_grayscale_is_that_of_the_coloured_square_borders_too():
+    for resize in decoding.RESIZES:
+        square = Image.fromarray(square_of(encode(bands()), resize))
+        assert np.array_equal(square_of(encode(bands()), resize, channels=1)[..., 0], np.asarray(square.convert("L")))
+    assert square_of(encode(bands()), "pad", channels=1)[0, 0] == 117  # 0.299 · 124 + 0.587 · 116 + 0.114 · 104
+
+
+@pytest.mark.parametrize("resize", decoding.RESIZES)
+def test_orientation_comes_before_the_square(resize):
+    for kind, options in (("PNG", {}), ("JPEG", {"quality": 100, "subsampling": 0})):
+        stored = bands(900, 300)
+        turned = encode(stored, kind, exif=of_exif(6), **options)
+        upright = encode(stored.transpose(Image.Transpose.ROTATE_270), kind, **options)
+        assert decode_square(turned, 30, resize=resize)[1] == (300, 900)
+        difference = square_of(turned, resize).astype(int) - square_of(upright, resize)
+        assert np.abs(difference).max() <= (3 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("resize", decoding.RESIZES)
+def test_transparency_shows_white_and_not_the_borders(resize):
+    clear = Image.new("RGBA", (90, 30), (255, 0, 0, 0))
+    square = square_of(encode(clear), resize)
+    if resize == "pad":
+        assert (square[:10] == decoding.FILL).all()
+        assert (square[20:] == decoding.FILL).all()
+        square = square[10:20]
+    assert (square == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(50, 80), (80, 50), (33, 34), (20, 24), (1, 300), (300, 1), (7, 501)])
+def test_squash_and_pad_are_pillow_s_resampling_of_the_whole_picture(shape):
+    image = Image.fromarray(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8))
+    squashed = image.resize((32, 32), Image.Resampling.BICUBIC)
+    assert np.array_equal(square_of(encode(image), "squash", 32), np.asarray(squashed))
+    padded = square_of(encode(image), "pad", 32)
+    if min(shape) > 10:
+        oracle = ImageOps.pad(image, (32, 32), Image.Resampling.BICUBIC, color=decoding.FILL)
+        assert np.array_equal(padded, np.asarray(oracle))
+    inside = (padded != decoding.FILL).any(axis=2)
+    assert inside.any(axis=0 if shape[0] < shape[1] else 1).sum() in (31, 32)  # the longer side fills the square
+    assert decode_square(encode(image), 32, resize="pad")[1] == image.size
+
+
+def test_very_long_pictures_keep_their_colours():
+    for image in (bands(30_000, 3), bands(30_000, 3, across=False)):
+        wide = image.width > image.height
+        squashed = square_of(encode(image), "squash")
+        for colour, row in zip(BANDS, (squashed if wide else squashed.swapaxes(0, 1))[0, [4, 15, 25]], strict=True):
+            assert tuple(row) == colour
+
+
+def test_a_square_picture_is_the_same_for_all_three():
+    for data in (encode(photo(400, 400), "JPEG"), encode(PIXELS[:, :12]), encode(photo(9, 9))):
+        assert len({decode_square(data, 12, resize=resize) for resize in decoding.RESIZES}) == 1
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+def test_reduced_decoding_of_a_whole_jpeg_is_close_to_the_full_one(resize, monkeypatch):
+    data, drafts = encode(photo(400, 1200), "JPEG", quality=95), []
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.JpegImagePlugin.JpegImageFile.draft", lambda *_: drafts.append(1))
+        full = square_of(data, resize, 48).astype(int)
+    assert drafts
+    assert np.abs(square_of(data, resize, 48) - full).max() <= 4
+
+
 def test_a_picture_of_the_right_size_is_left_alone():
     pixels, _ = decode_square(encode(PIXELS[:, :12]), 12)
     assert pixels == PIXELS[:, :12].tobytes()
@@ -302,8 +420,8 @@ def test_reduced_decoding_of_a_jpeg_is_close_to_the_full_one():
 
 def test_the_worker_answers_in_order_with_pixels_or_reasons():
     requests, replies = io.BytesIO(), io.BytesIO()
-    pickle.dump((8, 3, [encode(PIXELS), b"", encode(photo(), "JPEG")]), requests)
-    pickle.dump((4, 1, [encode(PIXELS)]), requests)
+    pickle.dump((8, 3, "crop", [encode(PIXELS), b"", encode(photo(), "JPEG")]), requests)
+    pickle.dump((4, 1, "pad", [encode(PIXELS)]), requests)
     requests.seek(0)
     serve(requests, replies)
     replies.seek(0)

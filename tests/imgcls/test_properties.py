@@ -129,7 +129,7 @@ def test_a_class_is_found_or_named_with_the_choices(known, asked):
     st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"BM"])
 )
 def test_any_bytes_are_a_picture_or_a_reason(data, head):
-    answer = decoding.try_decode_square(head + data, 8, 3)
+    answer = decoding.try_decode_square(head + data, 8, 3, "crop")
     if isinstance(answer, str):
         assert answer
         assert "\n" not in answer
