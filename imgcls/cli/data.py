@@ -257,7 +257,8 @@ def _text(facts: dict) -> str:
     skipped = [f"{file['name']}: {file['reason']}" for file in facts["skipped"]]
     blocks.append(_limited(f"{plural(len(skipped), 'file')} skipped", skipped))
     pairs = [
-        f"{pair['second']} = {pair['first']} ({pair['kind']}{'' if pair['same_label'] else ', another label'})"
+        f"{pair['second']} = {pair['first']} ({pair['kind']}{', mirrored' * pair['mirrored']}"
+        f"{'' if pair['same_label'] else ', another label'})"
         for pair in facts["pairs"]
     ]
     table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
