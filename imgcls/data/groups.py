@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from imgcls import files
+from imgcls.data.generated import grayscale
 from imgcls.data.similarity import SIMILARITY, blocks, candidates, confirm, sketch
 from imgcls.progress import transient_progress
 from menagerie import one_thread_each
@@ -63,7 +64,7 @@ def find_groups(images: torch.Tensor) -> list[list[int]]:
                 some = some[group[index[a[some]]] != group[index[b[some]]]]  # not joined already
                 one, other, flip = images[a[some]], images[b[some]], mirrored[some]
                 alike = confirm(one, other, flip, SIMILARITY, SLACK)[1]
-                gray = (x.float().mean(dim=1, keepdim=True) for x in (one[~alike], other[~alike]))
+                gray = (grayscale(x) for x in (one[~alike], other[~alike]))
                 alike[~alike] = confirm(*gray, flip[~alike], SIMILARITY, SLACK)[1]  # for use in grayscale
                 with lock:
                     for i, j in zip(index[a[some[alike]]].tolist(), index[b[some[alike]]].tolist(), strict=True):
