@@ -15,6 +15,7 @@ import imgcls.data
 import menagerie
 from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, check_choice, note, print_report
 from imgcls.data import Splits, catalogue
+from imgcls.data.quality import suspicious_images
 from imgcls.data.sources import LAYOUT, SPLITS
 from imgcls.messages import plural, some
 
@@ -97,7 +98,7 @@ def check(
         Path | None, typer.Option(help="Also draw images of each class to this .png file.")
     ] = None,
 ) -> None:
-    """Show splits, classes, image sizes, file formats, skipped files, duplicates and class imbalance.
+    """Show splits, classes, image sizes, file formats, skipped files, duplicates, class imbalance and odd images.
 
     \b
       imgcls data check photos.zip --image-size 96 --contact-sheet sheet.png --out photos.json
@@ -124,6 +125,7 @@ def describe(splits: Splits) -> dict:
     Returns:
         name, kind, fingerprint, image_size, channels, classes; splits {name: {images, given, per_class, sizes}},
         sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name, reason}];
+        duplicate_groups that stay together where a split is drawn; suspicious {kind: [names]} of real images;
         duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest, ratio} of
         train; notes, one sentence for each problem.
     """
@@ -152,6 +154,8 @@ def describe(splits: Splits) -> dict:
         "mean": statistics["mean"].tolist(),
         "std": statistics["std"].tolist(),
         "skipped": [asdict(file) for file in splits.skipped],
+        "suspicious": suspicious_images([split for _, split in splits.items()]) if splits.kind == "real" else {},
+        "duplicate_groups": splits.duplicate_groups,
         "duplicates": audit.frame().to_dict("records"),
         "pairs": [{key: value for key, value in asdict(pair).items() if key != "indices"} for pair in audit.pairs],
         "imbalance": {
@@ -160,7 +164,7 @@ def describe(splits: Splits) -> dict:
             "ratio": round(float(train.max() / train.min()), 3),
         },
     }
-    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_enlarged(splits)]}
+    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_suspicious(facts), *_enlarged(splits)]}
 
 
 def _is_given(split: str, names: tuple[str, ...]) -> bool:
@@ -219,6 +223,13 @@ def _problems(facts: dict) -> Iterator[str]:
             yield f"{name} has no image of {some(missing)}, so it gives no metric for them; add images"
 
 
+def _suspicious(facts: dict) -> Iterator[str]:
+    """Images that may be useless for training."""
+    for kind, names in facts["suspicious"].items():
+        if names:
+            yield f"{plural(len(names), 'image')} {'is' if len(names) == 1 else 'are'} {kind}: {some(names)}"
+
+
 def _enlarged(splits: Splits) -> Iterator[str]:
     """Images that are smaller than the input of the network."""
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
@@ -263,6 +274,8 @@ def _text(facts: dict) -> str:
     ]
     table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
     blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", pairs) if pairs else "no duplicates")
+    if groups := facts["duplicate_groups"]:
+        blocks.append(f"{plural(groups, 'group')} of duplicates among the images that were divided, each in one split")
     return "\n\n".join([*blocks, *(f"note: {text}" for text in facts["notes"])])
 
 
