@@ -39,7 +39,7 @@ def planted() -> Split:
     images[1], images[2] = 0.0, 1.0
     images[3] = torch.tensor([0.8, 0.2, 0.1]).view(3, 1, 1) + 0.01 * scenes(1)[0]
     images[5] *= 0.15
-    images[8] = 0.905 + 0.095 * images[8]
+    images[8, :, 3:] = 0.97  # a strip on white paper
     images[13:15] = gaussian_blur(images[13:15], 15, 3.0)
     sizes[14] = 40  # enlarged, not blurred
     sizes[20], sizes[21] = torch.tensor([600, 150]), torch.tensor([150, 600])
