@@ -16,6 +16,7 @@ import menagerie
 from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, Resize, check_choice, note, print_report
 from imgcls.data import Splits, catalogue
 from imgcls.data.decoding import RESIZE
+from imgcls.data.quality import suspicious_images
 from imgcls.data.sources import LAYOUT, SPLITS
 from imgcls.messages import plural, some
 
@@ -99,7 +100,7 @@ def check(
         Path | None, typer.Option(help="Also draw images of each class to this .png file.")
     ] = None,
 ) -> None:
-    """Show splits, classes, image sizes, file formats, skipped files, duplicates and class imbalance.
+    """Show splits, classes, image sizes, file formats, skipped files, duplicates, class imbalance and odd images.
 
     \b
       imgcls data check photos.zip --image-size 96 --contact-sheet sheet.png --out photos.json
@@ -126,7 +127,8 @@ def describe(splits: Splits, resize: str) -> dict:
     Returns:
         name, kind, fingerprint, image_size, resize, channels, classes; splits {name: {images, given, per_class,
         sizes}}, sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name,
-        reason}]; duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest,
+        reason}]; duplicate_groups that stay together where a split is drawn; suspicious {kind: [names]} of real
+        images; duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest,
         ratio} of train; notes, one sentence for each problem.
     """
     statistics = imgcls.data.statistics(splits.train)
@@ -155,6 +157,8 @@ def describe(splits: Splits, resize: str) -> dict:
         "mean": statistics["mean"].tolist(),
         "std": statistics["std"].tolist(),
         "skipped": [asdict(file) for file in splits.skipped],
+        "suspicious": suspicious_images([split for _, split in splits.items()]) if splits.kind == "real" else {},
+        "duplicate_groups": splits.duplicate_groups,
         "duplicates": audit.frame().to_dict("records"),
         "pairs": [{key: value for key, value in asdict(pair).items() if key != "indices"} for pair in audit.pairs],
         "imbalance": {
@@ -163,7 +167,7 @@ def describe(splits: Splits, resize: str) -> dict:
             "ratio": round(float(train.max() / train.min()), 3),
         },
     }
-    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_enlarged(splits, resize)]}
+    return facts | {"notes": [*_leaks(facts), *_problems(facts), *_suspicious(facts), *_enlarged(splits, resize)]}
 
 
 def _is_given(split: str, names: tuple[str, ...]) -> bool:
@@ -222,6 +226,13 @@ def _problems(facts: dict) -> Iterator[str]:
             yield f"{name} has no image of {some(missing)}, so it gives no metric for them; add images"
 
 
+def _suspicious(facts: dict) -> Iterator[str]:
+    """Images that may be useless for training."""
+    for kind, names in facts["suspicious"].items():
+        if names:
+            yield f"{plural(len(names), 'image')} {'is' if len(names) == 1 else 'are'} {kind}: {some(names)}"
+
+
 def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
     """Images that are smaller than the input of the network."""
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
@@ -261,11 +272,14 @@ def _text(facts: dict) -> str:
     skipped = [f"{file['name']}: {file['reason']}" for file in facts["skipped"]]
     blocks.append(_limited(f"{plural(len(skipped), 'file')} skipped", skipped))
     pairs = [
-        f"{pair['second']} = {pair['first']} ({pair['kind']}{'' if pair['same_label'] else ', another label'})"
+        f"{pair['second']} = {pair['first']} ({pair['kind']}{', mirrored' * pair['mirrored']}"
+        f"{'' if pair['same_label'] else ', another label'})"
         for pair in facts["pairs"]
     ]
     table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
     blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", pairs) if pairs else "no duplicates")
+    if groups := facts["duplicate_groups"]:
+        blocks.append(f"{plural(groups, 'group')} of duplicates among the images that were divided, each in one split")
     return "\n\n".join([*blocks, *(f"note: {text}" for text in facts["notes"])])
 
 

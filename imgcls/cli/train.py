@@ -235,6 +235,8 @@ def _print_plan(
     train, val, test = (len(split) for _, split in splits.items())
     typer.echo(f"{train + val + test:,} images of {len(splits.classes)} classes ({some(splits.classes)})")
     typer.echo(f"{train:,} to train, {val:,} to validate, {test:,} to test")
+    if splits.duplicate_groups:
+        typer.echo(f"{plural(splits.duplicate_groups, 'group')} of duplicates, each kept in one split")
     if splits.skipped:
         first = splits.skipped[0]
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")

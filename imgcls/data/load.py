@@ -12,8 +12,18 @@ from imgcls import files, paths
 from imgcls.data import catalogue, decoding, workers
 from imgcls.data.cache import Stored, read_cache, write_cache
 from imgcls.data.generated import PREFIX, generated_names, load_generated
+from imgcls.data.groups import CHANNELS, IMAGE_SIZE, find_groups, stored_groups
 from imgcls.data.sources import LAYOUT, DataError, find_class_folders, open_source, read_file, stat_hash
-from imgcls.data.splits import IndicesByClass, Split, Splits, divide, parse_names, select_classes, stratified_sample
+from imgcls.data.splits import (
+    IndicesByClass,
+    Split,
+    Splits,
+    divide,
+    drawn_from,
+    parse_names,
+    select_classes,
+    stratified_sample,
+)
 from imgcls.messages import did_you_mean
 
 
@@ -48,7 +58,9 @@ def load(
     memory. Files that cannot be decoded are skipped and named with the reason.
 
     A given test split is not changed. A missing val split is sampled from train; where test is missing too, both are.
-    The sample is stratified and depends on (seed, file name) alone.
+    The sample is stratified and depends on (seed, file name) alone, except that exact and near duplicates, mirrored and
+    re-encoded copies included, stay on one side: whole groups are drawn, of `Splits.duplicate_groups`. They are found
+    on images of 32 px, whatever `image_size` and `channels`, and remembered in the cache.
 
     Args:
         name_or_path: "menagerie/<subset>", a name of the catalogue, or the path of a folder or archive.
@@ -95,10 +107,17 @@ def load(
         )
     stored, fingerprint = _decoded(path, image_size, channels, resize, folder)
     selected = select_classes(classes, tuple(sorted(set(parse_names(stored.names)[1]))), path)
-    indices = divide(stored.names, selected, seed, val_fraction, test_fraction, path)
+    duplicates = _duplicates(path, stored.names, fingerprint, selected, folder)
+    indices = divide(stored.names, selected, seed, val_fraction, test_fraction, path, duplicates)
     splits = {name: _split(stored, stratified_sample(indices[name], counts[name], name), selected) for name in counts}
     return Splits(
-        **splits, classes=selected, skipped=stored.skipped, fingerprint=fingerprint, name=path.name, kind="real"
+        **splits,
+        classes=selected,
+        skipped=stored.skipped,
+        fingerprint=fingerprint,
+        name=path.name,
+        kind="real",
+        duplicate_groups=len(duplicates),
     )
 
 
@@ -215,6 +234,25 @@ def _decoded(path: Path, image_size: int, channels: int, resize: str, folder: Pa
         stored = write_cache(*key, fill)
     files.write(known, source.fingerprint)
     return stored, source.fingerprint
+
+
+def _duplicates(
+    path: Path, names: Sequence[str], fingerprint: str, classes: tuple[str, ...], folder: Path
+) -> list[list[str]]:
+    """Groups of two or more duplicates among the names of these classes that `divide` draws from."""
+    if not drawn_from(names):
+        return []
+
+    def find() -> list[list[str]]:
+        stored, _ = _decoded(path, IMAGE_SIZE, CHANNELS, "crop", folder)
+        pool = drawn_from(stored.names)
+        images, _ = stored.gather(np.array(pool, dtype=np.int64))
+        return [[stored.names[pool[i]] for i in group] for group in find_groups(images)]
+
+    usable = set(names)
+    known = stored_groups(folder / f"{fingerprint}-{IMAGE_SIZE}-{CHANNELS}" / "duplicates.json", find)
+    groups = ([name for name in group if name in usable and name.split("/")[-2] in classes] for group in known)
+    return [group for group in groups if len(group) > 1]
 
 
 def _check_classes(path: Path, names: Sequence[str], index: dict) -> None:

@@ -1,7 +1,7 @@
 """A data set in memory, its division into train, val and test, and its statistics."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -64,6 +64,7 @@ class Splits:
     fingerprint: str
     name: str
     kind: str  # "generated" | "real"
+    duplicate_groups: int = 0  # groups of two or more duplicates among the images that were divided at random
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(split)}" for name, split in self.items())
@@ -115,6 +116,7 @@ def class_counts(splits: Splits) -> pd.DataFrame:
 
 # ------------------------------------------------------------------ dividing
 
+LARGE = 0.1  # share of a class's quota from which on a group of duplicates is drawn only if nothing else fits
 IndicesByClass = dict[str, list[int]]  # in the random order of shuffle_key, so that a smaller sample is a prefix
 
 
@@ -146,6 +148,15 @@ def shuffle_key(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
+def drawn_from(names: Sequence[str]) -> list[int]:
+    """Indices of the names among which `divide` draws: train or everything; none if val and test are given."""
+    split_of = parse_names(names)[0]
+    if {"val", "test"} <= set(split_of):
+        return []
+    pool = "train" if "train" in split_of else None
+    return [index for index, split in enumerate(split_of) if split == pool]
+
+
 def divide(
     names: Sequence[str],
     classes: Sequence[str],
@@ -153,15 +164,19 @@ def divide(
     val_fraction: float,
     test_fraction: float,
     where: str | Path,
+    groups: Sequence[Sequence[str]] = (),
 ) -> dict[str, IndicesByClass]:
     """Indices of the names in train, val and test; a missing split is sampled by class from train or from everything.
+
+    Names of one of the groups (of two or more names each, of any classes) are in the same split.
 
     Raises:
         DataError: a class without an image to train on.
     """
     found: dict[str | None, IndicesByClass] = defaultdict(lambda: {name: [] for name in classes})
     split_of, class_of = parse_names(names)
-    for index in sorted(range(len(names)), key=lambda i: shuffle_key(seed, names[i])):
+    order = sorted(range(len(names)), key=lambda i: shuffle_key(seed, names[i]))
+    for index in order:
         if class_of[index] in classes:
             found[split_of[index]][class_of[index]].append(index)
     pool = found["train"] if "train" in found else found[None]
@@ -169,16 +184,54 @@ def divide(
     for name in classes:
         if not pool[name]:
             raise DataError(f"{where}: class {name!r} has no image to train on; add some, or exclude it with classes=")
+    group_of = {name: number for number, group in enumerate(groups) for name in group}
     for split, fraction in (("test", test_fraction), ("val", val_fraction)):
         if split in splits:
             continue
-        splits[split] = {}
+        quota = {}
         for name, indices in pool.items():
             whole = len(indices) + (len(splits["test"][name]) if split == "val" and None in found else 0)
             count = round(Fraction(str(fraction)) * whole)
-            count = min(max(count, 1), len(indices) - 1)  # at least one image in each split if there are two
-            splits[split][name], pool[name] = indices[:count], indices[count:]
+            quota[name] = min(max(count, 1), len(indices) - 1)  # at least one image in each split if there are two
+        free, together = {index for indices in pool.values() for index in indices}, defaultdict(list)
+        for index in order:
+            if index in free:
+                together[group_of.get(names[index], names[index])].append(index)
+        drawn = _draw(
+            list(together.values()), class_of, quota, spare=2 if split == "test" and "val" not in splits else 1
+        )
+        splits[split] = {name: [index for index in pool[name] if index in drawn] for name in classes}
+        pool = {name: [index for index in pool[name] if index not in drawn] for name in classes}
     return {"train": pool, **splits}
+
+
+def _draw(groups: list[list[int]], class_of: Sequence[str], quota: dict[str, int], spare: int) -> set[int]:
+    """Indices in the first groups that fit into the quota of each of their classes; large groups come last.
+
+    A class with duplicates keeps `spare` groups if it can: for train, and for a split that is drawn later. If none of
+    its groups fits, its smallest is drawn, unless that leaves one of the classes without an image.
+    """
+    sizes = [Counter(class_of[index] for index in group) for group in groups]
+    left = Counter(name for size in sizes for name in size)  # groups
+    with_duplicates = {name for group, size in zip(groups, sizes, strict=True) if len(group) > 1 for name in size}
+    drawn, taken = set(), Counter()
+
+    def draw(k: int) -> None:
+        drawn.update(groups[k])
+        taken.update(sizes[k])
+        left.subtract(sizes[k].keys())
+
+    for share in (LARGE, 1):
+        for k, size in enumerate(sizes):
+            fits = all(n <= max(1, share * quota[name]) and taken[name] + n <= quota[name] for name, n in size.items())
+            if fits and drawn.isdisjoint(groups[k]) and all(left[c] > spare for c in size if c in with_duplicates):
+                draw(k)
+    for name in quota:
+        if quota[name] and not taken[name]:
+            rest = [k for k, size in enumerate(sizes) if name in size and all(left[one] > 1 for one in size)]
+            if rest:
+                draw(min(rest, key=lambda k: len(groups[k])))
+    return drawn
 
 
 def stratified_sample(indices: IndicesByClass, count: int | None, split: str) -> IndicesByClass:

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torchvision
 import typer
-from PIL import Image
+from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 import menagerie
@@ -131,6 +131,40 @@ def test_a_sound_set_gets_no_note_and_a_split_without_a_class_does(own_folders):
     notes = json.loads(call(check, folder, "--image-size", 16, "--format", "json").stdout)["notes"]
     assert len(notes) == 1
     assert notes[0].startswith("test has no image of b")
+
+
+def test_groups_of_duplicates_are_counted_and_leave_no_leak(own_folders):
+    folder = own_folders / "set"
+    for i in range(24):
+        noise(folder / f"{'ab'[i % 2]}/{i}.png", i, size=(32, 32))
+    for i in range(6):
+        ImageOps.mirror(Image.open(folder / f"{'ab'[i % 2]}/{i}.png")).save(folder / f"{'ab'[i % 2]}/{i}-mirrored.png")
+    facts = json.loads(call(check, folder, "--image-size", 32, "--format", "json").stdout)
+    assert facts["duplicate_groups"] == 6
+    assert len(facts["pairs"]) == 6
+    assert all(pair["mirrored"] and len(set(pair["splits"])) == 1 for pair in facts["pairs"])
+    assert not [note for note in facts["notes"] if "also in" in note]
+    shown = call(check, folder, "--image-size", 32).stdout
+    assert "6 groups of duplicates among the images that were divided, each in one split" in shown
+    assert "(near, mirrored)" in shown
+
+
+def test_odd_images_are_counted_and_named(own_folders):
+    folder = own_folders / "set"
+    for i in range(24):
+        noise(folder / f"{'ab'[i % 2]}/{i}.png", i)
+    for i in range(10):
+        Image.new("RGB", (16, 16), (20 * i, 90, 30)).save(folder / f"a/plain{i}.png")
+    noise(folder / "b/long.png", 99, size=(90, 20))
+    facts = json.loads(call(check, folder, "--image-size", 16, "--format", "json").stdout)
+    assert {kind: len(names) for kind, names in facts["suspicious"].items() if names} == {
+        "of one colour": 10,
+        "very narrow": 1,
+    }
+    assert "1 image is very narrow: b/long.png" in facts["notes"]
+    shown = call(check, folder, "--image-size", 16).stdout
+    assert "10 images are of one colour: a/plain" in shown
+    assert "and 2 more" in shown
 
 
 def test_more_files_left_out_than_a_table_bears_are_counted(own_folders):

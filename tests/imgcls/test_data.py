@@ -19,7 +19,7 @@ import menagerie
 from course.datasets import concat_classes, export, generated_checks
 from course.mistakes import imbalanced
 from imgcls import paths, progress
-from imgcls.data import DataError, Split, Splits, UnknownDataset, generated, load, sources, workers
+from imgcls.data import DataError, Split, Splits, UnknownDataset, generated, load, similarity, sources, workers
 from imgcls.data import cache as decoded
 from imgcls.data.decoding import RESIZE, RESIZES, Undecodable
 from imgcls.data.generated import grayscale
@@ -398,8 +398,8 @@ def test_left_out_files_are_remembered(tmp_path, monkeypatch):
     assert "a/000.png" not in set.union(*names(first))
 
 
-def cache_folder() -> Path:
-    (folder,) = [path for path in paths.CACHE.iterdir() if (path / "index.json").exists()]
+def cache_folder(image_size=8) -> Path:
+    (folder,) = paths.CACHE.glob(f"*-{image_size}-3")
     return folder
 
 
@@ -705,8 +705,7 @@ def test_flat_images_and_mere_horizons_are_no_near_duplicates():
 
 
 def test_audit_looks_beyond_one_block(monkeypatch):
-    module = sys.modules["imgcls.data.audit"]
-    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(similarity, "BLOCK", 7)
     train, test = random_images(50, 1), random_images(40, 2)
     for i, j in ((0, 0), (49, 39), (20, 33)):
         test[j] = (train[i].float() * 0.9).to(torch.uint8)
