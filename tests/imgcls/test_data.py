@@ -409,7 +409,8 @@ def test_the_cache_keeps_the_three_ways_to_a_square_apart(tmp_path, monkeypatch)
     loaded = {resize: load(path, image_size=8, resize=resize) for resize in RESIZES}
     (key,) = {splits.fingerprint for splits in loaded.values()}
     folders = {folder.name for folder in paths.CACHE.iterdir() if folder.name != "sources"}
-    assert folders == {f"{key}-8-3", f"{key}-squash-8-3", f"{key}-pad-8-3"}  # that of crop as it always was
+    ways = {f"{key}-8-3", f"{key}-squash-8-3", f"{key}-pad-8-3"}  # that of crop as it always was
+    assert folders == ways | {f"{key}-32-3"}  # that of the duplicates
     assert len({splits.train.images.numpy().tobytes() for splits in loaded.values()}) == 3
     assert len({(splits.train.names, splits.val.names, splits.skipped) for splits in loaded.values()}) == 1
     monkeypatch.setattr(workers, "decode_into", refuse)
