@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgcls.models import MissingWeights
+from imgcls.evaluation.statistics import Interval
+from imgcls.models import MissingWeights, read_card
 from imgcls.transfer import pretrained
 
 CHOICE = re.compile(r"(?P<origin>[^@]+)/(?P<name>[^/@]+)@(?P<size>[1-9]\d*)")
-SYNTAX = "write origin/name@pixels, such as 'source/cifar_fast@32'"
+SYNTAX = "write origin/name@pixels, such as 'imagenet/efficientnet_lite0@128'"
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,23 @@ class Pretrained:
     image_size: int  # pixels
     weights: str | Path
 
+    @property
+    def trained_on(self) -> str:
+        """The images that the weights were trained on, as text for a report."""
+        if self.origin == "imagenet":
+            return "the photographs of ImageNet"
+        card = read_card(self.weights)
+        data, accuracy = card.get("data"), card.get("metrics", {}).get("test accuracy")
+        images = f"{data['train']:,} {data['kind']} images" if data else "images"
+        tested = f" (test accuracy {Interval(**accuracy)})" if accuracy else ""
+        return f"{images} of {len(card['classes'])} classes{tested}"
+
 
 def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
     """The first of several pretrained networks whose weights are available; prints which are not, and why.
 
     Args:
-        choices: "origin/name@pixels" each, such as "imagenet/timm:inception_resnet_v2@96" or "source/cifar_fast@32".
+        choices: "origin/name@pixels" each, such as "imagenet/efficientnet_lite0@128" or "source/resnet18@64".
         source: further arguments of `source_backbone`, for those of origin "source".
 
     Raises:

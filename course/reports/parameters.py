@@ -36,7 +36,7 @@ SPLIT = {
         "fast_epochs": "trial_epochs, fast_epochs",
         "trials": "trial_seeds, trial_train_count",
         "val_fractions": "trial_val_fraction, fast_val_fraction",
-        "tuning": "source_count, source_epochs, probe_epochs, tune_epochs",
+        "tuning": "backbones, tune_epochs",
     },
 }
 

@@ -1,9 +1,12 @@
 """The first pretrained network whose weights are available is taken, and the reason for each other is printed."""
 
+from dataclasses import asdict
+
 import pytest
 
 from course.pretrained import first_available
 from imgcls import models, transfer
+from imgcls.evaluation.statistics import wilson
 
 
 def test_the_first_available_network_is_taken(tmp_path, capsys, monkeypatch):
@@ -23,3 +26,14 @@ def test_the_first_available_network_is_taken(tmp_path, capsys, monkeypatch):
     for wrong in ([], ["simple_cnn"], ["source/simple_cnn@0"]):
         with pytest.raises(ValueError, match="origin/name@pixels"):
             first_available(wrong)
+
+
+def test_a_report_names_the_images_that_the_weights_were_trained_on(tmp_path):
+    assert first_available(["imagenet/efficientnet_lite0@64"]).trained_on == "the photographs of ImageNet"
+    model = models.create_model("simple_cnn", 2, image_size=16)
+    plain = models.save(model, tmp_path / "plain", ("a", "b"))
+    assert first_available([f"{plain}/simple_cnn@16"]).trained_on == "images of 2 classes"
+    facts = {"data": {"train": 1200, "kind": "generated"}, "metrics": {"test accuracy": asdict(wilson(45, 50))}}
+    full = models.save(model, tmp_path / "full", ("a", "b"), **facts)
+    expected = f"1,200 generated images of 2 classes (test accuracy {wilson(45, 50)})"
+    assert first_available([f"{full}/simple_cnn@16"]).trained_on == expected

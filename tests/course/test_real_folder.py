@@ -9,16 +9,14 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torchvision.models import resnet18
 
 from imgcls import paths
 
 NAME = "01_arctic_fox_vs_elephant"
 QUICK = {
     "image_size": 32, "seeds": "[0]", "published_seeds": "[0]", "published_epochs": 1, "trials": 6, "epochs": 1,
-    "deep_epochs": 1, "probe_epochs": 2, "probed_tune_epochs": 1, "tune_epochs": 1, "biases": "[0.0,1.0]",
+    "deep_epochs": 1, "probed_tune_epochs": 1, "tune_epochs": 1, "biases": "[0.0,1.0]",
     "bias_epochs": 1, "train_count": 64,
 }  # fmt: skip
 
@@ -52,22 +50,18 @@ def run(root, home, **parameters):
     )
 
 
-def test_without_weights_it_is_refused_before_any_training_with_the_ways_out(tree, tmp_path):
-    done = run(tree, tmp_path, **QUICK)
+def test_without_weights_it_is_refused_before_any_training_with_the_reason(tree, tmp_path):
+    done = run(tree, tmp_path, **QUICK, backbones='["imagenet/resnet18@32"]')
     assert done.returncode == 1
     assert "ImageNet weights of 'resnet18' are not on this machine" in done.stderr
-    assert "-p backbone=source" in done.stderr
     assert "resnet18-f37072fd.pth" in done.stderr
     assert "Recipe(" not in done.stdout + done.stderr  # no cell that trains was reached
     assert (tree / "reports" / "real" / f"{NAME}.failed.html").exists()
     assert not (tree / "reports" / "real" / f"{NAME}.html").exists()
 
 
-def test_with_weights_the_folder_becomes_a_report(tree, tmp_path):
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    torch.save(resnet18().state_dict(), folder / "resnet18-f37072fd.pth")  # stands in for the real ones
-    done = run(tree, tmp_path, **QUICK)
+def test_with_the_installed_weights_the_folder_becomes_a_report(tree, tmp_path):
+    done = run(tree, tmp_path, **QUICK, backbones='["imagenet/resnet18@32","imagenet/efficientnet_lite0@32"]')
     assert done.returncode == 0, done.stderr
     result = json.loads((tree / "reports" / "real" / f"{NAME}.json").read_text())
     assert result["data"]["kind"] == "real"
@@ -75,7 +69,8 @@ def test_with_weights_the_folder_becomes_a_report(tree, tmp_path):
     assert (result["data"]["train"], result["data"]["test"]) == (64, 40)
     assert [item["name"] for item in result["data"]["skipped"]] == ["Train/Elephant/broken.png"]
     what = {claim["what"] for claim in result["claims"]}
-    assert "ResNet-18 pretrained on ImageNet" in what
+    assert "ResNet-18 with ImageNet weights, test accuracy (here efficientnet_lite0, ImageNet weights)" in what
     page = re.sub(r"\s+", " ", (tree / "reports" / "real" / f"{NAME}.html").read_text())
+    assert "imagenet/efficientnet_lite0@32 takes its place" in page  # the substitute is named
     assert "pretrained on the photographs of ImageNet" in page
     assert "Sizes of the original training images" in page
