@@ -197,6 +197,7 @@ def fit_logistic_head(model: nn.Module, train: FeatureSplit, val: FeatureSplit, 
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     layer = models.head(model)
     if not isinstance(layer, nn.Linear):
@@ -213,7 +214,8 @@ def fit_logistic_head(model: nn.Module, train: FeatureSplit, val: FeatureSplit, 
     rows, best, rises = [], None, 0
     for penalty in PENALTIES:
         regression.C = 1 / (penalty * len(x))
-        with warnings.catch_warnings():
+        # One thread: each product is small, and several wait long for each other where a core is busy.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties; validation decides
             regression.fit(x, labels)
         coefficients, intercept = regression.coef_, regression.intercept_
