@@ -80,8 +80,8 @@ def pretrained(origin: str, name: str = "resnet18", image_size: int = 64, **sour
         create_model(name, 2, weights=origin, image_size=image_size)
     except MissingWeights as error:
         raise MissingWeights(
-            f"{error}. In a report, the parameter backbone names the weights: 'source' trains a backbone on "
-            "generated images, without any network (ARGS='-p backbone=source')"
+            f"{error}. In a report, the parameter backbone (or backbones) names the weights: 'source' trains a "
+            "backbone on generated images, without any network"
         ) from error
     return origin
 
