@@ -11,6 +11,7 @@ from conftest import colour_split, write_photos
 from sklearn.linear_model import LogisticRegression
 
 from imgcls import cli, models, paths, transfer
+from imgcls.cli.train import _photo_size
 from imgcls.data import load, typical_side
 from imgcls.evaluation import FeatureSplit, predict
 from imgcls.models import create_model
@@ -235,3 +236,5 @@ def test_from_scratch_starts_from_random_weights(photos, tmp_path, monkeypatch, 
 def test_the_size_of_the_pictures_is_read_from_their_headers(photos):
     assert typical_side(photos) == 40
     assert typical_side("menagerie/fox_elephant") is None
+    assert _photo_size(str(photos)) == 128
+    assert _photo_size("menagerie/fox_elephant") == 160
