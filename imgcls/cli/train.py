@@ -50,7 +50,7 @@ def train(
     image_size: Annotated[
         int | None,
         typer.Option(
-            help="Resize images to squares of this side, in pixels; default 160, or less for smaller pictures, but at least 128."
+            help="Resize images to squares of this side, in pixels; default 160, or 128 to 160 for smaller pictures."
         ),
     ] = None,
     resize: common.Resize = RESIZE,
