@@ -1,6 +1,6 @@
 """Run every benchmark, then draw the figure.
 
-python -m benchmarks [--out FILE]     (about fifty minutes on two idle cores)
+python -m benchmarks [--out FILE]     (about an hour on two idle cores)
 """
 
 import subprocess
@@ -15,6 +15,7 @@ NAMES = (
     "loop_overhead",
     "epoch",
     "first_epochs",
+    "frozen",
     "decode",
     "readers",
     "fuzz",
