@@ -41,7 +41,7 @@ FINE_TUNE = Recipe(
 """For `fine_tune` at 160 pixels."""
 PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(11))
 """Penalties on the squared weights of a logistic head, strongest first, per training image."""
-FEATURE_BATCH = 64  # images at a time; larger batches are slower on a CPU, as they leave its caches
+FEATURE_BATCH = 64  # images at a time
 
 
 def source_recipe(image_size: int = SIDE, epochs: int | None = None) -> Recipe:

