@@ -90,8 +90,12 @@ class Muon(torch.optim.AdamW):
         fused: bool | None = None,
     ) -> None:
         super().__init__(groups, lr, betas=(0.9, 0.95), fused=fused)
+        self._step_supports_amp_scaling = False  # a scaler must pass over the whole step, not only AdamW's kernel
         self.momentum, self.nesterov = momentum, nesterov
         self.coefficients = (ORIGINAL,) * ns_steps if ns_steps < 5 else QUINTIC + QUINTIC[-1:] * (ns_steps - 5)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        torch.optim.Optimizer.__setstate__(self, state)  # AdamW's expects the number of steps of every parameter
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:

@@ -257,3 +257,28 @@ def test_a_mean_over_fewer_seeds_says_so():
     runs = [Predictions(torch.eye(3)[labels], torch.tensor([0, 1, 2]), ("a", "b", "c")) for labels in ([0, 1, 2],) * 3]
     text = comparison_table(compare({"two": runs[:2], "three": runs, "one": runs[:1]}))
     assert text["mean of 3 seeds"].tolist() == ["100.0 ± 0.0 % (2 seeds)", "100.0 ± 0.0 %", "one seed"]
+
+
+def test_predictions_that_do_not_fit_into_memory_are_made_in_halves(tiny):
+    class Narrow(MeanColour):
+        sizes = ()
+
+        def forward(self, images):
+            self.sizes += (len(images),)
+            if len(images) > 50:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return super().forward(images)
+
+    train, _ = tiny
+    narrow = Narrow()
+    with pytest.warns(UserWarning, match="images do not fit into memory: taking"):
+        found = predict(narrow, train, batch_size=160)
+    assert narrow.sizes[:4] == (160, 80, 40, 40)
+    assert torch.equal(found.logits, predict(MeanColour(), train).logits)
+
+    class Hopeless(MeanColour):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="taking 1 at a time"):
+        predict(Hopeless(), train, batch_size=2)

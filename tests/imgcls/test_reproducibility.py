@@ -68,8 +68,8 @@ def test_precision_follows_the_cpu(monkeypatch):
     ("capability", "expected"),
     [
         ((6, 1), torch.float32),  # GTX 1080
-        ((7, 0), torch.float32),  # V100
-        ((7, 5), torch.float32),  # T4, whose bfloat16 is emulated
+        ((7, 0), torch.float16),  # V100
+        ((7, 5), torch.float16),  # T4, whose bfloat16 is emulated
         ((8, 0), torch.bfloat16),  # A100
         ((8, 9), torch.bfloat16),  # RTX 4090
         ((9, 0), torch.bfloat16),  # H100

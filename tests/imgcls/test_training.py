@@ -253,6 +253,55 @@ def test_fit_remembers_what_fits_and_one_image_that_does_not_is_an_error(exact, 
         fit(hopeless, small, few, Recipe(epochs=1, batch_size=4))
 
 
+def test_float16_gradients_are_scaled_and_an_overflowing_step_is_passed_over(monkeypatch, tiny):
+    """The loss is scaled up, so that small gradients are above float16's least number, and the update scaled back."""
+    monkeypatch.setenv("IMGCLS_PRECISION", "float16")
+    small = replace(tiny[0], images=tiny[0].images[:, :, :2, :2])
+    images, labels = small.images[:32], small.labels[:32]
+    batch = Batch(images, labels, labels, 32)
+    for optimizer in ("sgd", "adamw", "muon"):
+        recipe = Recipe(lr=0.01, optimizer=optimizer, max_grad_norm=1.0)
+        models = [Dense(), Dense()]
+        models[1].load_state_dict(models[0].state_dict())
+        before, loss = weights(models[0]), make_loss(recipe, small, CPU)
+        train_step(models[0], make_optimizer(models[0], recipe), batch, loss, recipe)
+        scaled = make_optimizer(models[1], recipe)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**100)
+        train_step(models[1], scaled, batch, loss, recipe, scaler=scaler)
+        assert same(weights(models[1]), before), optimizer  # infinite gradients
+        assert scaler.get_scale() == 2.0**99
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**5)
+        train_step(models[1], scaled, batch, loss, recipe, scaler=scaler)
+        for name, value in weights(models[0]).items():
+            assert not torch.equal(value, before[name])
+            assert torch.allclose(weights(models[1])[name], value, atol=1e-4), (optimizer, name)
+
+
+def test_float16_training_learns_and_resumes_with_its_scale(monkeypatch, tiny, tmp_path):
+    monkeypatch.setenv("IMGCLS_PRECISION", "float16")
+    train, val = tiny
+    recipe = Recipe(epochs=4, batch_size=32, lr=0.02, optimizer="muon")
+    whole, resumed = (create_model("cifar_batchnorm", num_classes=3, widths=(4, 8, 8)) for _ in range(2))
+    resumed.load_state_dict(whole.state_dict())
+    history = fit(whole, train, val, recipe)
+    assert history.best["val_accuracy"] > 0.8
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(model, row):
+        if row["epoch"] == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(resumed, train, val, recipe, checkpoint=tmp_path, on_epoch_end=interrupt)
+    saved = torch.load(max(tmp_path.glob("step-*.pt")), weights_only=True)
+    assert saved["scaler"]["scale"] == 2.0**16
+    assert saved["scaler"]["_growth_tracker"] == 12  # good steps of two epochs
+    fit(resumed, train, val, recipe, checkpoint=tmp_path)
+    assert same(weights(resumed), weights(whole))
+
+
 def test_averaged_weights_follow_the_recurrence_and_are_the_ones_kept(tiny):
     train, val = tiny
     steps = []
