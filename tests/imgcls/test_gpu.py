@@ -111,7 +111,7 @@ def test_mixing_on_the_device_equals_that_on_the_cpu(mix):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_no_step_of_an_epoch_waits_for_the_device(optimizer, tiny):
-    train, val = tiny
+    train, _ = tiny
     resident = SimpleNamespace(images=train.images.cuda(), labels=train.labels.cuda(), classes=train.classes)
     recipe = Recipe(
         epochs=2, batch_size=32, lr=0.01, optimizer=optimizer, max_grad_norm=1.0, alternating_flip=True,
