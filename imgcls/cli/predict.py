@@ -22,7 +22,7 @@ from imgcls.cli.common import check_choice, note
 from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
 from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import predict_checked
-from imgcls.messages import did_you_mean
+from imgcls.messages import did_you_mean, printable
 from imgcls.models import open_run, resize_of, temperature_of
 from imgcls.progress import Progress
 
@@ -86,7 +86,7 @@ def predict(
             typer.echo("\n]")
         progress.finish(f"{done - len(failed):,} of {done:,} images classified")
     for record in failed:
-        note(f"{_printable(record['image'])}: {record['error']}", "not classified")
+        note(f"{printable(record['image'])}: {record['error']}", "not classified")
     if len(failed) == done:
         raise ValueError(f"none of the {done:,} images could be classified, for the reasons above")
     if failed:
@@ -108,7 +108,7 @@ def _find(arguments: Iterable[str]) -> list[Item]:
             found.setdefault(key, (name, source))
     items = list(found.values())
     if all(isinstance(source, Undecodable) for _, source in items):
-        tried = [f"{_printable(name)!r}: {source.reason}{_suggestion(name)}" for name, source in items[:3]]
+        tried = [f"{printable(name)!r}: {source.reason}{_suggestion(name)}" for name, source in items[:3]]
         tried += [f"and {len(items) - 3:,} more"] if len(items) > 3 else []
         raise ValueError(
             f"no image found ({'; '.join(tried)}); name files, folders, patterns such as 'albums/*.jpg', "
@@ -147,7 +147,7 @@ def _suggestion(name: str) -> str:
     folder = folder or "."
     if os.path.lexists(name) or not os.path.isdir(folder):  # noqa: PTH112
         return ""
-    close = did_you_mean(last, map(_printable, os.listdir(folder)))  # noqa: PTH208
+    close = did_you_mean(last, map(printable, os.listdir(folder)))  # noqa: PTH208
     return f", {close}" if close.startswith("did you mean") else ""
 
 
@@ -222,7 +222,7 @@ def _table(names: Sequence[str], classes: Sequence[str]) -> Callable[[list[dict[
         for record in records:
             if "error" not in record:
                 name, top, p, second, q = (record[key] for key in COLUMNS)
-                rows.append((shorten(_printable(name), width), top, f"{100 * p:.1f} %", second, f"{100 * q:.1f} %"))
+                rows.append((shorten(printable(name), width), top, f"{100 * p:.1f} %", second, f"{100 * q:.1f} %"))
         return "".join(f"{a:<{width}}  {b:<{label}}  {c:>10}  {d:<{label}}  {e:>10}\n" for a, b, c, d, e in rows)
 
     return as_text
@@ -249,8 +249,3 @@ def shorten(text: str, width: int) -> str:
     """At most `width` characters, with "…" for the middle; the longer part is the end, where file names differ."""
     head = (width - 1) // 3
     return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
-
-
-def _printable(text: str) -> str:
-    """Text without line breaks, escape sequences and invalid characters, which a file name may have."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
