@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imgcls import explain, openset
-from imgcls.app.runs import data_of, threshold_of
+from imgcls.app.runs import data_of
 from imgcls.data import Split, decoding, load_image
 from imgcls.evaluation import predict_checked
-from imgcls.models import resize_of, temperature_of
+from imgcls.models import resize_of, temperature_of, threshold_of
 
 MAX_BYTES = 25 * 2**20  # of one file
 PREVIEW = 640  # longer side of the preview in pixels

@@ -59,7 +59,7 @@ def test_an_operation_without_onnx_leads_to_the_other_format(run, monkeypatch):
         raise torch.onnx.OnnxExporterError("no such operator\nmore")
 
     monkeypatch.setattr(command, "to_onnx", refuse)
-    with pytest.raises(ValueError, match=r"\(no such operator\); choose --out FILE\.pt2"):
+    with pytest.raises(ValueError, match=r"\(no such operator\); write it with --out FILE\.pt2"):
         command.export(run)
 
 
