@@ -59,7 +59,7 @@ def read_image(data: bytes, card: Mapping[str, Any]) -> UploadedImage:
     preview.thumbnail((PREVIEW, PREVIEW))
     levels = np.asarray(preview, dtype=np.int16)
     coloured = bool(np.mean(np.ptp(levels, axis=2) > COLOURED) > 0.01)
-    with Image.open(io.BytesIO(data), formats=decoding.FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=decoding.formats_of(data)) as image:
         animated = bool(getattr(image, "is_animated", False))
     pixels = load_image(data, card["image_size"], card["channels"], resize_of(card))
     return UploadedImage(preview, size, pixels, resize_of(card), animated, coloured)
