@@ -270,6 +270,9 @@ def _print_plan(
     if splits.skipped:
         first = splits.skipped[0]
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
+    absent = [name for k, name in enumerate(splits.classes) if not (splits.val.labels == k).any()]
+    if absent:
+        common.note(f"no validation image of {some(absent)}: validation cannot judge or choose by them; add images")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
     what = f"features at {network.built_from['image_size']} px from {weights or 'ImageNet'} weights"
     if recipe is not None:

@@ -85,3 +85,13 @@ def test_class_weights_reach_the_loss_and_the_card(tmp_path, monkeypatch, capsys
     )
     assert code == 0, err
     assert models.read_card(out)["recipe"]["class_weights"] == "balanced"
+
+
+def test_a_class_without_validation_images_is_named(tmp_path, monkeypatch, capsys):
+    split = colour_split(60, seed=3, size=16, noise=90)
+    write_photos(tmp_path / "data" / "train", split)
+    write_photos(tmp_path / "data" / "val", replace(split, labels=split.labels.clamp(min=1)))
+    options = ("--model", "simple_cnn", "--image-size", 16, *FAST, "--out", tmp_path / "out")
+    code, _, err = train(monkeypatch, capsys, tmp_path / "data", *options)
+    assert code == 0
+    assert f"note: no validation image of {split.classes[0]}: validation cannot judge" in err
