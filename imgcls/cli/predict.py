@@ -283,8 +283,14 @@ def _table(names: Sequence[str], classes: Sequence[str], top_k: int) -> Callable
 
 
 def _top(record: dict[str, Any], k: int | None = None) -> list[tuple[str, float]]:
-    """The k most probable classes with their probabilities; of equal ones the first."""
-    return sorted(record.get("probabilities", {}).items(), key=lambda item: -item[1])[:k]
+    """The k most probable classes with their probabilities.
+
+    The record knows the first two from the logits, while probabilities near 0 and 1 may be equal.
+    """
+    shares = record.get("probabilities", {})
+    ranked = sorted(shares, key=lambda name: (name != record["class"], name == record["runner_up"], -shares[name]))
+    ranked.insert(1, ranked.pop() if ranked else "")
+    return [(name, shares[name]) for name in ranked if name in shares][:k]
 
 
 def as_csv(records: list[dict[str, Any]], first: bool, columns: Sequence[str] = COLUMNS) -> bytes:

@@ -431,3 +431,18 @@ def test_a_file_of_predictions_is_whole_or_absent(tmp_path, a_run, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         cli.main()
     assert not list(tmp_path.glob("*p.csv*"))
+
+
+@pytest.mark.parametrize(
+    ("best", "shares", "ranked"),
+    [
+        (("c", "b"), {"a": 0.0, "b": 0.0, "c": 1.0, "d": 0.0}, "cbad"),  # the logits of b are above those of a
+        (("b", "a"), {"a": 0.5, "b": 0.5}, "ba"),
+        (("unknown", "a"), {"a": 0.3, "b": 0.2, "c": 0.5}, "cab"),
+        (("a", "c"), {"a": 0.6, "b": 0.1, "c": 0.2, "d": 0.1}, "acbd"),
+    ],
+)
+def test_the_first_two_classes_are_those_of_the_logits(best, shares, ranked):
+    record = {"class": best[0], "runner_up": best[1], "probabilities": shares}
+    assert "".join(name for name, _ in command._top(record)) == ranked
+    assert command._top(record, 1) == [(ranked[0], shares[ranked[0]])]
