@@ -28,6 +28,11 @@ def some(names: Sequence[object], shown: int = 8) -> str:
     return ", ".join(map(str, names[:shown])) + (f" and {more} more" if more > 0 else "")
 
 
+def printable(text: str) -> str:
+    """Text without line breaks, escape sequences and invalid characters, which the name of a file or class may have."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def plural(count: int, noun: str) -> str:
     """`1 file`, `2 files`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -15,12 +15,13 @@ def application(doctor_alone: bool = False) -> typer.Typer:
     if not doctor_alone:
         from imgcls.cli import data
         from imgcls.cli.evaluate import evaluate
+        from imgcls.cli.export import export
         from imgcls.cli.models import models
         from imgcls.cli.predict import predict
         from imgcls.cli.search import search
         from imgcls.cli.train import train
 
-        for command in (train, search, evaluate, predict, models):
+        for command in (train, search, evaluate, predict, export, models):
             app.command()(command)
         app.add_typer(data.application(), name="data")
     app.command()(doctor)
@@ -55,5 +56,6 @@ def _help() -> None:
       imgcls train photos.zip --out run               train a classifier and save it to a folder
       imgcls evaluate run photos.zip                  report test metrics with 95 % confidence intervals
       imgcls predict run holiday/*.jpg                classify other images
+      imgcls export run                               write the model as one ONNX file for other programs
       imgcls doctor                                   check whether the course runs on this machine
     """  # noqa: D301 - \b keeps the lines of the examples

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
@@ -14,6 +15,7 @@ from imgcls.cli.common import FORMATS, Data, Format, Out, check_choice, classifi
 from imgcls.data import DataError, Splits, load
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.evaluation.statistics import Interval
+from imgcls.files import write
 from imgcls.messages import some
 from imgcls.models import open_run, resize_of, temperature_of
 
@@ -29,6 +31,16 @@ def evaluate(
     split: Annotated[str, typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}.")] = "test",
     format: Format = "table",
     out: Out = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Also report top-k accuracy, such as 5: the class is among the k best.")
+    ] = None,
+    confusion: Annotated[
+        Path | None, typer.Option(help="Draw the confusion matrix to this file, such as confusion.png.")
+    ] = None,
+    per_image: Annotated[
+        Path | None,
+        typer.Option(help="Write a CSV row of every image to this file: true and predicted class, confidence, loss."),
+    ] = None,
 ) -> None:
     """Report test metrics of a trained model with 95 % confidence intervals.
 
@@ -39,11 +51,15 @@ def evaluate(
     \b
       imgcls evaluate build/runs/photos-resnet18 photos.zip
       imgcls evaluate build/runs/photos-resnet18 new.zip --split all --format json --out new.json
+      imgcls evaluate build/runs/photos-resnet18 photos.zip --confusion confusion.png --per-image images.csv
     """  # noqa: D301 - \b keeps the lines of the examples
     check_choice("split", split, SPLITS)
     check_choice("format", format, FORMATS)
     if out is not None and out.is_dir():
         raise ValueError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
+    for option, file, ending in (("--confusion", confusion, ".png"), ("--per-image", per_image, ".csv")):
+        if file is not None and (file.suffix != ending or file.is_dir()):
+            raise ValueError(f"{option} {file}: name a file that ends in {ending}")
     model, card = open_run(run)
     temperature = temperature_of(card)
     splits = _load(data, card, run)
@@ -56,6 +72,7 @@ def evaluate(
         "data": {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         "split": split,
         **classification_metrics(predictions, temperature),
+        **({} if top_k is None else {"top_k_accuracy": {"k": top_k, **asdict(predictions.top_k_accuracy(top_k))}}),
         "confusion": {"classes": list(predictions.classes), "counts": predictions.confusion().tolist()},
         "most_confused": predictions.most_confused(PAIRS).to_dict("records"),
         "skipped": [asdict(file) for file in splits.skipped],
@@ -66,6 +83,30 @@ def evaluate(
         for text in results[f"{kind}s"]:
             note(text, kind)
     print_report(results, _as_text, format, out)
+    calibrated = predictions.with_temperature(temperature)
+    if per_image is not None:
+        write(per_image, per_image_table(calibrated).to_csv(index=False, lineterminator="\n"))
+    if confusion is not None:
+        from imgcls import plots  # slow to import, and seldom used
+
+        plots.save(plots.confusion(predictions.confusion(), predictions.classes), confusion)
+
+
+def per_image_table(predictions: Predictions) -> pd.DataFrame:
+    """A row for each image, the largest loss first: image, true, predicted, correct, confidence, p_true and loss."""
+    names = np.array(predictions.classes, dtype=object)
+    table = pd.DataFrame(
+        {
+            "image": predictions.names,
+            "true": names[predictions.labels],
+            "predicted": names[predictions.predicted],
+            "correct": predictions.correct.numpy(),
+            "confidence": predictions.confidence.numpy().round(6),
+            "p_true": predictions.losses.neg().exp().numpy().round(6),
+            "loss": predictions.losses.numpy().round(6),
+        }
+    )
+    return table.sort_values("loss", ascending=False, kind="stable")
 
 
 def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
@@ -145,6 +186,9 @@ def _as_text(results: Mapping[str, Any]) -> str:
     lines = [f"{results['data']['name']}, {results['split']}: {results['n']:,} images"]
     for name in ("accuracy", "balanced_accuracy"):
         lines.append(f"{name.replace('_', ' '):<19}{Interval(**results[name])}")
+    if "top_k_accuracy" in results:
+        k, *interval = results["top_k_accuracy"].values()
+        lines.append(f"{f'top-{k} accuracy':<19}{Interval(*interval)}")
     for title, name in (("loss", "loss"), ("calibration error", "ece")):
         calibrated = f" ({results[f'{name}_at_temperature']:.3f} at temperature {results['temperature']:.3g})"
         lines.append(f"{title:<19}{results[name]:.3f}{calibrated if results['temperature'] != 1 else ''}")

@@ -37,6 +37,7 @@ from imgcls.transfer import FINE_TUNE, feature_extractor, fine_tune, fit_logisti
 # they reach 46, 63, 70, 73 and 74 % of 800 validation images at 32, 64, 96, 128 and 160 px (`benchmarks.enlarged`).
 PHOTO_SIZE, LEAST_SIZE = 160, 128
 SCRATCH_SIZE = 64
+MODEL = "efficientnet_lite0"
 SCRATCH = Recipe(epochs=10, batch_size=64, lr=0.05, optimizer="sgd", schedule="one_cycle", weight_decay=5e-4)
 FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
 TIMED_IMAGES = 32  # of the time estimate of features
@@ -46,7 +47,7 @@ TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the fi
 
 def train(
     data: common.Data,
-    model: common.Model = "efficientnet_lite0",
+    model: common.Model = MODEL,
     image_size: Annotated[
         int | None,
         typer.Option(
@@ -58,6 +59,9 @@ def train(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Download ImageNet weights of other models.")
     ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from the weights of this run instead of ImageNet; its model and size.")
+    ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from random weights.")] = False,
     finetune: Annotated[
         bool | None,
@@ -84,6 +88,9 @@ def train(
         float | None, typer.Option(help="Fraction of each target spread over all classes; default 0.")
     ] = None,
     balanced_sampling: Annotated[bool, typer.Option("--balanced-sampling", help="Weight every class equally.")] = False,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Weight the loss of each class inversely to its number of images.")
+    ] = False,
     augment: common.Augment = True,
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
     seed: common.Seed = 0,
@@ -107,45 +114,52 @@ def train(
     \b
       imgcls train photos.zip
       imgcls train photos.zip --finetune --epochs 5
+      imgcls train more-photos.zip --weights build/runs/photos-efficientnet_lite0 --finetune
       imgcls train menagerie/cifar_ten --model cifar_dropout --image-size 32 --epochs 5 --processes 2
     """  # noqa: D301 - \b keeps the lines of the examples
+    if weights is not None:
+        model, image_size, resize, grayscale = _settings_of(weights, model, image_size, resize, grayscale)
     models.minimum_size(model)  # refuses an unknown name before any image is decoded
     given = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "schedule": schedule,
         "weight_decay": weight_decay, "ema_decay": ema_decay, "label_smoothing": label_smoothing,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    scratch = _check_start(model, pretrained, from_scratch, finetune)
+    if weights is not None and (from_scratch or pretrained):
+        raise ValueError(f"--weights excludes {'--from-scratch' if from_scratch else '--pretrained'}: leave one out")
+    scratch = _check_start(model, pretrained or weights is not None, from_scratch, finetune)
     finetune = True if given and finetune is None else finetune
     size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
     transforms = common.augmentation(size) if augment else ()
     recipe = replace(
-        SCRATCH if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
-    )
+        SCRATCH if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms,
+        class_weights="balanced" if class_weights else None,
+    )  # fmt: skip
     channels = 1 if grayscale else 3
     splits = load(data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images)
     if not scratch and batch_size is None:
         recipe = replace(recipe, batch_size=min(recipe.batch_size, len(splits.train)))
-    weights = None if scratch else "imagenet"
+    start_from = weights or (None if scratch else "imagenet")
     network = training.build_seeded(
-        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=size), seed
+        lambda: models.create_model(model, len(splits.classes), channels, start_from, image_size=size), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         if not scratch and not finetune:
             raise ValueError("one process computes the features: leave out --processes, or add --finetune")
-        _print_plan(splits, model, network, recipe if scratch or finetune else None, processes)
+        _print_plan(splits, model, network, recipe if scratch or finetune else None, processes, weights=weights)
         _launch(processes)
         return
     distributed = training.init_distributed()
     if distributed.is_main and distributed.size == 1:
         seconds = expected_seconds(network, splits, recipe, seed) if scratch else feature_seconds(network, splits)
-        _print_plan(splits, model, network, recipe if scratch else None, 1, seconds)
+        _print_plan(splits, model, network, recipe if scratch else None, 1, seconds, weights)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
     config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images}
+    config |= {"weights": str(weights)} if weights else {}
     head, history = None, None
     if not scratch:
-        head = _fit_head(network, splits, balanced_sampling, distributed)
+        head = _fit_head(network, splits, balanced_sampling or class_weights, distributed)
         if finetune is None:
             finetune = _is_quick(network, splits, recipe, seed)
     if scratch or finetune:
@@ -165,6 +179,19 @@ def train(
         _save(folder, network, splits, resize, history, recipe if history else None, seed, head)
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
+
+
+def _settings_of(
+    weights: Path, model: str, image_size: int | None, resize: str, grayscale: bool
+) -> tuple[str, int, str, bool]:
+    """Model, image size, resize and grayscale of a run whose weights are taken; options that were given must agree."""
+    card = models.read_card(weights)
+    own = {"model": card["architecture"], "resize": models.resize_of(card), "grayscale": card["channels"] == 1}
+    given, usual = {"model": model, "resize": resize, "grayscale": grayscale}, {"resize": RESIZE, "grayscale": False}
+    for name, value in given.items():
+        if value not in (own[name], usual.get(name, MODEL)):
+            raise ValueError(f"--{name} {value}: the run in {weights} has {own[name]}; leave the option out")
+    return own["model"], image_size or card["image_size"], own["resize"], own["grayscale"]
 
 
 def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: bool | None) -> bool:
@@ -232,6 +259,7 @@ def _print_plan(
     recipe: Recipe | None,
     processes: int,
     seconds: float | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Say what will be done; without a recipe, features are computed."""
     train, val, test = (len(split) for _, split in splits.items())
@@ -242,8 +270,11 @@ def _print_plan(
     if splits.skipped:
         first = splits.skipped[0]
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
+    absent = [name for k, name in enumerate(splits.classes) if not (splits.val.labels == k).any()]
+    if absent:
+        common.note(f"no validation image of {some(absent)}: validation cannot judge or choose by them; add images")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
-    what = f"features at {network.built_from['image_size']} px from ImageNet weights"
+    what = f"features at {network.built_from['image_size']} px from {weights or 'ImageNet'} weights"
     if recipe is not None:
         what = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
     typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {what}{duration}")

@@ -71,6 +71,11 @@ class Predictions:
         """Accuracy with its 95 % Wilson interval."""
         return wilson(int(self.correct.sum()), len(self))
 
+    def top_k_accuracy(self, k: int) -> Interval:
+        """Fraction of images whose true class is among the k most probable, with its 95 % Wilson interval."""
+        best = self.logits.argsort(dim=1, descending=True, stable=True)[:, :k]  # stable: equals `accuracy` for k = 1
+        return wilson(int((best == self.labels[:, None]).sum()), len(self))
+
     @property
     def balanced_accuracy(self) -> Interval:
         """Mean recall of the classes that have images, with a 95 % interval; `n` counts the images.

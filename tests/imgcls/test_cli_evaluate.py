@@ -1,17 +1,27 @@
 """`imgcls evaluate` against sklearn, closed forms and planted faults."""
 
 import json
+import os
 import sys
 import unicodedata
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import typer
 from conftest import colour_split, write_photos
+from PIL import Image
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    top_k_accuracy_score,
+)
 from torch import nn
 
 from imgcls import models, paths
@@ -238,3 +248,50 @@ def test_the_interval_of_balanced_accuracy_covers_the_truth_as_often_as_it_says(
     outcome = (11, 8, 5)
     ours = predictions_with(outcome, support).balanced_accuracy
     assert (ours.low, ours.high) == pytest.approx((mean[outcome] - below[outcome], mean[outcome] + above[outcome]))
+
+
+# ------------------------------------------------------------------ what else it writes
+def test_pictures_rows_and_top_k(photos, a_run, tmp_path, monkeypatch, capsys):
+    run, rows, picture = a_run(temperature=2.0), tmp_path / "new" / "rows.csv", tmp_path / "new" / "confusion.png"
+    said = call(
+        monkeypatch, capsys, run, photos, "--format", "json", "--top-k", 2, "--per-image", rows, "--confusion", picture
+    )
+    found, table = json.loads(said.out), pd.read_csv(rows)
+    test = load(photos, image_size=16).test
+    logits = predict(models.load(run)[0], test).with_temperature(2.0).logits.numpy()
+    top = top_k_accuracy_score(test.labels, logits, k=2, labels=range(3))
+    assert found["top_k_accuracy"] == {"k": 2, **asdict(wilson(round(top * len(test)), len(test)))}
+    assert sorted(table["image"]) == sorted(test.names)
+    assert table["correct"].mean() == pytest.approx(found["accuracy"]["value"])
+    assert (table["true"] == table["image"].str.partition("/")[0]).all()
+    assert (table["correct"] == (table["true"] == table["predicted"])).all()
+    assert table["loss"].is_monotonic_decreasing
+    assert table["loss"].mean() == pytest.approx(found["loss_at_temperature"], abs=1e-5)
+    assert np.exp(-table["loss"]).sub(table["p_true"]).abs().max() < 1e-5
+    with Image.open(picture) as image:
+        assert min(image.size) > 300
+    assert "top-2 accuracy" in call(monkeypatch, capsys, run, photos, "--top-k", 2).out
+
+
+def test_top_1_is_the_accuracy_also_of_a_constant_model():
+    split = colour_split(30, seed=0, size=8)
+    for logits in (torch.zeros(30, 3), torch.randn(30, 3, generator=torch.manual_seed(0))):
+        predictions = Predictions(logits, split.labels, split.classes)
+        assert predictions.top_k_accuracy(1) == predictions.accuracy_interval
+        assert predictions.top_k_accuracy(3).value == predictions.top_k_accuracy(9).value == 1
+
+
+def test_names_that_are_no_text_reach_terminal_and_file_escaped(tmp_path, a_run, monkeypatch, capsys):
+    folder = write_pictures(tmp_path / "odd", classes=("a\x1b[31m", "b\nb", "c"), count=30)
+    next((folder / "c").iterdir()).rename(folder / "c" / os.fsdecode(b"caf\xe9.png"))
+    run, rows = a_run(classes=load(folder, image_size=16).classes), tmp_path / "rows.csv"
+    said = call(monkeypatch, capsys, run, folder, "--split", "all", "--per-image", rows)
+    assert r"a\x1b[31m" in said.out
+    assert "\x1b" not in said.out + said.err
+    assert pd.read_csv(rows)["image"].str.startswith("c/caf").sum() == 1
+
+
+@pytest.mark.parametrize(("option", "ending"), [("--confusion", "png"), ("--per-image", "csv")])
+def test_files_with_another_ending_are_refused_at_once(option, ending, tmp_path, monkeypatch, capsys):
+    with pytest.raises(ValueError, match=rf"{option} .*x\.pdf: name a file that ends in \.{ending}"):
+        call(monkeypatch, capsys, tmp_path / "none", "none", option, tmp_path / "x.pdf")

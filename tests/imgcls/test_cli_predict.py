@@ -385,3 +385,64 @@ def test_the_overlay_is_the_map_of_the_predicted_class(a_run, photos, ask, monke
         assert torch.equal(image[0], original)
         assert torch.allclose(cam[0], truth, atol=1e-5)
         assert title == f"{record['class']}, {100 * record['confidence']:.0f} %"
+
+
+# ------------------------------------------------------------------ more classes, unknown inputs, a file
+def test_top_k_unknown_and_all_probabilities_in_a_file(tmp_path, a_run, ask):
+    pictures = [write(tmp_path / f"{i}.png", colour=(i * 60, 200 - i * 60, 90)) for i in range(4)]
+    model, _ = models.load(a_run())
+    energies = model(torch.stack([imgcls.data.load_image(path, 16, 3, "crop") for path in pictures])).logsumexp(dim=1)
+    limit = float(energies.detach().sort().values[1:3].mean())  # two of four reach it
+    run = a_run(known={"score": "energy", "threshold": limit, "keeps": 0.95})
+    out = tmp_path / "new" / "p.csv"
+    code, table, err = ask(run, *pictures, "--top-k", 3, "--unknown", "--probabilities", "--out", out)
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert list(rows[0]) == [
+        *COLUMNS, "class_3", "confidence_3", "known", "p(cat)", "p(dog)", "p(fox)"
+    ]  # fmt: skip
+    known = (energies >= limit).tolist()
+    assert known.count(True) == 2
+    for row, reaches, line in zip(rows, known, table.splitlines()[1:], strict=True):
+        shares = {name: float(row[f"p({name})"]) for name in CLASSES}
+        ranked = sorted(shares, key=shares.get, reverse=True)
+        assert row["class"] == (ranked[0] if reaches else "unknown")
+        assert (row["runner_up"], row["class_3"]) == (ranked[1], ranked[2])
+        assert float(row["confidence_3"]) == shares[ranked[2]]
+        assert row["known"] == str(reaches)
+        assert [word for word in line.split() if word in (*CLASSES, "unknown")] == [row["class"], *ranked[1:]]
+    assert ask(run, *pictures, "--out", tmp_path / "p.json")[0] == 0
+    records = json.loads((tmp_path / "p.json").read_text())
+    assert [record["known"] for record in records] == known
+    assert "unknown" not in {record["class"] for record in records}
+
+
+def test_a_card_without_a_threshold_knows_no_unknown(tmp_path, a_run, ask):
+    code, _, err = ask(a_run(), write(tmp_path / "a.png"), "--unknown")
+    assert code == 2
+    assert "--unknown needs a threshold" in err
+    assert ask(a_run(), tmp_path / "a.png", "--out", tmp_path / "p.txt")[2].endswith("ends in .csv or .json\n")
+
+
+def test_a_file_of_predictions_is_whole_or_absent(tmp_path, a_run, monkeypatch):
+    monkeypatch.setattr(command, "predict_checked", lambda *_: 1 / 0)
+    picture, out = write(tmp_path / "a.png"), tmp_path / "p.csv"
+    monkeypatch.setattr(sys, "argv", ["imgcls", "predict", str(a_run()), str(picture), "--out", str(out)])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+    assert not list(tmp_path.glob("*p.csv*"))
+
+
+@pytest.mark.parametrize(
+    ("best", "shares", "ranked"),
+    [
+        (("c", "b"), {"a": 0.0, "b": 0.0, "c": 1.0, "d": 0.0}, "cbad"),  # the logits of b are above those of a
+        (("b", "a"), {"a": 0.5, "b": 0.5}, "ba"),
+        (("unknown", "a"), {"a": 0.3, "b": 0.2, "c": 0.5}, "cab"),
+        (("a", "c"), {"a": 0.6, "b": 0.1, "c": 0.2, "d": 0.1}, "acbd"),
+    ],
+)
+def test_the_first_two_classes_are_those_of_the_logits(best, shares, ranked):
+    record = {"class": best[0], "runner_up": best[1], "probabilities": shares}
+    assert "".join(name for name, _ in command._top(record)) == ranked
+    assert command._top(record, 1) == [(ranked[0], shares[ranked[0]])]
