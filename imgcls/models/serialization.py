@@ -298,7 +298,7 @@ def _missing(folder: Path, name: str) -> Exception:
         return ValueError(f"{folder} is a file; give the folder with {WEIGHTS} and {CARD}")
     return MissingWeights(
         f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; models.save writes such folders: "
-        "`imgcls train` one for every run, notebook 00 that of the source backbone (build/backbones/)"
+        "`imgcls train` one for every run, notebook 04 that of the source backbone (build/backbones/)"
     )
 
 
