@@ -2,6 +2,7 @@
 # You need Python >= 3.11 and the package index; every target that needs .venv makes it first.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+unexport PYTHONDONTWRITEBYTECODE  # uv compiles nothing; modules are compiled once, when they are first imported
 .DELETE_ON_ERROR:
 
 # The first interpreter that really runs and is new enough (a version manager's shims may not run).
@@ -13,6 +14,7 @@ WORKERS ?= 3
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
+UV      := $(VENV)/bin/uv pip install --python $(RUN)
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z%A-Z-]+:.*##/ {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,20 +24,22 @@ help:  ## print this list
 # ------------------------------------------------------------------ set-up
 env: $(READY)  ## make .venv with every dependency pinned by hash
 
-# pip refuses an editable install beside hashed pins, hence two calls.
+# pip brings uv, whose pin and hashes are those of requirements.txt; uv brings the rest and shows how far it is.
+# An editable install is refused beside hashed pins, hence another call.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found (python3 is $$(python3 --version 2>&1)); try: make PYTHON=/path/to/python3.11 env"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, a few minutes)"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, one to a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r <(awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.txt)
+	@$(UV) --require-hashes -r requirements.txt
+	@$(UV) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Pins from the ranges of pyproject.toml, which also holds torch and torchvision to a matching pair.
-lock:  ## resolve the pins again (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+lock: $(READY)  ## resolve the pins again
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --output-file requirements.txt
-	uv pip compile pyproject.toml --extra bench --constraint requirements.txt --universal --python-version 3.11 \
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra bench --constraint requirements.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements-bench.txt
 	@{ printf 'name: imgcls\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n'; \
 	   sed -n -E 's/^([a-z0-9][^\\]*[^ \\]) *\\$$/      - "\1"/p' requirements.txt; \
@@ -45,9 +49,9 @@ lock:  ## resolve the pins again (needs uv)
 lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
-# Three workers keep two cores busy, because many tests wait for subprocesses. Those need compiled modules to start fast.
+# Three workers keep two cores busy, because many tests wait for subprocesses.
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
-	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 clean:  ## remove everything that was built except .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info
@@ -108,7 +112,7 @@ figures: $(READY)  ## copy figures and numbers of the finished reports (PROFILE=
 
 # The other libraries are installed on demand; nothing else needs them.
 $(VENV)/.bench-ready: requirements-bench.txt $(READY)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@$(UV) --require-hashes -r requirements-bench.txt
 	@touch $@
 
 bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with other libraries
