@@ -31,6 +31,7 @@ from imgcls.training import (
     set_lr,
     train_step,
 )
+from imgcls.training.schedule import SCHEDULES
 from imgcls.transforms import CutMix, MixUp, RandomCrop, RandomHorizontalFlip
 
 RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, transforms=(RandomCrop(padding=1), RandomHorizontalFlip()))
@@ -472,12 +473,28 @@ def test_the_range_test_finds_where_learning_is_fast_and_where_it_breaks(tiny):
 
 def test_schedules_against_their_closed_forms():
     one_cycle = Recipe(lr=0.4, schedule="one_cycle", warmup_fraction=0.25)
-    assert [one_cycle.lr_at(p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx([0, 0.2, 0.4, 0.2, 0])
+    assert [one_cycle.lr_at(p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx([0.016, 0.208, 0.4, 0.2, 0])
     cosine = Recipe(lr=0.4, schedule="cosine")
     assert [cosine.lr_at(p) for p in (0, 0.5, 1)] == pytest.approx([0.4, 0.2, 0])
     exponential = Recipe(lr=1.0, schedule="exponential", gamma=0.9, epochs=10)
     assert [exponential.lr_at(p) for p in (0, 0.15, 0.55)] == pytest.approx([1, 0.9, 0.9**5])
     assert Recipe(lr=0.3, schedule="constant").lr_at(0.7) == 0.3
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_no_step_of_a_schedule_is_wasted(schedule):
+    assert all(Recipe(schedule=schedule).lr_at(step / 100) > 0 for step in range(100))
+
+
+def test_one_cycle_rises_as_in_pytorch():
+    weight = [torch.zeros(1, requires_grad=True)]
+    optimizer = torch.optim.SGD(weight, lr=0.4)
+    oracle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.4, 41, pct_start=0.25, anneal_strategy="linear")
+    recipe = Recipe(lr=0.4, schedule="one_cycle", warmup_fraction=9.25 / 40)  # PyTorch rises for 41 / 4 - 1 steps
+    for step in range(10):
+        assert recipe.lr_at(step / 40) == pytest.approx(oracle.get_last_lr()[0])
+        optimizer.step()
+        oracle.step()
 
 
 def test_plateau_lowers_the_rate_and_patience_stops(tiny):
