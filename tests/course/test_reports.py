@@ -911,3 +911,7 @@ def test_shell_finds_the_commands_of_its_own_python(capsys, monkeypatch):
     assert capsys.readouterr().out.endswith(f"{sys.prefix}\n")
     with pytest.raises(FileNotFoundError, match="no command 'imgclass'"):
         shell("imgclass predict")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "which", lambda *_, **__: None)  # a checkout that is not installed
+        shell("imgcls doctor --help")
+    assert "Usage" in capsys.readouterr().out
