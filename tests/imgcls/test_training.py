@@ -3,11 +3,13 @@ import json
 import math
 from dataclasses import fields, replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import colour_split
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -27,6 +29,7 @@ from imgcls.training import (
     lr_range_test,
     make_loss,
     make_optimizer,
+    probes,
     sanity_checks,
     set_lr,
     train_step,
@@ -44,7 +47,8 @@ def small_net(seed: int = 0) -> nn.Module:
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+    """A copy on the CPU: `fit` moves the model to its device."""
+    return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -397,7 +401,7 @@ def test_balanced_sampling_is_what_the_loop_sees(tiny):
     class Watching(Dense):
         def forward(self, images):
             if self.training:
-                seen.append(images[:, 0, 0, 0].clone())
+                seen.append(images[:, 0, 0, 0].to("cpu", copy=True))
             return super().forward(images[:, :, :2, :2])
 
     fit(
@@ -436,7 +440,7 @@ def test_sanity_checks_find_what_is_broken(tiny):
 
         def forward(self, images):
             nothing = 0 * images.float().mean((1, 2, 3))[:, None]
-            return self.head(nothing) + torch.tensor([20.0, 0.0, 0.0])
+            return self.head(nothing) + torch.tensor([20.0, 0.0, 0.0], device=images.device)
 
     assert not sanity_checks(Sure, tiny[0])["passed"].any()
 
@@ -465,10 +469,20 @@ def test_the_range_test_finds_where_learning_is_fast_and_where_it_breaks(tiny):
     again = lr_range_test(model, train, replace(RECIPE, schedule="constant"), low=1e-6, high=100.0, steps=80)
     assert found.table.equals(again.table)
     # the recommended rate trains
-    good = fit(small_net(), *tiny, replace(RECIPE, lr=found.steepest, schedule="constant"))
+    good = fit(small_net(), *tiny, replace(RECIPE, epochs=12, lr=found.steepest))
     assert good.best["val_accuracy"] > 0.6
     with pytest.raises(ValueError, match=r"at least 10 steps; got 1, 0\.1, 5"):
         lr_range_test(model, train, RECIPE, low=1, high=0.1, steps=5)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_range_test_does_not_take_the_noise_of_its_first_steps_for_learning(monkeypatch):
+    """Planted losses: noisy and flat, then falling from the 40th rate on, then rising."""
+    fall = [2.0 if step < 40 else max(0.5, 2 - 0.1 * (step - 40)) for step in range(70)]
+    losses = iter([4.0, 0.0, *fall[2:], *[50.0] * 10])
+    monkeypatch.setattr(probes, "train_step", lambda *_: SimpleNamespace(loss=2 * next(losses)))
+    found = lr_range_test(Dense(), colour_split(4, 1, size=2), Recipe(batch_size=2), steps=80)
+    assert 40 <= list(found.table["lr"]).index(found.steepest) < 60
 
 
 def test_schedules_against_their_closed_forms():
