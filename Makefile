@@ -83,6 +83,13 @@ endif
 reports: $(PAGES) $(OUT)/index.html  ## run the notebooks that are not up to date, and write reports/index.html
 	+@echo "$(OUT)/index.html is up to date"
 
+# Before any notebook runs; says nothing if all are up to date.
+ifneq ($(filter reports,$(MAKECMDGOALS)),)
+$(CASES:%=$(EXECUTED)/%.inputs): | estimate
+endif
+estimate: | $(READY)
+	-+@$(REPORTS) estimate --profile '$(PROFILE)' $(ARGS)
+
 # Every command below updates the index; this rule is for a deleted one.
 $(OUT)/index.html: $(PAGES) | $(READY)
 	@$(REPORTS) index --profile '$(PROFILE)'
@@ -128,4 +135,4 @@ app: $(READY)  ## open the page that classifies pictures with trained models
 	@$(RUN) -m imgcls.app $(ARGS)
 
 FORCE:
-.PHONY: reports figures bench lab exercises app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports estimate figures bench lab exercises app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

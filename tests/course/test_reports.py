@@ -835,6 +835,10 @@ def test_make_does_only_what_is_needed(project):
     assert again.stdout.strip() == f"reports/{NAME}.html is up to date"
     assert (page.stat().st_mtime_ns, run.stat().st_mtime_ns) == before
     assert make(root, "-q", "report-05").returncode == 0
+    assert "course.reports estimate" not in make(root, "-n", "report-05").stdout
+    commands = re.findall(r"course.reports (\w+)", make(root, "-n", "-j2", "reports").stdout)
+    assert commands[0] == "estimate"
+    assert commands.count("estimate") == 1
 
     time.sleep(0.02)
     (root / "course/reports/template/style.css").touch()
