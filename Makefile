@@ -2,7 +2,6 @@
 # You need Python >= 3.11 and the package index; every target that needs .venv makes it first.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-unexport PYTHONDONTWRITEBYTECODE  # uv compiles nothing; modules are compiled once, when they are first imported
 .DELETE_ON_ERROR:
 
 # The first interpreter that really runs and is new enough (a version manager's shims may not run).
@@ -14,7 +13,7 @@ WORKERS ?= 3
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
-UV      := $(VENV)/bin/uv pip install --python $(RUN)
+UV      := $(VENV)/bin/uv pip install --compile-bytecode --python $(RUN)
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z%A-Z-]+:.*##/ {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,9 +48,9 @@ lock: $(READY)  ## resolve the pins again
 lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
-# Three workers keep two cores busy, because many tests wait for subprocesses.
+# Three workers keep two cores busy, because many tests wait for subprocesses. Those need compiled modules to start fast.
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 clean:  ## remove everything that was built except .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info
