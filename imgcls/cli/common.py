@@ -16,6 +16,7 @@ from imgcls.messages import did_you_mean
 from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
 
 FORMATS = ("table", "json")
+COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
 
 Data = Annotated[
     str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or a name from `imgcls data list`.")
@@ -29,6 +30,9 @@ Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel in
 BatchSize = Annotated[int, typer.Option(help="Images of one step, over all processes together.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
 Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
+SplitAgain = Annotated[
+    bool, typer.Option("--split-again", help="Draw train, val and test from all images, whatever splits are given.")
+]
 Format = Annotated[str, typer.Option(help="Print as table or json.")]
 Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file, such as report.json.")]
 
@@ -106,3 +110,15 @@ def classification_metrics(predictions: Predictions, temperature: float) -> dict
         "ece_at_temperature": calibrated.ece,
         "per_class": table.astype(object).where(table.notna(), None).to_dict("records"),
     }
+
+
+def collapse_warnings(predictions: Predictions) -> list[str]:
+    """A warning where nearly all predictions are one class, and far more than the images of that class."""
+    share = predictions.predicted_share()
+    name, true = share.idxmax(), float((predictions.labels == int(share.argmax())).double().mean())
+    if share.max() < COLLAPSED or share.max() - true < 1 - COLLAPSED:
+        return []
+    return [
+        f"{100 * share.max():.0f} % of the predictions but {100 * true:.0f} % of the images are {name!r}: the model "
+        "collapsed to one class; see its learning curves, and train with a lower learning rate or --balanced-sampling"
+    ]

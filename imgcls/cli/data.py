@@ -13,11 +13,23 @@ from typer.core import TyperGroup
 
 import imgcls.data
 import menagerie
-from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, Resize, check_choice, note, print_report
-from imgcls.data import Splits, catalogue
+from imgcls.cli.common import (
+    FORMATS,
+    Data,
+    Format,
+    Grayscale,
+    ImageSize,
+    Out,
+    Resize,
+    SplitAgain,
+    check_choice,
+    note,
+    print_report,
+)
+from imgcls.data import Splits, catalogue, lookalikes
 from imgcls.data.decoding import RESIZE
 from imgcls.data.quality import suspicious_images
-from imgcls.data.sources import LAYOUT, SPLITS
+from imgcls.data.sources import LAYOUT
 from imgcls.messages import plural, some
 
 SHOWN = 20  # skipped files and pairs of duplicates that a table names
@@ -94,6 +106,7 @@ def check(
     resize: Resize = RESIZE,
     grayscale: Grayscale = False,
     seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
+    split_again: SplitAgain = False,
     format: Format = "table",
     out: Out = None,
     contact_sheet: Annotated[
@@ -110,7 +123,10 @@ def check(
     for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
-    splits = imgcls.data.load(data, image_size=image_size, channels=1 if grayscale else 3, resize=resize, seed=seed)
+    channels = 1 if grayscale else 3
+    splits = imgcls.data.load(
+        data, image_size=image_size, channels=channels, resize=resize, seed=seed, split_again=split_again
+    )
     facts = describe(splits, resize)
     facts["formats"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
     print_report(facts, _text, format, out)
@@ -148,7 +164,7 @@ def describe(splits: Splits, resize: str) -> dict:
         "splits": {
             name: {
                 "images": len(split),
-                "given": splits.kind == "generated" or _is_given(name, split.names),
+                "given": name in splits.given,
                 "per_class": counts[name].to_dict(),
                 "sizes": sizes.loc[name].to_dict() if name in sizes.index else None,
             }
@@ -168,12 +184,6 @@ def describe(splits: Splits, resize: str) -> dict:
         },
     }
     return facts | {"notes": [*_leaks(facts), *_problems(facts), *_suspicious(facts), *_enlarged(splits, resize)]}
-
-
-def _is_given(split: str, names: tuple[str, ...]) -> bool:
-    """Whether the files of a split are in a folder of that name; otherwise the split was drawn at random."""
-    parts = names[0].split("/") if names else ()
-    return len(parts) == 3 and SPLITS[parts[0].lower()] == split
 
 
 # ------------------------------------------------------------------ notes
@@ -204,7 +214,11 @@ def _leaks(facts: dict) -> Iterator[str]:
 
 
 def _problems(facts: dict) -> Iterator[str]:
-    """Contradictory labels, class imbalance, and classes that a split lacks."""
+    """Contradictory labels, class imbalance, a single class, classes of one name, and classes that a split lacks."""
+    if len(facts["classes"]) == 1:
+        yield f"{facts['classes'][0]!r} is the only class; a classifier needs at least two, each in a folder of its own"
+    for group in lookalikes(facts["classes"]):
+        yield f"the classes {' and '.join(map(repr, group))} differ in form only: if they are one, merge their folders"
     conflicts = [pair for pair in facts["pairs"] if not pair["same_label"]]
     if conflicts:
         first, count = conflicts[0], len({pair["second"] for pair in conflicts})
@@ -257,7 +271,7 @@ def _text(facts: dict) -> str:
     }
     colour = "RGB" if facts["channels"] == 3 else "grayscale"
     blocks = [
-        f"{facts['name']}: {facts['kind']} images of {len(facts['classes'])} classes, fingerprint "
+        f"{facts['name']}: {facts['kind']} images of {plural(len(facts['classes']), 'class')}, fingerprint "
         f"{facts['fingerprint']}, read at {facts['image_size']} px ({facts['resize']}) in {colour}",
         pd.DataFrame({"class": [*facts["classes"], "(all)", "(split)"], **columns}).to_string(index=False),
     ]
