@@ -37,7 +37,7 @@ def some(names: Sequence[object], shown: int = 8) -> str:
 
 def plural(count: int, noun: str) -> str:
     """`1 file`, `2 files`, `2 classes`."""
-    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    ending = "es" if noun.endswith(("s", "x", "sh")) else "s"
     return f"{count:,} {noun}{ending * (count != 1)}"
 
 

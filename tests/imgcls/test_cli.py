@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import re
 import subprocess
 import sys
@@ -19,9 +18,9 @@ from safetensors.torch import load_file
 from course.diagnostics import read_tensorboard
 from imgcls import cli, models, openset
 from imgcls.cli.common import RENAMED_OPTIONS
-from imgcls.cli.train import expected_seconds, validation_temperature
+from imgcls.cli.train import expected_seconds
 from imgcls.data import load
-from imgcls.evaluation import Predictions, predict
+from imgcls.evaluation import fit_temperature, predict
 from imgcls.training import Recipe, build_seeded, fit
 
 
@@ -69,7 +68,7 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
     assert metrics["validation"]["accuracy"] == {"value": accuracy} | {
         k: card["validation"][k] for k in ("low", "high", "n")
     }
-    assert metrics["validation"]["temperature"] == card["temperature"] == validation_temperature(answers)
+    assert metrics["validation"]["temperature"] == card["temperature"] == fit_temperature(answers)
     assert metrics["validation"]["ece_at_temperature"] == answers.with_temperature(card["temperature"]).ece
     assert metrics["validation"]["loss"] == answers.loss == history["val_loss"][metrics["best_epoch"] - 1]
     assert metrics["seconds"] == pytest.approx(history["seconds"].sum())
@@ -113,15 +112,6 @@ def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
     monkeypatch.setattr(module, "TIMED_SECONDS", limit)
     expected = 4 * step * (len(splits.train) // 32 + len(splits.val) / 32 / 3)
     assert expected_seconds(network, splits, Recipe(epochs=4, batch_size=32), 0) == pytest.approx(expected)
-
-
-def test_temperature_in_closed_form_with_errors_and_without():
-    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
-    logits = 6.0 * torch.nn.functional.one_hot(labels, 2).float()
-    smoothed = validation_temperature(Predictions(logits, labels, ("a", "b")))  # as if 8 of 9: 6 / T = ln 8
-    assert smoothed == pytest.approx(6 / math.log(8), rel=1e-3)
-    flipped = torch.cat([1 - labels[:2], labels[2:]])  # 6 of 8 right: the best probability is 3/4, so 6 / T = ln 3
-    assert validation_temperature(Predictions(logits, flipped, ("a", "b"))) == pytest.approx(6 / math.log(3), rel=1e-3)
 
 
 def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_path, monkeypatch, capsys):

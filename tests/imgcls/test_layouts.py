@@ -62,7 +62,7 @@ def test_splits_drawn_again_keep_duplicates_together(tmp_path):
     splits = load(as_zip(tmp_path / "a.zip", files | copies), image_size=32, split_again=True)
     assert splits.duplicate_groups == 24
     assert imgcls.data.audit(splits).across() == ()
-    assert {name.split("/")[0] for name in splits.test.names} == {"train", "test"}
+    assert {name.split("/")[0] for name in splits.train.names} == {"train", "test"}
 
 
 @pytest.mark.parametrize(
