@@ -19,7 +19,7 @@ from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
 
 FORMATS = ("table", "json")
 STEPS, LEAST_BATCH = 8, 8  # of an epoch, and images, where there are few images
-TOTAL_STEPS = 200  # of a training run from random weights
+FULL_EPOCH = 20  # steps of an epoch, below which there are more epochs
 COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
 
 Data = Annotated[
@@ -156,7 +156,7 @@ def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe
     """A default recipe with smaller batches, a lower learning rate and more epochs for few training images.
 
     An epoch has at least STEPS steps unless its batches would have fewer than LEAST_BATCH images. The learning rate is
-    in proportion to a smaller batch, and the epochs grow until there are TOTAL_STEPS steps.
+    in proportion to a smaller batch, and there are as many epochs as make up for fewer than FULL_EPOCH steps in each.
 
     Args:
         recipe: for many images.
@@ -174,5 +174,5 @@ def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe
             "fits"
         )
     lr = recipe.lr * min(1, batch / recipe.batch_size)
-    epochs = max(recipe.epochs, math.ceil(TOTAL_STEPS / (images // batch)))
+    epochs = max(recipe.epochs, math.ceil(recipe.epochs * FULL_EPOCH / (images // batch)))
     return replace(recipe, **{"batch_size": batch, "lr": lr, "epochs": epochs, **given})

@@ -140,7 +140,8 @@ def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
         return []
     if trained_on["fingerprint"] != splits.fingerprint:
         total = sum(len(part) for _, part in splits.items())
-        advice = "" if split == "all" else f"; --split all evaluates all {total:,} images"
+        whole = split == "all" or len(getattr(splits, split)) == total
+        advice = "" if whole else f"; --split all evaluates all {total:,} images"
         return [
             f"these are not the training data, {trained_on.get('name')}, or they have changed since; images that were "
             f"among the training data may have been trained on{advice}"

