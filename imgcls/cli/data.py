@@ -26,7 +26,7 @@ from imgcls.cli.common import (
     note,
     print_report,
 )
-from imgcls.data import Splits, catalogue, lookalikes
+from imgcls.data import Split, Splits, catalogue, lookalikes
 from imgcls.data.decoding import RESIZE
 from imgcls.data.quality import suspicious_images
 from imgcls.data.sources import LAYOUT
@@ -124,16 +124,18 @@ def check(
         if path is not None and path.suffix.lower() != ending:
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
     channels = 1 if grayscale else 3
-    splits = imgcls.data.load(
-        data, image_size=image_size, channels=channels, resize=resize, seed=seed, split_again=split_again
-    )
+    settings = {"image_size": image_size, "channels": channels, "resize": resize, "seed": seed}
+    splits = imgcls.data.load(data, partial=True, split_again=split_again, **settings)
+    if len(splits.train):  # else nothing to draw from: data to evaluate on
+        splits = imgcls.data.load(data, split_again=split_again, **settings)
     facts = describe(splits, resize)
     facts["formats"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
     print_report(facts, _text, format, out)
     if contact_sheet is not None:
         from imgcls import plots  # matplotlib takes longer to load than a small data set
 
-        grid = plots.sample_grid(splits.train.images, splits.train.labels, splits.classes)
+        shown = _measured(splits)[1]
+        grid = plots.sample_grid(shown.images, shown.labels, splits.classes)
         note(f"contact sheet in {plots.save(grid, contact_sheet)}")
 
 
@@ -142,17 +144,19 @@ def describe(splits: Splits, resize: str) -> dict:
 
     Returns:
         name, kind, fingerprint, image_size, resize, channels, classes; splits {name: {images, given, per_class,
-        sizes}}, sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name,
+        sizes}}, sizes {width_min: …} in pixels or None; measured, train or the first split that is there, with its mean
+        and std in [0, 1] units and imbalance {largest, smallest, ratio}; skipped [{name,
         reason}]; duplicate_groups that stay together where a split is drawn; suspicious {kind: [names]} of real
-        images; duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest,
-        ratio} of train; notes, one sentence for each problem.
+        images; duplicates [rows of `Audit.frame`] and pairs (across splits first); notes, one sentence for
+        each problem.
     """
-    statistics = imgcls.data.statistics(splits.train)
+    measured, part = _measured(splits)
+    statistics = imgcls.data.statistics(part)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
     if sum(len(split) for _, split in splits.items()) > 50_000:
         note("looking for duplicates: every image is compared with every other")
     audit = imgcls.data.audit(splits)
-    train = counts["train"]
+    present = counts[measured][counts[measured] > 0]
     facts = {
         "name": splits.name,
         "kind": splits.kind,
@@ -170,6 +174,7 @@ def describe(splits: Splits, resize: str) -> dict:
             }
             for name, split in splits.items()
         },
+        "measured": measured,
         "mean": statistics["mean"].tolist(),
         "std": statistics["std"].tolist(),
         "skipped": [asdict(file) for file in splits.skipped],
@@ -178,12 +183,17 @@ def describe(splits: Splits, resize: str) -> dict:
         "duplicates": audit.frame().to_dict("records"),
         "pairs": [{key: value for key, value in asdict(pair).items() if key != "indices"} for pair in audit.pairs],
         "imbalance": {
-            "largest": train.idxmax(),
-            "smallest": train.idxmin(),
-            "ratio": round(float(train.max() / train.min()), 3),
+            "largest": present.idxmax(),
+            "smallest": present.idxmin(),
+            "ratio": round(float(present.max() / present.min()), 3),
         },
     }
     return facts | {"notes": [*_leaks(facts), *_problems(facts), *_suspicious(facts), *_enlarged(splits, resize)]}
+
+
+def _measured(splits: Splits) -> tuple[str, Split]:
+    """Name and images of train, or of the first split that is there."""
+    return next((name, split) for name, split in splits.items() if len(split))
 
 
 # ------------------------------------------------------------------ notes
@@ -229,14 +239,17 @@ def _problems(facts: dict) -> Iterator[str]:
         )
     largest, smallest, ratio = facts["imbalance"].values()
     if ratio >= IMBALANCED:
-        per_class = facts["splits"]["train"]["per_class"]
+        per_class = facts["splits"][facts["measured"]]["per_class"]
         yield (
-            f"class {largest!r} has {ratio:.1f} times as many training images as {smallest!r} "
+            f"class {largest!r} has {ratio:.1f} times as many images as {smallest!r} in {facts['measured']} "
             f"({per_class[largest]} and {per_class[smallest]}): `imgcls train … --balanced-sampling` samples every "
             "class equally often; read the recall of each class beside the accuracy"
         )
+    if facts["measured"] != "train":
+        yield "there is no image to train on: a trained model can be evaluated on these data (`imgcls evaluate`)"
     for name, split in facts["splits"].items():
-        if missing := [one for one, count in split["per_class"].items() if not count]:
+        missing = [one for one, count in split["per_class"].items() if not count]
+        if missing and (split["images"] or facts["measured"] == "train"):
             yield f"{name} has no image of {some(missing)}, so it gives no metric for them; add images"
 
 
@@ -266,7 +279,11 @@ def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
 def _text(facts: dict) -> str:
     splits = facts["splits"]
     columns = {
-        name: [*split["per_class"].values(), split["images"], "given" if split["given"] else "drawn"]
+        name: [
+            *split["per_class"].values(),
+            split["images"],
+            "given" if split["given"] else "drawn" if split["images"] else "none",
+        ]
         for name, split in splits.items()
     }
     colour = "RGB" if facts["channels"] == 3 else "grayscale"
@@ -282,7 +299,7 @@ def _text(facts: dict) -> str:
         formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
         blocks.append(f"formats and modes: {formats}")
     mean, std = (", ".join(f"{value:.4f}" for value in facts[what]) for what in ("mean", "std"))
-    blocks.append(f"train in units of [0, 1]: mean {mean}; std {std}")
+    blocks.append(f"{facts['measured']} in units of [0, 1]: mean {mean}; std {std}")
     skipped = [f"{file['name']}: {file['reason']}" for file in facts["skipped"]]
     blocks.append(_limited(f"{plural(len(skipped), 'file')} skipped", skipped))
     pairs = [

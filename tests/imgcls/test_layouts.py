@@ -56,6 +56,13 @@ def test_a_given_split_without_extensions_is_found(tmp_path):
     assert load(as_zip(tmp_path / "a.zip", files), image_size=8).test.names == ("test/a/1", "test/b/1")
 
 
+def test_a_picture_is_known_by_its_content_where_the_class_folders_are_looked_for(tmp_path):
+    files = {f"photos/{name}/{i}": picture(f"{name}{i}") for name in ("cat", "dog") for i in range(6)}
+    splits = load(as_zip(tmp_path / "a.zip", files | {"photos/readme.txt": b"a note"}), image_size=8)
+    assert splits.classes == ("cat", "dog")
+    assert [file.name for file in splits.skipped] == ["photos/readme.txt"]
+
+
 def test_splits_drawn_again_keep_duplicates_together(tmp_path):
     files = pictures("train/a", "train/b", "test/a", "test/b", size=(32, 32), count=12)
     copies = {name.replace("train", "test").replace(".png", "c.png"): files[name] for name in files if "train" in name}
