@@ -77,7 +77,7 @@ def train(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; default 0.05, or 1e-4 to fine-tune, less for small batches."),
+        typer.Option(help="Peak learning rate; default 0.05, less for small batches, or 1e-4 to fine-tune."),
     ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}; default sgd, or adamw to fine-tune.")
@@ -138,7 +138,8 @@ def train(
         split_again=split_again,
     )  # fmt: skip
     common.check_trainable(splits, data)
-    recipe = common.fit_to_size(recipe, len(splits.train), given if scratch else {"epochs": recipe.epochs, **given})
+    kept = {} if scratch else {"epochs": recipe.epochs, "lr": recipe.lr}  # few images need no more to fine-tune
+    recipe = common.fit_to_size(recipe, len(splits.train), kept | given)
     weights = None if scratch else "imagenet"
     network = training.build_seeded(
         lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=size), seed
