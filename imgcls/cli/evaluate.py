@@ -1,7 +1,5 @@
 """`imgcls evaluate`: test metrics of a trained model, with their uncertainty."""
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +9,19 @@ import numpy as np
 import pandas as pd
 import typer
 
-from imgcls.cli.common import FORMATS, Data, Format, Out, check_choice, classification_metrics, note, print_report
-from imgcls.data import DataError, Splits, load
+from imgcls.cli.common import (
+    FORMATS,
+    Data,
+    Format,
+    Out,
+    check_choice,
+    classification_metrics,
+    collapse_warnings,
+    note,
+    print_report,
+)
+from imgcls.data import DataError, Splits, load, locate
+from imgcls.data.splits import match_class
 from imgcls.evaluation import Predictions, predict_checked
 from imgcls.evaluation.statistics import Interval
 from imgcls.files import write
@@ -21,14 +30,16 @@ from imgcls.models import open_run, resize_of, temperature_of
 
 SPLITS = ("train", "val", "test", "all")
 LARGEST_CONFUSION = 12  # classes whose confusion matrix still fits a terminal
-COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
 PAIRS = 10
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that imgcls train wrote.")],
     data: Data,
-    split: Annotated[str, typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}; default test, or all of other data without it."),
+    ] = None,
     format: Format = "table",
     out: Out = None,
     top_k: Annotated[
@@ -44,16 +55,18 @@ def evaluate(
 ) -> None:
     """Report test metrics of a trained model with 95 % confidence intervals.
 
-    Images are prepared as in training, and data without given splits are split as in training. The data must have the
-    model's classes. Accuracy has a Wilson interval; balanced accuracy, the mean recall of the classes, combines the
+    Images are prepared as in training, and the training data are split as in training. Other data are not split: where
+    they have no test split, all of their images are evaluated. Classes are matched by name, and the data may lack some
+    of the model's. Accuracy has a Wilson interval; balanced accuracy, the mean recall of the classes, combines the
     Wilson intervals of the recalls. The temperature was fitted on the validation images.
 
     \b
       imgcls evaluate build/runs/photos-resnet18 photos.zip
-      imgcls evaluate build/runs/photos-resnet18 new.zip --split all --format json --out new.json
+      imgcls evaluate build/runs/photos-resnet18 more/test --format json --out new.json
       imgcls evaluate build/runs/photos-resnet18 photos.zip --confusion confusion.png --per-image images.csv
     """  # noqa: D301 - \b keeps the lines of the examples
-    check_choice("split", split, SPLITS)
+    if split is not None:
+        check_choice("split", split, SPLITS)
     check_choice("format", format, FORMATS)
     if out is not None and out.is_dir():
         raise ValueError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
@@ -62,7 +75,7 @@ def evaluate(
             raise ValueError(f"{option} {file}: name a file that ends in {ending}")
     model, card = open_run(run)
     temperature = temperature_of(card)
-    splits = _load(data, card, run)
+    splits, split, notes = _load(data, card, run, split)
     chosen = [part for name, part in splits.items() if split in (name, "all") and len(part)]
     if not chosen:
         raise DataError(f"the {split} split of {data} has no image; choose another --split")
@@ -76,7 +89,7 @@ def evaluate(
         "confusion": {"classes": list(predictions.classes), "counts": predictions.confusion().tolist()},
         "most_confused": predictions.most_confused(PAIRS).to_dict("records"),
         "skipped": [asdict(file) for file in splits.skipped],
-        "notes": _notes(card, splits, split),
+        "notes": [*notes, *_absent(predictions)],
         "warnings": collapse_warnings(predictions),
     }
     for kind in ("note", "warning"):
@@ -109,38 +122,56 @@ def per_image_table(predictions: Predictions) -> pd.DataFrame:
     return table.sort_values("loss", ascending=False, kind="stable")
 
 
-def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
-    """The data with the settings of the card: the split of the run's seed, classes in the order of the outputs."""
+def _load(data: str, card: Mapping[str, Any], run: Path, split: str | None) -> tuple[Splits, str, list[str]]:
+    """The images with the settings of the card and its classes, the name of the split to evaluate, and notes."""
     settings = {
         "image_size": card["image_size"],
         "channels": card["channels"],
         "resize": resize_of(card),
         "seed": card.get("seed", 0),
     }
-    splits = load(data, **settings)
-    ours, theirs = card["classes"], list(splits.classes)
-    if sorted(ours) != sorted(theirs):
+    # Only of the training data: the test split of others is theirs.
+    again = bool(card.get("split_again")) and card["data"]["name"] == locate(data).name
+    there = load(data, partial=True, split_again=again, **settings)
+    ours = tuple(card["classes"])
+    spelled = {match_class(name, there.classes): name for name in ours}
+    if unknown := [name for name in there.classes if name not in spelled]:
         raise DataError(
-            f"{data} has other classes than the model in {run}: {_differences(ours, theirs)}; name the class folders "
-            f"as the model does ({some(ours)}) and leave others out, or train a model on these data"
+            f"{data} has classes unknown to the model in {run}: {some(unknown)}; leave their folders out, rename them "
+            f"as the model does ({some(ours)}), or train a model on these data"
         )
-    return splits if ours == theirs else load(data, classes=ours, **settings)
+    notes = [f"the class {name!r} is taken for {spelled[name]!r}" for name in there.classes if spelled[name] != name]
+    if split != "all" and (split or "test") not in there.given and _drawn_in_training(card, there):
+        split = split or "test"
+        splits = load(data, classes=ours, split_again=again, **settings)
+    else:
+        split = split or ("test" if "test" in there.given else "all")
+        if split not in ("all", *there.given):
+            given = f"it has {' and '.join(there.given)}" if there.given else "it is not split"
+            raise DataError(f"{data} has no {split} split: {given}; leave out --split, or choose --split all")
+        splits = (
+            there if there.classes == ours else load(data, partial=True, classes=ours, split_again=again, **settings)
+        )
+    return splits, split, [*notes, *_notes(card, there, split)]
 
 
-def _differences(ours: list[str], theirs: list[str]) -> str:
-    missing = {_normalized(name): name for name in ours if name not in theirs}
-    unknown = {_normalized(name): name for name in theirs if name not in ours}
-    parts = {
-        "missing there": [name for key, name in missing.items() if key not in unknown],
-        "unknown to the model": [name for key, name in unknown.items() if key not in missing],
-        "spelled differently": [f"{name!r} for {missing[key]!r}" for key, name in unknown.items() if key in missing],
-    }
-    return "; ".join(f"{what}: {some(names)}" for what, names in parts.items() if names)
+def _drawn_in_training(card: Mapping[str, Any], there: Splits) -> bool:
+    """Whether training may have drawn its splits from these data: the same, changed since, or of unknown origin."""
+    trained_on = card.get("data")
+    if isinstance(trained_on, Mapping) and trained_on.get("fingerprint") == there.fingerprint:
+        return True
+    known = isinstance(trained_on, Mapping) and "name" in trained_on
+    complete = len(there.train.labels.unique()) == len(card["classes"])  # `partial` has put undivided images there
+    return complete and not (known and trained_on["name"] != there.name)
 
 
-def _normalized(name: str) -> str:
-    """A name without differences in case, in the encoding of accents and in separators."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+def _absent(predictions: Predictions) -> list[str]:
+    """A note that names the classes without images."""
+    counts = predictions.labels.bincount(minlength=len(predictions.classes)).tolist()
+    absent = [name for name, count in zip(predictions.classes, counts, strict=True) if not count]
+    if not absent:
+        return []
+    return [f"no image of {some(absent)}: balanced accuracy is the mean recall of the other classes"]
 
 
 def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
@@ -150,7 +181,8 @@ def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
         return []
     if trained_on["fingerprint"] != splits.fingerprint:
         total = sum(len(part) for _, part in splits.items())
-        advice = "" if split == "all" else f"; --split all evaluates all {total:,} images"
+        whole = split == "all" or len(getattr(splits, split)) == total
+        advice = "" if whole else f"; --split all evaluates all {total:,} images"
         return [
             f"these are not the training data, {trained_on.get('name')}, or they have changed since; images that were "
             f"among the training data may have been trained on{advice}"
@@ -168,18 +200,6 @@ def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
             "may have been trained on"
         ]
     return []
-
-
-def collapse_warnings(predictions: Predictions) -> list[str]:
-    """A warning where nearly all predictions are one class, and far more than the images of that class."""
-    share = predictions.predicted_share()
-    name, true = share.idxmax(), float((predictions.labels == int(share.argmax())).double().mean())
-    if share.max() < COLLAPSED or share.max() - true < 1 - COLLAPSED:
-        return []
-    return [
-        f"{100 * share.max():.0f} % of the predictions but {100 * true:.0f} % of the images are {name!r}: the model "
-        "collapsed to one class; see its learning curves, and train with a lower learning rate or --balanced-sampling"
-    ]
 
 
 def _as_text(results: Mapping[str, Any]) -> str:

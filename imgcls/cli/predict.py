@@ -21,7 +21,7 @@ import typer
 from torch import Tensor, nn
 
 from imgcls.cli.common import check_choice, note
-from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
+from imgcls.data import Split, decoding, files_below, load_image
 from imgcls.data.decoding import Undecodable
 from imgcls.evaluation import predict_checked
 from imgcls.files import open_atomic
@@ -65,8 +65,9 @@ def predict(
 ) -> None:
     """Print the class of every image, its confidence, and the second most probable class.
 
-    Folders are searched recursively, without hidden files; - reads paths, one a line, or one image. Confidences are
-    calibrated by the temperature on the run's card. No image is overwritten: an overlay whose name exists gets another.
+    Folders are searched recursively, without hidden files, and every file is tried, whatever its name; - reads paths,
+    one a line, or one image. Confidences are calibrated by the temperature on the run's card. No file is overwritten:
+    an overlay whose name exists gets another.
     Training sets the threshold of --unknown so that 95 % of the validation images reach it.
     The exit status is 0 if every image was classified, 1 if some were not, 2 if none was.
 
@@ -167,14 +168,14 @@ def _expand(argument: str) -> list[Item]:
     """The files of one argument: a file, a folder, or a pattern that the shell has not expanded."""
     path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib raises where there is no home
     if os.path.lexists(path):
-        matches, missing = [path], f"no image in this folder ({', '.join(EXTENSIONS)})"
+        matches, missing = [path], "no file in this folder"
     elif glob.has_magic(path):
         matches, missing = sorted(glob.glob(path, recursive=True)), "no file matches"  # noqa: PTH207 - absolute
     else:
         matches, missing = [], "no such file or folder"
     files = []
     for match in matches:  # os.path.isdir is False for a name that is too long, where pathlib raises
-        files += map(str, pictures(Path(match))) if os.path.isdir(match) else [match]  # noqa: PTH112
+        files += map(str, files_below(Path(match))) if os.path.isdir(match) else [match]  # noqa: PTH112
     return [(file, file) for file in files] or [(argument, Undecodable(missing))]
 
 

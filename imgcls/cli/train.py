@@ -22,7 +22,8 @@ from imgcls.cli import common
 from imgcls.cli.common import classification_metrics
 from imgcls.data import Splits, load, typical_side
 from imgcls.data.decoding import RESIZE
-from imgcls.evaluation import Predictions, fit_temperature, predict_checked
+from imgcls.evaluation import Predictions, calibration_gap, fit_temperature, predict_checked
+from imgcls.evaluation.statistics import Interval
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
 from imgcls.models.pretrained import WHEELS
@@ -42,6 +43,8 @@ SCRATCH = Recipe(epochs=10, batch_size=64, lr=0.05, optimizer="sgd", schedule="o
 FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
 TIMED_IMAGES = 32  # of the time estimate of features
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
+ENOUGH_TO_JUDGE = 50  # images on which a collapse to one class shows
+WIDE_GAP = 0.2  # width of the interval of the calibration error from which on it is stated
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the first step beyond either
 
 
@@ -67,12 +70,19 @@ def train(
         bool | None,
         typer.Option(help="Train the whole network after its head; default only if that takes a few seconds."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Number of epochs; default 10, or 3 to fine-tune.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs; default 10, more for few images, or 3 to fine-tune.")
+    ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images of one step, over all processes together; default 64, or 32 to fine-tune."),
+        typer.Option(
+            help="Images of one step, over all processes together; default 64, or 32 to fine-tune, less for few images."
+        ),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.05, or 1e-4 to fine-tune.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate; default 0.05, less for small batches, or 1e-4 to fine-tune."),
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}; default sgd, or adamw to fine-tune.")
     ] = None,
@@ -92,6 +102,7 @@ def train(
         bool, typer.Option("--class-weights", help="Weight the loss of each class inversely to its number of images.")
     ] = False,
     augment: common.Augment = True,
+    split_again: common.SplitAgain = False,
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
     seed: common.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default build/runs/DATA-MODEL.")] = None,
@@ -132,13 +143,18 @@ def train(
     size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
     transforms = common.augmentation(size) if augment else ()
     recipe = replace(
-        SCRATCH if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms,
+        SCRATCH if scratch else FINE_TUNE, balanced_sampling=balanced_sampling, transforms=transforms,
         class_weights="balanced" if class_weights else None,
     )  # fmt: skip
+    replace(recipe, **given)  # refuses a wrong value before any image is decoded
     channels = 1 if grayscale else 3
-    splits = load(data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images)
-    if not scratch and batch_size is None:
-        recipe = replace(recipe, batch_size=min(recipe.batch_size, len(splits.train)))
+    splits = load(
+        data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images,
+        split_again=split_again,
+    )  # fmt: skip
+    common.check_trainable(splits, data)
+    kept = {} if scratch else {"epochs": recipe.epochs, "lr": recipe.lr}  # few images need no more to fine-tune
+    recipe = common.fit_to_size(recipe, len(splits.train), kept | given)
     start_from = weights or (None if scratch else "imagenet")
     network = training.build_seeded(
         lambda: models.create_model(model, len(splits.classes), channels, start_from, image_size=size), seed
@@ -157,6 +173,7 @@ def train(
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
     config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images}
     config |= {"weights": str(weights)} if weights else {}
+    config |= {"split_again": True} if split_again else {}
     head, history = None, None
     if not scratch:
         head = _fit_head(network, splits, balanced_sampling or class_weights, distributed)
@@ -176,7 +193,7 @@ def train(
             if distributed.is_main and not gained:
                 common.note("fine-tuning lowered no validation loss: the network before it is kept")
     if distributed.is_main:
-        _save(folder, network, splits, resize, history, recipe if history else None, seed, head)
+        _save(folder, network, splits, resize, history, recipe if history else None, seed, head, split_again)
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
 
@@ -244,6 +261,28 @@ def _fit_head(network: nn.Module, splits: Splits, balanced: bool, distributed: D
     return facts
 
 
+def _warn(network: nn.Module, splits: Splits, predictions: Predictions, temperature: float, gap: Interval) -> None:
+    """Say so if the model predicts one class only, is no better than chance, or was calibrated on few images."""
+    seen = predictions
+    if len(predictions) < ENOUGH_TO_JUDGE:  # training images, of all classes, show a collapse as well
+        spread = torch.linspace(0, len(splits.train) - 1, min(len(splits.train), ENOUGH_TO_JUDGE)).round()
+        seen = predict_checked(network, splits.val, splits.train.subset(spread))
+    for text in common.collapse_warnings(seen):
+        common.note(text, "warning")
+    chance = 1 / len(splits.classes)
+    if float(predictions.with_temperature(temperature).confidence.max()) < 1.01 * chance:
+        common.note(
+            f"the confidences are no better than chance on the {len(predictions):,} validation images, so calibration "
+            f"makes every one about {100 * chance:.1f} %",
+            "warning",
+        )
+    if gap.high - gap.low > WIDE_GAP:
+        common.note(
+            f"confidences are calibrated on {plural(gap.n, 'image')} only: their mean minus the accuracy is between "
+            f"{100 * gap.low:+.0f} and {100 * gap.high:+.0f} points (95 %); more validation images narrow that"
+        )
+
+
 def _is_quick(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> bool:
     """Whether fine-tuning takes only seconds; if not, says how long."""
     seconds = expected_seconds(network, splits, recipe, seed)
@@ -263,8 +302,11 @@ def _print_plan(
 ) -> None:
     """Say what will be done; without a recipe, features are computed."""
     train, val, test = (len(split) for _, split in splits.items())
-    typer.echo(f"{train + val + test:,} images of {len(splits.classes)} classes ({some(splits.classes)})")
+    classes = plural(len(splits.classes), "class")
+    typer.echo(f"{plural(train + val + test, 'image')} of {classes} ({some(splits.classes)})")
     typer.echo(f"{train:,} to train, {val:,} to validate, {test:,} to test")
+    for text in common.class_notes(splits):
+        common.note(text)
     if splits.duplicate_groups:
         typer.echo(f"{plural(splits.duplicate_groups, 'group')} of duplicates, each kept in one split")
     if splits.skipped:
@@ -276,7 +318,8 @@ def _print_plan(
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
     what = f"features at {network.built_from['image_size']} px from {weights or 'ImageNet'} weights"
     if recipe is not None:
-        what = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
+        steps = plural(train // recipe.batch_size, "step")
+        what = f"{plural(recipe.epochs, 'epoch')} of {steps} of {plural(recipe.batch_size, 'image')}"
     typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {what}{duration}")
     precision, threads = str(pick_precision()).removeprefix("torch."), max(1, configure_threads() // processes)
     each = f"{processes} processes, each with" if processes > 1 else "one process with"
@@ -331,17 +374,21 @@ def _save(
     recipe: Recipe | None,
     seed: int,
     head: dict[str, Any] | None,
+    split_again: bool,
 ) -> None:
     """Write the weights, their card and the validation metrics; after epochs also the learning curves."""
     predictions = predict_checked(network, splits.val)
-    temperature, accuracy = validation_temperature(predictions), predictions.accuracy_interval
+    temperature, accuracy = fit_temperature(predictions), predictions.accuracy_interval
+    gap = calibration_gap(predictions.with_temperature(temperature))
     threshold = openset.threshold_at_tpr(openset.energy(predictions.logits), KNOWN_RATE)
     models.save(
         network, folder, splits.classes, resize=resize,
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
-        temperature=temperature, known={"score": "energy", "threshold": threshold, "keeps": KNOWN_RATE},
-        recipe=recipe.as_json() if recipe else None, seed=seed, **({"head": head} if head else {}),
+        temperature=temperature, calibration=asdict(gap),
+        known={"score": "energy", "threshold": threshold, "keeps": KNOWN_RATE},
+        recipe=recipe.as_json() if recipe else None, seed=seed,
+        **({"head": head} if head else {}), **({"split_again": True} if split_again else {}),
     )  # fmt: skip
     metrics = {
         "validation": classification_metrics(predictions, temperature),
@@ -350,6 +397,7 @@ def _save(
     }
     write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     typer.echo(f"validation accuracy {accuracy}{f' in epoch {history.best_epoch}' if history else ''}")
+    _warn(network, splits, predictions, temperature, gap)
     typer.echo(f"weights:  {folder / 'weights.safetensors'}")
     if history:
         from imgcls import plots  # slow to import, needed only here
@@ -357,17 +405,3 @@ def _save(
         curves = plots.learning_curves({network.built_from["architecture"]: history.frame()})
         plots.save(curves, folder / "learning_curves.png")
         typer.echo(f"curves:   {folder / 'learning_curves.png'}, or tensorboard --logdir {shlex.quote(str(folder))}")
-
-
-def validation_temperature(predictions: Predictions) -> float:
-    """Temperature fitted on validation predictions, finite also where all of them are correct.
-
-    Without an error the likelihood has no maximum: the temperature would be 0 and every confidence 1. The image of
-    the lowest confidence then counts once more, with its second class as its label: n correct of n + 1.
-    """
-    if predictions.correct.all():
-        least = predictions.logits[predictions.confidence.argmin()]
-        second = least.topk(min(2, len(least))).indices[-1:]
-        logits, labels = torch.cat([predictions.logits, least[None]]), torch.cat([predictions.labels, second])
-        predictions = Predictions(logits, labels, predictions.classes)
-    return fit_temperature(predictions)

@@ -294,6 +294,11 @@ def _why_unidentified(head: bytes) -> str:
     return f"not an image in a known format ({', '.join(FORMATS)})"
 
 
+def looks_like_image(data: bytes) -> bool:
+    """Whether a file starts like one of FORMATS."""
+    return _signature(data[:32]) in FORMATS
+
+
 def _signature(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brand = head[8:12]

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import sys
 import unicodedata
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,7 +27,8 @@ from sklearn.metrics import (
 from torch import nn
 
 from imgcls import models, paths
-from imgcls.cli.evaluate import collapse_warnings, evaluate
+from imgcls.cli.common import collapse_warnings
+from imgcls.cli.evaluate import evaluate
 from imgcls.data import load
 from imgcls.data.decoding import RESIZES
 from imgcls.evaluation import Predictions, predict, predict_checked
@@ -142,9 +145,58 @@ def test_pictures_become_square_as_the_card_says(resize, a_run, tmp_path, monkey
     assert found["loss"] == pytest.approx(loss[resize], rel=1e-5)
 
 
-def test_other_data_get_a_note(photos, a_run, monkeypatch, capsys):
-    run = a_run(data={"name": "elsewhere", "fingerprint": "0"})
-    assert "--split all evaluates all 60 images" in call(monkeypatch, capsys, run, photos).err
+def test_other_data_are_evaluated_whole_and_changed_ones_as_they_were_split(photos, a_run, monkeypatch, capsys):
+    said = call(monkeypatch, capsys, a_run(data={"name": "elsewhere", "fingerprint": "0"}), photos)
+    assert said.out.startswith(f"{photos.name}, all: 60 images\n")
+    assert "not the training data, elsewhere" in said.err
+    with pytest.raises(ValueError, match="has no val split: it is not split; leave out --split"):
+        call(monkeypatch, capsys, a_run(data={"name": "elsewhere", "fingerprint": "0"}), photos, "--split", "val")
+    changed = call(monkeypatch, capsys, a_run(data={"name": photos.name, "fingerprint": "0"}), photos)
+    assert changed.out.startswith(f"{photos.name}, test: 9 images\n")
+    assert "--split all evaluates all 60 images" in changed.err
+
+
+@pytest.mark.parametrize("split", ["test", "val", "Testing", "train"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_data_with_one_split_are_evaluated_whole(split, packed, a_run, tmp_path, monkeypatch, capsys):
+    data = write_pictures(tmp_path / "new" / split, count=30).parent
+    if packed:
+        data = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", data))
+    run = a_run(data={"name": "photos", "fingerprint": "0"})
+    found = json.loads(call(monkeypatch, capsys, run, data, "--format", "json").out)
+    assert found["n"] == 30
+    inside = json.loads(call(monkeypatch, capsys, run, tmp_path / "new" / split, "--format", "json").out)
+    assert (inside["accuracy"], inside["loss"]) == (found["accuracy"], found["loss"])
+
+
+def test_a_class_may_be_absent_or_spelled_otherwise(a_run, tmp_path, monkeypatch, capsys):
+    data = write_pictures(tmp_path / "new", ("BLUE", "dropped", "red "), count=30)
+    shutil.rmtree(data / "dropped")
+    said = call(monkeypatch, capsys, a_run(bias=2), data, "--split", "all", "--format", "json")
+    found = json.loads(said.out)
+    assert found["confusion"]["classes"] == list(CLASSES)
+    recalls = {row["class"]: row["recall"] for row in found["per_class"]}
+    assert recalls == {"blue": 0.0, "green": None, "red": 1.0}
+    assert found["balanced_accuracy"]["value"] == 0.5
+    assert "note: no image of green: balanced accuracy is the mean recall of the other classes" in said.err
+    assert "note: the class 'BLUE' is taken for 'blue'" in said.err
+
+
+def test_a_test_split_that_cannot_be_read_is_not_replaced(a_run, tmp_path, monkeypatch, capsys):
+    data = write_pictures(tmp_path / "photos" / "train").parent
+    for name in CLASSES:
+        (data / "test" / name).mkdir(parents=True)
+        (data / "test" / name / "1.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(
+        ValueError, match=r"no image can be read of\n  test: test/blue/1.heic: not an image but a file of"
+    ):
+        call(monkeypatch, capsys, a_run(), data)
+    drawn = load(data, image_size=16, split_again=True)
+    facts = {"name": "photos", "fingerprint": drawn.fingerprint}
+    run = a_run(data=facts, split_again=True, seed=0)
+    found = json.loads(call(monkeypatch, capsys, run, data, "--format", "json").out)
+    assert (found["split"], found["n"]) == ("test", len(drawn.test))
+    assert found["loss"] == pytest.approx(predict(models.load(run)[0], drawn.test).loss, rel=1e-5)
 
 
 def test_classes_follow_the_card(photos, a_run, monkeypatch, capsys):
@@ -166,14 +218,16 @@ def test_a_collapsed_model_is_named_and_a_sound_one_is_not(photos, a_run, monkey
     assert collapse_warnings(one_class) == []  # all predictions are one class because all images are
 
 
-def test_data_of_other_classes_are_refused_with_each_difference(a_run, tmp_path, monkeypatch, capsys):
+def test_classes_unknown_to_the_model_are_refused(a_run, tmp_path, monkeypatch, capsys):
     accented = unicodedata.normalize("NFD", "Bl\u00e9u_bird")
     data = write_pictures(tmp_path / "other", (accented, "pink", "red"), count=30)
-    with pytest.raises(ValueError, match="has other classes") as refused:
+    with pytest.raises(
+        ValueError, match=r"has classes unknown to the model in .*: pink; leave .* \(bl\u00e9u bird, green"
+    ):
         call(monkeypatch, capsys, a_run(("bl\u00e9u bird", "green", "red")), data)
-    message = str(refused.value)
-    assert "missing there: green; unknown to the model: pink; spelled differently: " in message
-    assert f"{accented!r} for 'bl\u00e9u bird'" in message
+    ambiguous = write_pictures(tmp_path / "two", ("Red", "red", "green"), count=30)
+    with pytest.raises(ValueError, match=r"unknown to the model in .*: Red;"):
+        call(monkeypatch, capsys, a_run(("blue", "green", "red")), ambiguous)
 
 
 @pytest.mark.parametrize(

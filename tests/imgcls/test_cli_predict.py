@@ -172,7 +172,6 @@ def test_files_folders_patterns_and_lists_are_answered_once_each(a_run, tmp_path
     names = ["b/2.png", "b/1.JPG", "a.webp", "c[1].png", "b/.hidden.png", ".secret/d.png"]
     for name in names:
         write(tmp_path / "in" / name)
-    (tmp_path / "in" / "notes.txt").write_text("no picture")
     monkeypatch.chdir(tmp_path / "in")
 
     def answered(*arguments, **options):
@@ -191,6 +190,23 @@ def test_files_folders_patterns_and_lists_are_answered_once_each(a_run, tmp_path
     ]  # fmt: skip
     assert answered("-", stdin=b"b/2.png\r\na.webp\n\nb/2.png\n") == ["b/2.png", "a.webp"]
     assert answered("-", stdin=b"b\na.webp") == ["b/1.JPG", "b/2.png", "a.webp"]
+
+
+def test_every_file_of_a_folder_is_classified_or_named_whatever_it_is_called(a_run, tmp_path, ask):
+    folder, run = tmp_path / "in", a_run()
+    write(folder / "a.png")
+    for name in ("portrait", "scan.jp2", "photo.heif.bak"):  # pictures by content
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    (folder / "b.heif").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    (folder / "notes.txt").write_text("no picture")
+    code, out, err = ask(run, folder, "--format", "csv")
+    assert code == 1
+    assert [Path(row["image"]).name for row in csv.DictReader(io.StringIO(out))] == [
+        "a.png", "photo.heif.bak", "portrait", "scan.jp2",
+    ]  # fmt: skip
+    assert "b.heif: not an image but a file of type heic" in err
+    assert "notes.txt: not an image but text" in err
+    assert "2 of 6 images were not classified" in err
 
 
 @pytest.mark.parametrize("name", ["rgb.png", "palette.gif", "rgba.webp", "turned.jpg"])
@@ -278,7 +294,7 @@ def test_unreadable_pictures_are_named_and_the_rest_is_answered(a_run, tmp_path,
     ("arguments", "message"),
     [
         (("RUN", "in/god.png"), "'in/god.png': no such file or folder, did you mean 'good.png'?"),
-        (("RUN", "empty", "in/*.gif"), "'empty': no image in this folder (.jpg,"),
+        (("RUN", "empty", "in/*.gif"), "'empty': no file in this folder"),
         (("RUN", "in/*.gif"), "'in/*.gif': no file matches"),
         (("RUN", "-"), "there is nothing on standard input"),
         (("RUN", "in", "--format", "tabel"), "did you mean 'table'?"),
