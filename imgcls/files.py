@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
 
 @contextmanager
 def open_atomic(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
@@ -49,6 +47,8 @@ def lock(path: Path, on_wait: str | None = None, if_held: Exception | None = Non
         on_wait: Text printed while another process holds the lock.
         if_held: Exception raised in that case, instead of waiting.
     """
+    from filelock import FileLock, Timeout  # `imgcls doctor` runs without it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(path)
     try:

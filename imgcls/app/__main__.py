@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgcls.app.predictions import MAX_BYTES
+from imgcls.app import MAX_BYTES
 
 PAGE = Path(__file__).with_name("page.py")
 THEME = Path(__file__).with_name("theme.toml")

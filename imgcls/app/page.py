@@ -10,9 +10,9 @@ from PIL import Image
 from torch import nn
 
 from imgcls import paths
-from imgcls.app import markup
+from imgcls.app import MAX_BYTES, markup
 from imgcls.app.examples import examples
-from imgcls.app.predictions import MAX_BYTES, predict_image, read_image
+from imgcls.app.predictions import predict_image, read_image
 from imgcls.app.runs import Run, data_of, find_runs
 from imgcls.data.decoding import FORMATS, Undecodable
 from imgcls.messages import plural

@@ -1,49 +1,62 @@
 """The command line, one module for each command."""
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import TYPE_CHECKING
 
-import typer
+if TYPE_CHECKING:
+    import typer
 
 
-def application(doctor_alone: bool = False) -> typer.Typer:
-    """All commands, or only `doctor`, which has to run where PyTorch does not."""
+def application() -> typer.Typer:
+    """All commands. Their modules import PyTorch only when a command runs; `doctor` runs where PyTorch does not."""
+    import typer
+
+    from imgcls.app.__main__ import serve
+    from imgcls.cli import data
+    from imgcls.cli.doctor import doctor
+    from imgcls.cli.evaluate import evaluate
+    from imgcls.cli.models import models
+    from imgcls.cli.predict import predict
+    from imgcls.cli.search import search
+    from imgcls.cli.train import train
+
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_help)
-    from imgcls.cli.doctor import doctor
-
-    if not doctor_alone:
-        from imgcls.cli import data
-        from imgcls.cli.evaluate import evaluate
-        from imgcls.cli.models import models
-        from imgcls.cli.predict import predict
-        from imgcls.cli.search import search
-        from imgcls.cli.train import train
-
-        for command in (train, search, evaluate, predict, models):
-            app.command()(command)
-        app.add_typer(data.application(), name="data")
+    for command in (train, search, evaluate, predict, models):
+        app.command()(command)
+    app.add_typer(data.application(), name="data")
+    app.command("app")(serve)
     app.command()(doctor)
     return app
 
 
 def main() -> None:
     """Run the command line; errors that the user can correct are printed in one line, without a traceback."""
-    if sys.argv[1:2] == ["doctor"]:
-        application(doctor_alone=True)()
-        return
-    from imgcls.cli.common import refuse_renamed_options
-    from imgcls.training import TrainingDiverged, destroy_process_group
-
     try:
+        from imgcls.cli.common import refuse_renamed_options
+
         refuse_renamed_options(sys.argv[1:])
         application()()
-    except (ValueError, TrainingDiverged, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _diverged(error):
+            raise
         if os.environ.get("RANK", "0") == "0":  # one of several processes is enough
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     finally:
-        destroy_process_group()
+        if "imgcls.training" in sys.modules:
+            from imgcls.training import destroy_process_group
+
+            destroy_process_group()
+
+
+def _diverged(error: RuntimeError) -> bool:
+    from imgcls.training import TrainingDiverged
+
+    return isinstance(error, TrainingDiverged)
 
 
 def _help() -> None:

@@ -1,4 +1,9 @@
-"""What several commands share: options and their old names, the augmentation, metrics as JSON, messages."""
+"""What several commands share: options and their old names, the augmentation, metrics as JSON, messages.
+
+The modules of the commands import PyTorch and what needs it inside their functions: help must be quick.
+"""
+
+from __future__ import annotations
 
 import json
 import math
@@ -6,16 +11,23 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgcls.evaluation import Predictions
 from imgcls.files import write
 from imgcls.messages import did_you_mean
-from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
+
+if TYPE_CHECKING:
+    from imgcls.evaluation import Predictions
+    from imgcls.transforms import Transform
 
 FORMATS = ("table", "json")
+# Copies from modules that import PyTorch; a test compares them.
+OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
+SCHEDULES = ("constant", "exponential", "cosine", "one_cycle", "plateau")
+SAMPLERS = ("random", "tpe")
+RESIZE = "crop"
 
 Data = Annotated[
     str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or a name from `imgcls data list`.")
@@ -78,6 +90,8 @@ def note(text: str, kind: str = "note") -> None:
 
 def augmentation(image_size: int) -> tuple[Transform, ...]:
     """The default augmentation of `train`, and of `search`, so that its settings are valid for `train`."""
+    from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
     return RandomCrop(padding=image_size // 8), RandomHorizontalFlip()
 
 

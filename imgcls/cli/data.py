@@ -1,24 +1,33 @@
 """`imgcls data list`, `get` and `check`: the data sets of the course, and the contents of any data set."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
-import torch
 import typer
 from typer.core import TyperGroup
 
-import imgcls.data
-import menagerie
-from imgcls.cli.common import FORMATS, Data, Format, Grayscale, ImageSize, Out, Resize, check_choice, note, print_report
-from imgcls.data import Splits, catalogue
-from imgcls.data.decoding import RESIZE
-from imgcls.data.quality import suspicious_images
-from imgcls.data.sources import LAYOUT, SPLITS
+from imgcls.cli.common import (
+    FORMATS,
+    RESIZE,
+    Data,
+    Format,
+    Grayscale,
+    ImageSize,
+    Out,
+    Resize,
+    check_choice,
+    note,
+    print_report,
+)
 from imgcls.messages import plural, some
+
+if TYPE_CHECKING:
+    from imgcls.data import Splits
 
 SHOWN = 20  # skipped files and pairs of duplicates that a table names
 IMBALANCED = 1.5  # ratio of the largest to the smallest class from which on a note is given
@@ -55,6 +64,12 @@ def _help() -> None:
 
 def list_sets(format: Format = "table") -> None:
     """List the generated data sets, and the real ones with their path or how to download them."""
+    import pandas as pd
+
+    import menagerie
+    from imgcls.data import catalogue
+    from imgcls.data.sources import LAYOUT
+
     check_choice("format", format, FORMATS)
     generated = [
         {"name": f"menagerie/{name}", "classes": len(subset.classes), **menagerie.sizes(name),
@@ -81,9 +96,11 @@ def list_sets(format: Format = "table") -> None:
 
 def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, such as cifar10.")]) -> None:
     """Download a real data set to data/; an interrupted download continues, and a complete one is not repeated."""
+    from imgcls.data import catalogue, download
+
     known = catalogue.key(name)
     existed = known and catalogue.find(known)
-    path = imgcls.data.download(name)
+    path = download(name)
     note(f"{known} is {'already' if existed else 'now'} in {path}; check it with: imgcls data check {known}")
     typer.echo(path)
 
@@ -106,6 +123,8 @@ def check(
       imgcls data check photos.zip --image-size 96 --contact-sheet sheet.png --out photos.json
       imgcls data check menagerie/cats_dogs --format json
     """  # noqa: D301 - \b keeps the lines of the examples
+    import imgcls.data
+
     check_choice("format", format, FORMATS)
     for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
@@ -131,6 +150,9 @@ def describe(splits: Splits, resize: str) -> dict:
         images; duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest,
         ratio} of train; notes, one sentence for each problem.
     """
+    import imgcls.data
+    from imgcls.data.quality import suspicious_images
+
     statistics = imgcls.data.statistics(splits.train)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
     if sum(len(split) for _, split in splits.items()) > 50_000:
@@ -172,6 +194,8 @@ def describe(splits: Splits, resize: str) -> dict:
 
 def _is_given(split: str, names: tuple[str, ...]) -> bool:
     """Whether the files of a split are in a folder of that name; otherwise the split was drawn at random."""
+    from imgcls.data.sources import SPLITS
+
     parts = names[0].split("/") if names else ()
     return len(parts) == 3 and SPLITS[parts[0].lower()] == split
 
@@ -235,6 +259,8 @@ def _suspicious(facts: dict) -> Iterator[str]:
 
 def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
     """Images that are smaller than the input of the network."""
+    import torch
+
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
     side = splits.train.images.shape[-1]
     which, scaled = ("longer", torch.amax) if resize == "pad" else ("shorter", torch.amin)
@@ -250,6 +276,8 @@ def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
 
 
 def _text(facts: dict) -> str:
+    import pandas as pd
+
     splits = facts["splits"]
     columns = {
         name: [*split["per_class"].values(), split["images"], "given" if split["given"] else "drawn"]

@@ -1,21 +1,22 @@
 """`imgcls evaluate`: test metrics of a trained model, with their uncertainty."""
 
+from __future__ import annotations
+
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
 from imgcls.cli.common import FORMATS, Data, Format, Out, check_choice, classification_metrics, note, print_report
-from imgcls.data import DataError, Splits, load
-from imgcls.evaluation import Predictions, predict_checked
-from imgcls.evaluation.statistics import Interval
 from imgcls.messages import some
-from imgcls.models import open_run, resize_of, temperature_of
+
+if TYPE_CHECKING:
+    from imgcls.data import Splits
+    from imgcls.evaluation import Predictions
 
 SPLITS = ("train", "val", "test", "all")
 LARGEST_CONFUSION = 12  # classes whose confusion matrix still fits a terminal
@@ -40,6 +41,10 @@ def evaluate(
       imgcls evaluate build/runs/photos-resnet18 photos.zip
       imgcls evaluate build/runs/photos-resnet18 new.zip --split all --format json --out new.json
     """  # noqa: D301 - \b keeps the lines of the examples
+    from imgcls.data import DataError
+    from imgcls.evaluation import predict_checked
+    from imgcls.models import open_run, temperature_of
+
     check_choice("split", split, SPLITS)
     check_choice("format", format, FORMATS)
     if out is not None and out.is_dir():
@@ -70,6 +75,9 @@ def evaluate(
 
 def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
     """The data with the settings of the card: the split of the run's seed, classes in the order of the outputs."""
+    from imgcls.data import DataError, load
+    from imgcls.models import resize_of
+
     settings = {
         "image_size": card["image_size"],
         "channels": card["channels"],
@@ -142,6 +150,10 @@ def collapse_warnings(predictions: Predictions) -> list[str]:
 
 
 def _as_text(results: Mapping[str, Any]) -> str:
+    import pandas as pd
+
+    from imgcls.evaluation.statistics import Interval
+
     lines = [f"{results['data']['name']}, {results['split']}: {results['n']:,} images"]
     for name in ("accuracy", "balanced_accuracy"):
         lines.append(f"{name.replace('_', ' '):<19}{Interval(**results[name])}")

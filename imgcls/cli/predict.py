@@ -1,5 +1,7 @@
 """`imgcls predict`: classify image files with a trained model."""
 
+from __future__ import annotations
+
 import csv
 import glob
 import io
@@ -12,28 +14,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from torch import Tensor, nn
 
 from imgcls.cli.common import check_choice, note
-from imgcls.data import EXTENSIONS, Split, decoding, load_image, pictures
-from imgcls.data.decoding import Undecodable
-from imgcls.evaluation import predict_checked
 from imgcls.messages import did_you_mean
-from imgcls.models import open_run, resize_of, temperature_of
 from imgcls.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMATS = ("table", "csv", "json")
 STDIN = "-"
 COLUMNS = ("image", "class", "confidence", "runner_up", "runner_up_confidence")
-BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
 PROGRESS_FROM = 300  # number of images from which on progress is shown
 READERS = 4  # threads that decode; each may take decoding.MAX_MEMORY
 
-Item = tuple[str, str | bytes | Undecodable]  # the name of an image, and its path or bytes, or why there are none
+Item = tuple[str, Any]  # the name of an image, and its path or bytes, or why there are none (Undecodable)
 
 
 def predict(
@@ -59,6 +57,8 @@ def predict(
       imgcls predict build/runs/photos-resnet18 "albums/**/*.jpg" --format csv > predictions.csv
       find albums -newer predictions.csv | imgcls predict build/runs/photos-resnet18 - --cam-dir maps
     """  # noqa: D301 - \b keeps the lines of the examples
+    from imgcls.models import open_run, resize_of, temperature_of
+
     check_choice("format", format, FORMATS)
     if cam_dir is not None and cam_dir.exists() and not cam_dir.is_dir():
         raise ValueError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
@@ -101,6 +101,8 @@ def _find(arguments: Iterable[str]) -> list[Item]:
     Raises:
         ValueError: there is none; the message says what was tried.
     """
+    from imgcls.data.decoding import Undecodable
+
     found: dict[str, Item] = {}
     for argument in arguments:
         for name, source in _standard_input() if argument == STDIN else _expand(argument):
@@ -118,16 +120,22 @@ def _find(arguments: Iterable[str]) -> list[Item]:
 
 
 def _standard_input() -> list[Item]:
+    from imgcls.data import decoding
+
+    binary = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
     data = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    if b"\0" in data[:32] or data.startswith(BINARY):
+    if b"\0" in data[:32] or data.startswith(binary):
         return [(STDIN, data)]
     lines = [line.removesuffix("\r") for line in os.fsdecode(data).split("\n")]
     items = [item for line in lines if line for item in _expand(line)]
-    return items or [(STDIN, Undecodable("there is nothing on standard input"))]
+    return items or [(STDIN, decoding.Undecodable("there is nothing on standard input"))]
 
 
 def _expand(argument: str) -> list[Item]:
     """The files of one argument: a file, a folder, or a pattern that the shell has not expanded."""
+    from imgcls.data import EXTENSIONS, pictures
+    from imgcls.data.decoding import Undecodable
+
     path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib raises where there is no home
     if os.path.lexists(path):
         matches, missing = [path], f"no image in this folder ({', '.join(EXTENSIONS)})"
@@ -156,6 +164,8 @@ def _decoded(
     items: Sequence[Item], batch_size: int, image_size: int, channels: int, resize: str
 ) -> Iterator[list[tuple[str, Tensor | str]]]:
     """Batches of names with uint8 (C, H, W) or the reason for none."""
+    from imgcls.data import load_image
+    from imgcls.data.decoding import Undecodable
 
     def read(item: Item) -> tuple[str, Tensor | str]:
         name, source = item
@@ -179,6 +189,12 @@ def predict_batch(
     cam_dir: Path | None,
 ) -> list[dict[str, Any]]:
     """One record an image, in their order: COLUMNS, all probabilities and the path of the overlay, or the error."""
+    import torch
+    from torch import Tensor
+
+    from imgcls.data import Split
+    from imgcls.evaluation import predict_checked
+
     named = {name: pixels for name, pixels in batch if isinstance(pixels, Tensor)}
     records: dict[str, dict[str, Any]] = {}
     if named:

@@ -1,49 +1,33 @@
 """`imgcls search`: hyperparameters for a data set, found by training many networks for a short time."""
 
+from __future__ import annotations
+
 import inspect
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import optuna
-import pandas as pd
-import torch
 import typer
-from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import TrialState
 
 from imgcls import paths
-from imgcls import search as studies
 from imgcls.cli import common
-from imgcls.cli.common import check_choice, note
+from imgcls.cli.common import OPTIMIZERS, RESIZE, SAMPLERS, SCHEDULES, check_choice, note
 from imgcls.cli.models import build, options
 from imgcls.cli.train import train
-from imgcls.data import load
-from imgcls.data.decoding import RESIZE
 from imgcls.messages import did_you_mean, plural, some
-from imgcls.models import create_model, minimum_size
-from imgcls.models.pretrained import WHEELS
-from imgcls.search import SAMPLERS, Space, Value
-from imgcls.search.loop import TRIALS
-from imgcls.search.space import AUGMENT, Choices, apply_params
-from imgcls.search.storage import parse_storage, shown
-from imgcls.training import OPTIMIZERS, SCHEDULES, Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+    from imgcls.search import Space, Value
+    from imgcls.search.space import Choices
+    from imgcls.training import Recipe
 
 EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
 SHOWN = 5  # trials of the table at the end
-NETWORK_SPACES: dict[str, dict[str, Choices]] = {
-    "simple_cnn": {"blocks": (2, 3, 4, 5), "filters": (16, 32, 64), "kernel_size": (3, 5), "batch_norm": (False, True)},
-    "configurable_cnn": {
-        "layers": (3, 4, 5), "filters": (32, 64, 128), "filter_multiplier": (0.5, 1.0, 2.0), "dropout": (0.2, 0.3),
-        "activation": ("relu", "gelu", "silu", "mish"), "batch_norm": (False, True), "hidden_features": (128, 256, 512),
-    },
-    "cifar": {"dropout": FloatDistribution(0.0, 0.5), "hidden_features": (64, 128, 256)},
-    "zfnet": {"dropout": FloatDistribution(0.0, 0.5)},
-}  # fmt: skip
-"""Spaces of networks, by the start of their names."""
 
 
 def search(
@@ -86,6 +70,16 @@ def search(
       imgcls search photos.zip --sampler random --max-epochs 100      beside --sampler tpe: equal compute
       imgcls search photos.zip --storage postgresql://me:secret@host/studies --name photos
     """  # noqa: D301 - \b keeps the lines of the examples
+    from optuna.trial import TrialState
+
+    from imgcls import search as studies
+    from imgcls.data import load
+    from imgcls.models import create_model, minimum_size
+    from imgcls.models.pretrained import WHEELS
+    from imgcls.search.loop import TRIALS
+    from imgcls.search.storage import parse_storage, shown
+    from imgcls.training import Recipe
+
     check_choice("sampler", sampler, SAMPLERS)
     minimum_size(model)  # refuses an unknown name before any image is decoded
     recipe = Recipe(
@@ -119,16 +113,35 @@ def search(
 
 
 # ------------------------------------------------------------------ the space
+def _network_space(model: str) -> dict[str, Choices]:
+    """The space of a network, by the start of its name; empty for most."""
+    from optuna.distributions import FloatDistribution
+
+    spaces = {
+        "simple_cnn": {"blocks": (2, 3, 4, 5), "filters": (16, 32, 64), "kernel_size": (3, 5),
+                       "batch_norm": (False, True)},
+        "configurable_cnn": {
+            "layers": (3, 4, 5), "filters": (32, 64, 128), "filter_multiplier": (0.5, 1.0, 2.0), "dropout": (0.2, 0.3),
+            "activation": ("relu", "gelu", "silu", "mish"), "batch_norm": (False, True),
+            "hidden_features": (128, 256, 512),
+        },
+        "cifar": {"dropout": FloatDistribution(0.0, 0.5), "hidden_features": (64, 128, 256)},
+        "zfnet": {"dropout": FloatDistribution(0.0, 0.5)},
+    }  # fmt: skip
+    return next((space for start, space in spaces.items() if model.startswith(start)), {})
+
+
 def default_space(model: str, size: int, recipe: Recipe) -> Space:
     """Learning rate and weight decay, and for the course's own networks their shape as far as the size allows it."""
+    from optuna.distributions import FloatDistribution
+
     adaptive = recipe.optimizer in ("adam", "adamw")
     space = {
         "lr": FloatDistribution(1e-5, 1e-2, log=True) if adaptive else FloatDistribution(1e-3, 0.3, log=True),
         "weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
     }
-    network = next((shape for start, shape in NETWORK_SPACES.items() if model.startswith(start)), {})
     base = {}  # values that make a network of this size: five poolings, the usual number, are too many for small images
-    for name, choices in network.items():
+    for name, choices in _network_space(model).items():
         possible = tuple(value for value in _tried(choices) if not _problem(model, size, recipe, base | {name: value}))
         if possible:
             space[name] = choices if possible == _tried(choices) else possible
@@ -170,6 +183,10 @@ def _tried(choices: Choices) -> tuple[Value, ...]:
 
 def _defaults(model: str) -> dict[str, Any]:
     """Every hyperparameter that can be searched, with its default."""
+    from imgcls.search import Value
+    from imgcls.search.space import AUGMENT
+    from imgcls.training import Recipe
+
     recipe = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe)}
     given = {"epochs", "optimizer", "schedule", "class_weights"}  # by options of their own; weights need the classes
     scalar = {name: value for name, value in recipe.items() if isinstance(value, bool | int | float)}
@@ -184,6 +201,8 @@ def _defaults(model: str) -> dict[str, Any]:
 
 def _choices(name: str, values: str, default: Any) -> Choices:
     """LOW..HIGH with a scale, or a list."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
     low, dots, rest = values.partition("..")
     if not dots:
         choices = tuple(_value(name, value.strip(), default) for value in values.split(","))
@@ -216,6 +235,11 @@ def _value(name: str, value: str, default: Any) -> Value:
 
 def _problem(model: str, size: int, recipe: Recipe, params: Mapping[str, Value]) -> str:
     """Why no trial can have these values; empty if one can. The network is built without memory for its weights."""
+    import torch
+
+    from imgcls.models import create_model
+    from imgcls.search import apply_params
+
     try:
         _, network = apply_params(params, recipe)
         with torch.device("meta"):
@@ -233,6 +257,10 @@ def _written(choices: Choices) -> str:
 
 
 def _print_results(study: optuna.Study, names: list[str], seed: int) -> None:
+    import pandas as pd
+
+    from imgcls import search as studies
+
     table = studies.table(study)
     best = table[table["state"] == "complete"].sort_values("value", ascending=False, kind="stable").head(SHOWN)
     settings = best[["number", *names]].map(_cell)

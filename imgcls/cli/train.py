@@ -1,5 +1,7 @@
 """`imgcls train`: from a folder of images to a folder with a model."""
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import itertools
@@ -11,33 +13,32 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from torch import Tensor, nn
 
-from imgcls import models, openset, paths, training
+from imgcls import paths
 from imgcls.cli import common
-from imgcls.cli.common import classification_metrics
-from imgcls.data import Splits, load, typical_side
-from imgcls.data.decoding import RESIZE
-from imgcls.evaluation import Predictions, fit_temperature, predict_checked
+from imgcls.cli.common import OPTIMIZERS, RESIZE, SCHEDULES, classification_metrics
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
-from imgcls.models.pretrained import WHEELS
-from imgcls.precision import pick_device, pick_precision
-from imgcls.reproducibility import configure_threads, fork_rng
 from imgcls.tracking import TRACKERS, start
-from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe
-from imgcls.training.distributed import Distributed
-from imgcls.transfer import FINE_TUNE, feature_extractor, fine_tune, fit_logistic_head, frozen_features
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from imgcls.data import Splits
+    from imgcls.evaluation import Predictions
+    from imgcls.training import History, Recipe
+    from imgcls.training.distributed import Distributed
 
 # Pixels: of photographs, and of smaller pictures, which pretrained features need enlarged. On 2,500 images of CIFAR-10
 # they reach 46, 63, 70, 73 and 74 % of 800 validation images at 32, 64, 96, 128 and 160 px (`benchmarks.enlarged`).
 PHOTO_SIZE, LEAST_SIZE = 160, 128
 SCRATCH_SIZE = 64
-SCRATCH = Recipe(epochs=10, batch_size=64, lr=0.05, optimizer="sgd", schedule="one_cycle", weight_decay=5e-4)
+SCRATCH = {
+    "epochs": 10, "batch_size": 64, "lr": 0.05, "optimizer": "sgd", "schedule": "one_cycle", "weight_decay": 5e-4,
+}  # fmt: skip
 FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
 TIMED_IMAGES = 32  # of the time estimate of features
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
@@ -109,6 +110,10 @@ def train(
       imgcls train photos.zip --finetune --epochs 5
       imgcls train menagerie/cifar_ten --model cifar_dropout --image-size 32 --epochs 5 --processes 2
     """  # noqa: D301 - \b keeps the lines of the examples
+    from imgcls import models, training
+    from imgcls.data import load
+    from imgcls.training import Recipe
+
     models.minimum_size(model)  # refuses an unknown name before any image is decoded
     given = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "schedule": schedule,
@@ -119,8 +124,10 @@ def train(
     finetune = True if given and finetune is None else finetune
     size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
     transforms = common.augmentation(size) if augment else ()
+    if not scratch:
+        from imgcls.transfer import FINE_TUNE, fine_tune
     recipe = replace(
-        SCRATCH if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
+        Recipe(**SCRATCH) if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
     )
     channels = 1 if grayscale else 3
     splits = load(data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images)
@@ -169,6 +176,8 @@ def train(
 
 def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: bool | None) -> bool:
     """Whether training starts from random weights; raises ValueError for options that exclude each other."""
+    from imgcls.models.pretrained import WHEELS
+
     if from_scratch and (pretrained or finetune):
         raise ValueError(f"--from-scratch excludes {'--pretrained' if pretrained else '--finetune'}: leave one out")
     scratch = from_scratch or not (pretrained or model in WHEELS)
@@ -182,11 +191,16 @@ def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: boo
 
 def _photo_size(data: str) -> int:
     """The image size for a pretrained network: the median side of the pictures, but from 128 to 160 px."""
+    from imgcls.data import typical_side
+
     return max(LEAST_SIZE, min(PHOTO_SIZE, typical_side(data) or PHOTO_SIZE))
 
 
 def feature_seconds(network: nn.Module, splits: Splits) -> float:
     """Seconds for the features of the training and validation images, extrapolated from a few."""
+    from imgcls import models
+    from imgcls.transfer import feature_extractor
+
     images = splits.train.images[:TIMED_IMAGES]
     extract = feature_extractor(models.backbone(network).eval(), images[:1])
     few = splits.train.subset(slice(0, TIMED_IMAGES))
@@ -198,6 +212,9 @@ def feature_seconds(network: nn.Module, splits: Splits) -> float:
 
 def _fit_head(network: nn.Module, splits: Splits, balanced: bool, distributed: Distributed) -> dict[str, Any]:
     """Give the network a head for its frozen features, the same in all processes; returns what the card says of it."""
+    from imgcls import models
+    from imgcls.transfer import fit_logistic_head, frozen_features
+
     layer = models.head(network)
 
     def fit_it() -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -234,6 +251,10 @@ def _print_plan(
     seconds: float | None = None,
 ) -> None:
     """Say what will be done; without a recipe, features are computed."""
+    from imgcls import models
+    from imgcls.precision import pick_device, pick_precision
+    from imgcls.reproducibility import configure_threads
+
     train, val, test = (len(split) for _, split in splits.items())
     typer.echo(f"{train + val + test:,} images of {len(splits.classes)} classes ({some(splits.classes)})")
     typer.echo(f"{train:,} to train, {val:,} to validate, {test:,} to test")
@@ -258,6 +279,13 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
     The first step is slower than all others and counts only if it is the only one. Validating an image is assumed to
     cost a third of training on it: the forward pass without the backward one.
     """
+    import torch
+
+    from imgcls import training
+    from imgcls.precision import pick_device
+    from imgcls.reproducibility import configure_threads, fork_rng
+    from imgcls.training.distributed import Distributed
+
     configure_threads()
     device, probe = pick_device(), copy.deepcopy(network)
     probe.to(device, memory_format=torch.channels_last).train()
@@ -278,8 +306,11 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
 
 def _launch(processes: int) -> None:
     """Run this command in several processes."""
+    import torch
     import torch.distributed.run as torchrun
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    from imgcls.reproducibility import configure_threads
 
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise ValueError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
@@ -302,6 +333,9 @@ def _save(
     head: dict[str, Any] | None,
 ) -> None:
     """Write the weights, their card and the validation metrics; after epochs also the learning curves."""
+    from imgcls import models, openset
+    from imgcls.evaluation import predict_checked
+
     predictions = predict_checked(network, splits.val)
     temperature, accuracy = validation_temperature(predictions), predictions.accuracy_interval
     threshold = openset.threshold_at_tpr(openset.energy(predictions.logits), KNOWN_RATE)
@@ -334,6 +368,10 @@ def validation_temperature(predictions: Predictions) -> float:
     Without an error the likelihood has no maximum: the temperature would be 0 and every confidence 1. The image of
     the lowest confidence then counts once more, with its second class as its label: n correct of n + 1.
     """
+    import torch
+
+    from imgcls.evaluation import Predictions, fit_temperature
+
     if predictions.correct.all():
         least = predictions.logits[predictions.confidence.argmin()]
         second = least.topk(min(2, len(least))).indices[-1:]

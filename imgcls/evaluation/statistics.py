@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: `n` is not positive, or `correct` is outside [0, n].
     """
+    from scipy import stats  # slow to import, and predicting does not need it
+
     if n <= 0 or not 0 <= correct <= n:
         raise ValueError(f"{correct} of {n} is not a proportion: n must be positive and 0 <= correct <= n")
     interval = stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
@@ -72,6 +73,8 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95
     Raises:
         ValueError: the numbers of images differ, or there is no image.
     """
+    from scipy import stats  # slow to import, and predicting does not need it
+
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
         raise ValueError(f"a paired test needs the same images twice, got {a.shape} and {b.shape}")
@@ -86,6 +89,8 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95
 
 def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean over repeated runs with Student's t interval; `n` counts the runs, and one run has no interval (nan)."""
+    from scipy import stats  # slow to import, and predicting does not need it
+
     runs = np.asarray(values, dtype=float)
     if not runs.size:
         raise ValueError("no runs to average: give at least one value")
@@ -113,6 +118,8 @@ def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: fl
     Raises:
         ValueError: the seeds or images differ, or there are fewer than two of either.
     """
+    from scipy import stats  # slow to import, and predicting does not need it
+
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
         raise ValueError(

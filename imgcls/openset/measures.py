@@ -10,7 +10,6 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import expit, logit
-from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from imgcls.evaluation.statistics import Interval, PairedTest, mcnemar, wilson
@@ -96,6 +95,8 @@ def threshold_at_tpr(known: ArrayLike, tpr: float = 0.95) -> float:
 
 def detection_curve(known: ArrayLike, unknown: ArrayLike) -> pd.DataFrame:
     """ROC curve with known images as the positives: columns threshold (falling), known_kept, unknown_kept."""
+    from sklearn.metrics import roc_curve  # slow to import, needed only here
+
     known, unknown = _scores(known, "known", 1), _scores(unknown, "unknown", 1)
     truth = np.repeat([1, 0], [known.size, unknown.size])
     passed, kept, thresholds = roc_curve(truth, np.concatenate([known, unknown]))

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
 from imgcls.evaluation import FeatureSplit
@@ -93,6 +92,8 @@ def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -
     means = torch.stack([x[y == c].mean(dim=0) for c in range(len(classes))])
     within = x - means[y]
     if shrinkage is None:
+        from sklearn.covariance import ledoit_wolf  # slow to import, needed only here
+
         covariance = torch.from_numpy(ledoit_wolf(within.numpy(), assume_centered=True)[0])
     else:
         covariance = (1 - shrinkage) * within.T @ within / len(x)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -43,6 +42,8 @@ def confusion(counts: Any, classes: Sequence[str]) -> Figure:
 def _confusion_panel(
     ax: Axes, values: np.ndarray, classes: Sequence[str], title: str, write: Callable[[float], str]
 ) -> None:
+    import seaborn as sns  # slow to import, needed only here
+
     k, top = len(classes), max(values.max(), 1e-9)
     theme.dress(ax, grid="")
     numbered = k <= NUMBERED

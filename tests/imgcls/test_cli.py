@@ -125,7 +125,7 @@ def test_temperature_in_closed_form_with_errors_and_without():
 
 
 def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("imgcls.cli.train.load", lambda *_, **__: pytest.fail("the data were loaded"))
+    monkeypatch.setattr("imgcls.data.load", lambda *_, **__: pytest.fail("the data were loaded"))
     monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), "--model", "resnt18"])
     with pytest.raises(SystemExit):
         cli.main()

@@ -110,7 +110,7 @@ def test_answers_are_those_of_the_library_on_the_pixels_of_a_data_set(
     pixels = {}
     load_image = imgcls.data.load_image
     monkeypatch.setattr(
-        command, "load_image", lambda source, *shape: pixels.setdefault(source, load_image(source, *shape))
+        imgcls.data, "load_image", lambda source, *shape: pixels.setdefault(source, load_image(source, *shape))
     )
     code, out, err = ask(run, photos, "--format", "json", "--batch-size", 5)
     assert (code, err) == (0, "")
@@ -331,7 +331,7 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     (tmp_path / "in").mkdir()
     for name in names:
         (tmp_path / "in" / name).touch()
-    monkeypatch.setattr(command, "load_image", load_image)
+    monkeypatch.setattr(imgcls.data, "load_image", load_image)
     monkeypatch.setattr(command, "predict_batch", answers)
     monkeypatch.setattr(command, "PROGRESS_FROM", 39)
     code, out, err = ask(run, tmp_path / "in", "--batch-size", 4)

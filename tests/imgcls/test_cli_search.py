@@ -89,7 +89,7 @@ def test_pictures_become_square_as_the_option_says(photos, imgcls, monkeypatch):
         loaded.append(resize)
         return load(*data, resize=resize, **settings)
 
-    monkeypatch.setattr("imgcls.cli.search.load", note)
+    monkeypatch.setattr("imgcls.data.load", note)
     for options in ((), ("--resize", "pad")):
         assert imgcls("search", photos, *SETTINGS, *LR, "--trials", 1, *options)[0] == 0
     assert loaded == ["crop", "pad"]
@@ -138,7 +138,7 @@ def test_no_completed_trial_is_a_warning(photos, imgcls, tmp_path):
     ],
 )
 def test_mistakes_are_named_before_any_image_is_decoded(photos, imgcls, monkeypatch, tmp_path, arguments, message):
-    monkeypatch.setattr("imgcls.cli.search.load", lambda *_, **__: pytest.fail("the data were loaded"))
+    monkeypatch.setattr("imgcls.data.load", lambda *_, **__: pytest.fail("the data were loaded"))
     code, _, err = imgcls("search", photos, *SETTINGS, *arguments)
     assert code == 2
     assert message in err
