@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from imgcls import paths
 from imgcls.app import MAX_BYTES
 
 PAGE = Path(__file__).with_name("page.py")
@@ -28,6 +29,7 @@ def serve(
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
 ) -> None:
     """Serve a page that classifies an image with the runs under build/. Ctrl-C stops it."""
+    paths.complete_environment()
     from streamlit.web.cli import main as streamlit
 
     keep_uploads_in_memory()

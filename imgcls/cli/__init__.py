@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,21 +38,32 @@ def application() -> typer.Typer:
 def main() -> None:
     """Run the command line; errors that the user can correct are printed in one line, without a traceback."""
     try:
+        from imgcls import paths
         from imgcls.cli.common import refuse_renamed_options
 
+        paths.complete_environment()
         refuse_renamed_options(sys.argv[1:])
         application()()
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _diverged(error):
             raise
         if os.environ.get("RANK", "0") == "0":  # one of several processes is enough
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}{_advice(error)}", file=sys.stderr)
         sys.exit(2)
     finally:
         if "imgcls.training" in sys.modules:
             from imgcls.training import destroy_process_group
 
             destroy_process_group()
+
+
+def _advice(error: Exception) -> str:
+    """What to do where a folder of the project cannot be written; empty for other errors."""
+    from imgcls import paths
+
+    denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
+    below = denied and Path(paths.ROOT).absolute() in Path(os.fsdecode(error.filename)).absolute().parents
+    return "; set IMGCLS_ROOT to a folder that you can write to" if below else ""
 
 
 def _diverged(error: RuntimeError) -> bool:
