@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def application() -> typer.Typer:
 
     from imgcls.app.__main__ import serve
     from imgcls.cli import data
+    from imgcls.cli.common import Commands
     from imgcls.cli.doctor import doctor
     from imgcls.cli.evaluate import evaluate
     from imgcls.cli.models import models
@@ -25,7 +27,9 @@ def application() -> typer.Typer:
     from imgcls.cli.search import search
     from imgcls.cli.train import train
 
-    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = typer.Typer(
+        cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
     app.callback()(_help)
     for command in (train, search, evaluate, predict, models):
         app.command()(command)
@@ -42,8 +46,13 @@ def main() -> None:
         from imgcls.cli.common import refuse_renamed_options
 
         paths.complete_environment()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names may have letters that its encoding lacks
+                stream.reconfigure(errors="backslashreplace")
         refuse_renamed_options(sys.argv[1:])
         application()()
+    except KeyboardInterrupt:  # before there is a command
+        sys.exit(130)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _diverged(error):
             raise

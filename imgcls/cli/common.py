@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from imgcls.files import write
 from imgcls.messages import did_you_mean
@@ -54,6 +56,20 @@ RENAMED_OPTIONS = {
     "--size": "--image-size",
     "--train-count": "--max-train-images",
 }
+
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C ends each in one line, with the exit status 130."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command that the arguments name."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if "RANK" not in os.environ:  # the process that started the others says it
+                again = ctx.invoked_subcommand in ("train", "search")
+                print(f"\ninterrupted{': the same command continues' if again else ''}", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def refuse_renamed_options(arguments: Iterable[str]) -> None:

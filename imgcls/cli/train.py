@@ -308,6 +308,7 @@ def _launch(processes: int) -> None:
     """Run this command in several processes."""
     import torch
     import torch.distributed.run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     from imgcls.reproducibility import configure_threads
@@ -315,9 +316,11 @@ def _launch(processes: int) -> None:
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise ValueError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, configure_threads() // processes)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # each process prints its own error
+    logging.disable(logging.ERROR)  # each process prints its own error
     try:
         torchrun.main(["--standalone", f"--nproc-per-node={processes}", "-m", "imgcls.cli", *sys.argv[1:]])
+    except SignalException:
+        raise KeyboardInterrupt from None
     except ChildFailedError as error:
         raise typer.Exit(max(1, *(failure.exitcode for failure in error.failures.values()))) from None
 
