@@ -1,5 +1,6 @@
 """Atomic writes, and locks between processes."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -26,8 +27,11 @@ def open_atomic(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # a full disk or Ctrl-C: the previous file stays
+    except BaseException as error:  # a full disk or Ctrl-C: the previous file stays
         temporary.unlink(missing_ok=True)
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch.save raises one for a full disk
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) and not cause.filename:
+            raise OSError(cause.errno, os.strerror(cause.errno), str(path)) from None
         raise
 
 

@@ -49,6 +49,9 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # names may have letters that its encoding lacks
                 stream.reconfigure(errors="backslashreplace")
+        here, running = Path.cwd() / "imgcls", Path(__file__).resolve().parent.parent
+        if (here / "cli").is_dir() and here.resolve() != running:
+            print(f"note: this runs the code in {running}, not that in {here}; make env sets it up", file=sys.stderr)
         refuse_renamed_options(sys.argv[1:])
         application()()
     except KeyboardInterrupt:  # before there is a command
@@ -67,9 +70,11 @@ def main() -> None:
 
 
 def _advice(error: Exception) -> str:
-    """What to do where a folder of the project cannot be written; empty for other errors."""
+    """What to do where a disk is full or a folder of the project cannot be written; empty for other errors."""
     from imgcls import paths
 
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "; make some space, then run the same command again"
     denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
     below = denied and Path(paths.ROOT).absolute() in Path(os.fsdecode(error.filename)).absolute().parents
     return "; set IMGCLS_ROOT to a folder that you can write to" if below else ""

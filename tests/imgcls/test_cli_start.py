@@ -1,5 +1,6 @@
 """How `imgcls` starts: help at once, in every environment, and ends that print no traceback."""
 
+import os
 import subprocess
 import sys
 
@@ -48,3 +49,35 @@ def test_python_m_imgcls_is_the_command():
     done = subprocess.run([sys.executable, "-m", "imgcls", "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "imgcls train photos.zip --out run" in done.stdout
+
+
+def test_another_checkout_than_the_current_folder_is_noted(tmp_path):
+    """The command of a copied folder may run the original's code."""
+    (tmp_path / "imgcls" / "cli").mkdir(parents=True)
+    code = "import sys; sys.path.pop(0); from imgcls.cli import main; main()"
+    assert f"not that in {tmp_path / 'imgcls'}" in python(code, "--help", cwd=tmp_path).stderr
+    assert not python(code, "--help").stderr
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped():
+    code = "from imgcls.cli import main; main()"
+    done = python(code, "models", "猫", env=os.environ | {"PYTHONIOENCODING": "cp1252"}, encoding="cp1252")
+    assert done.returncode == 2
+    assert done.stderr.startswith(r"error: unknown model '\u732b'; choose from")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("command", ["train", "models"])
+def test_ctrl_c_is_one_line_and_status_130(command):
+    code = (
+        "import os, signal, sys, types\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"import imgcls.cli.{command}\n"
+        "class Interrupted(types.ModuleType):\n"
+        "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.modules['imgcls.models'] = Interrupted('imgcls.models')\n"  # while the command imports
+        "from imgcls.cli import main; main()"
+    )
+    done = python(code, command, *(["photos"] if command == "train" else []))
+    said = "interrupted: the same command continues" if command == "train" else "interrupted"
+    assert (done.returncode, done.stderr.strip()) == (130, said)
