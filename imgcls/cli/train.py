@@ -102,8 +102,9 @@ def train(
     and keeps that if validation gains; so do --epochs, --lr and the like. --from-scratch trains from random weights,
     as does a model without ImageNet weights here.
 
-    The same command again resumes an interrupted run, also in the middle of an epoch. The folder of the run gets the
-    weights and their card and metrics.json (validation), and from epochs history.csv and learning_curves.png.
+    The same command again resumes an interrupted run, also in the middle of an epoch; with more --epochs, it extends a
+    finished one, of which one checkpoint stays. The folder of the run gets the weights and their card and metrics.json
+    (validation), and from epochs history.csv and learning_curves.png.
 
     \b
       imgcls train photos.zip
@@ -153,11 +154,13 @@ def train(
     head, history = None, None
     if not scratch:
         head = _fit_head(network, splits, balanced_sampling, distributed)
-        if finetune is None:
-            finetune = _is_quick(network, splits, recipe, seed)
+        if finetune is None:  # a run that was fine-tuned stays so, whatever the time it would take now
+            finetune = (folder / "checkpoints").is_dir() or _is_quick(network, splits, recipe, seed)
     if scratch or finetune:
-        opened = []
+        opened, earlier = [], _earlier(folder, recipe.epochs)
         distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
+        if earlier and distributed.is_main:
+            common.note(earlier)
         with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
             run = training.fit if scratch else fine_tune
             history = run(
@@ -170,6 +173,8 @@ def train(
                 common.note("fine-tuning lowered no validation loss: the network before it is kept")
     if distributed.is_main:
         _save(folder, network, splits, resize, history, recipe if history else None, seed, head)
+        for old in sorted((folder / "checkpoints").glob("step-*.pt"))[:-1]:  # the last is enough for more epochs
+            old.unlink()
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
 
@@ -187,6 +192,19 @@ def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: boo
             "--pretrained, which downloads them"
         )
     return scratch
+
+
+def _earlier(folder: Path, epochs: int) -> str:
+    """What an earlier run in this folder means for this one; empty where there is none."""
+    if not any((folder / "checkpoints").glob("step-*.pt")) or not (folder / "config.json").is_file():
+        return ""
+    planned = json.loads((folder / "config.json").read_text("utf-8")).get("epochs", epochs)
+    history = folder / "history.csv"
+    done = len(history.read_text("utf-8").splitlines()) - 1 if history.is_file() else 0
+    if done >= epochs:
+        return f"{folder} is complete with {plural(done, 'epoch')}: nothing is trained; a larger --epochs extends it"
+    longer = f" of {planned}, now {epochs} by the schedule of {epochs}" if planned < epochs else f" of {epochs}"
+    return f"continuing after {plural(done, 'epoch')}{longer}"
 
 
 def _photo_size(data: str) -> int:

@@ -159,6 +159,10 @@ def open_run(run: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         model, card = load(run)
     except MissingWeights as error:
+        if (run / "config.json").is_file():
+            raise MissingWeights(
+                f"the training of {run} has not finished: the same `imgcls train` command continues it"
+            ) from error
         others = sorted(str(path.parent) for path in run.parent.glob(f"*/{CARD}"))
         raise MissingWeights(f"{error}{f'; {did_you_mean(run, others)}' if others else ''}") from error
     return model.to(pick_device()), card

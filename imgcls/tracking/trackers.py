@@ -143,9 +143,11 @@ def _check(service: str) -> None:
 
 
 def _record(path: Path, settings: dict[str, Any]) -> None:
-    """Write the settings, or raise if the file contains other settings."""
+    """Write the settings, or raise if the file contains other settings, except for fewer epochs."""
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
+        if found.get("epochs", 0) < settings.get("epochs", 0):
+            found["epochs"] = settings["epochs"]  # more epochs extend a run
         if changes := describe_changes(found, settings):
             raise ValueError(f"{path.parent} contains another run ({changes}): use its settings, or another folder")
     write(path, json.dumps(settings, indent=2) + "\n")
