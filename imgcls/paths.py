@@ -38,7 +38,23 @@ CACHE = _rebuilt() / "cache"
 BACKBONES = _rebuilt() / "backbones"
 REPORTS = ROOT / "reports"
 FIGURES = ROOT / "figures"
+REMEMBERED = 20  # runs whose folders are noted
 DATA = ROOT / "data"
+
+
+def remember_run(folder: Path) -> None:
+    """Note the folder of a trained run, which may be anywhere, for the page."""
+    known = dict.fromkeys([str(folder.absolute()), *map(str, remembered_runs())])
+    BUILD.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{line}\n" for line in list(known)[:REMEMBERED])
+    (BUILD / "runs.txt").write_bytes(os.fsencode(text))
+
+
+def remembered_runs() -> list[Path]:
+    """Folders of the runs that were trained last, the newest first, as far as they still exist."""
+    file = BUILD / "runs.txt"
+    lines = os.fsdecode(file.read_bytes()).splitlines() if file.is_file() else []
+    return [folder for folder in map(Path, lines) if folder.is_dir()]
 
 
 def complete_environment() -> None:

@@ -12,7 +12,20 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def pick_device() -> torch.device:
-    """CUDA, then Apple's MPS, then the CPU."""
+    """CUDA, then Apple's MPS, then the CPU; the variable `IMGCLS_DEVICE` (as set by `--device`) forces one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if forced := os.environ.get("IMGCLS_DEVICE"):
+        try:
+            torch.empty(1, device=forced)
+        except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without it
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"there is no device {forced!r} here ({reason}); choose cpu, cuda, cuda:1 or mps, or leave it out"
+            ) from error
+        return torch.device(forced)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgcls import __version__
+
 if TYPE_CHECKING:
     import typer
 
@@ -41,6 +43,9 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; errors that the user can correct are printed in one line, without a traceback."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"imgcls {__version__}")
+        return
     try:
         from imgcls import paths
         from imgcls.cli.common import refuse_renamed_options
@@ -96,4 +101,5 @@ def _help() -> None:
       imgcls evaluate run photos.zip                  report test metrics with 95 % confidence intervals
       imgcls predict run holiday/*.jpg                classify other images
       imgcls doctor                                   check whether the course runs on this machine
+      imgcls --version                                print the version
     """  # noqa: D301 - \b keeps the lines of the examples

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from imgcls.evaluation import Predictions
     from imgcls.transforms import Transform
 
+
+def use(device: str | None) -> str | None:
+    """Compute on this device: `pick_device` reads the variable, in the processes that this one starts too."""
+    if device:
+        os.environ["IMGCLS_DEVICE"] = device
+    return device
+
+
 FORMATS = ("table", "json")
 # Copies from modules that import PyTorch; a test compares them.
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
@@ -43,6 +51,11 @@ Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel in
 BatchSize = Annotated[int, typer.Option(help="Images of one step, over all processes together.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
 Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Compute on cpu, cuda, cuda:1 or mps; default the fastest here.", callback=use),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only errors, warnings and notes.")]
 Format = Annotated[str, typer.Option(help="Print as table or json.")]
 Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file, such as report.json.")]
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgcls.cli.common import FORMATS, Data, Format, Out, check_choice, classification_metrics, note, print_report
+from imgcls.cli.common import (
+    FORMATS,
+    Data,
+    Device,
+    Format,
+    Out,
+    check_choice,
+    classification_metrics,
+    note,
+    print_report,
+)
 from imgcls.messages import some
 
 if TYPE_CHECKING:
@@ -30,6 +40,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}.")] = "test",
     format: Format = "table",
     out: Out = None,
+    device: Device = None,
 ) -> None:
     """Report test metrics of a trained model with 95 % confidence intervals.
 

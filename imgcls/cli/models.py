@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imgcls.cli.common import check_choice, note
+from imgcls.messages import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from imgcls.search import Value
+
 FORMATS = ("table", "csv", "json")
+EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
 IMAGE_SIZE = 64
 SHOWN = (
     *("efficientnet_lite0", "resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "inception_v3", "googlenet"),
@@ -156,6 +162,53 @@ def options(name: str, network: nn.Module) -> dict[str, Any]:
     parameters = inspect.signature(type(network.network)).parameters.values()
     own = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in GIVEN_BY_CREATE_MODEL}
     return own | ({"small_stem": False} if isinstance(network.network, torchvision.models.ResNet) else {})
+
+
+def searchable(model: str) -> dict[str, Any]:
+    """Every hyperparameter that can be searched, with its default."""
+    from imgcls.search import Value
+    from imgcls.search.space import AUGMENT
+    from imgcls.training import Recipe
+
+    recipe = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe)}
+    given = {"epochs", "optimizer", "schedule", "class_weights"}  # by options of their own; weights need the classes
+    scalar = {name: value for name, value in recipe.items() if isinstance(value, bool | int | float)}
+    network = options(model, build(model, 2))
+    return {
+        **{name: value for name, value in scalar.items() if name not in given},
+        "early_stopping_patience": 1, "max_grad_norm": 1.0,  # None unless they are searched
+        AUGMENT: True,
+        **{name: value for name, value in network.items() if name not in recipe and isinstance(value, Value)},
+    }  # fmt: skip
+
+
+def parse_value(name: str, value: str, default: Any) -> Value:
+    """The value, of the type of the default."""
+    if isinstance(default, str):
+        return value
+    if isinstance(default, bool):
+        check_choice(name, value.lower(), ("true", "false"))
+        return value.lower() == "true"
+    try:
+        return type(default)(value)
+    except ValueError:
+        numbers = "whole numbers" if isinstance(default, int) else "numbers"
+        raise ValueError(f"{name} takes {numbers}, not {value!r}; {EXAMPLE}") from None
+
+
+def settings(model: str, texts: Iterable[str]) -> dict[str, Value]:
+    """The values of NAME=VALUE texts, for the recipe and the network of this name.
+
+    Raises:
+        ValueError: there is no such hyperparameter, or it does not take such a value.
+    """
+    found, defaults = {}, searchable(model) if texts else {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name not in defaults:
+            raise ValueError(f"--set {text!r}: {model} has no {name!r}; {did_you_mean(name, defaults)}")
+        found[name] = parse_value(name, value, defaults[name])
+    return found
 
 
 def min_image_size(name: str, network: nn.Module) -> int | None:

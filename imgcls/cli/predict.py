@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgcls.cli.common import check_choice, note
+from imgcls.cli.common import Device, check_choice, note
 from imgcls.messages import did_you_mean
 from imgcls.progress import Progress
 
@@ -45,6 +45,7 @@ def predict(
         Path | None, typer.Option(help="Write a Grad-CAM overlay of every image to this folder, such as maps.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Number of images in a batch.")] = 64,
+    device: Device = None,
 ) -> None:
     """Print the class of every image, its confidence, and the second most probable class.
 

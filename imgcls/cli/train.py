@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import itertools
 import json
 import logging
@@ -20,6 +21,7 @@ import typer
 from imgcls import paths
 from imgcls.cli import common
 from imgcls.cli.common import OPTIMIZERS, RESIZE, SCHEDULES, classification_metrics
+from imgcls.cli.models import settings
 from imgcls.files import write
 from imgcls.messages import format_duration, plural, some
 from imgcls.tracking import TRACKERS, start
@@ -46,6 +48,7 @@ TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the fi
 
 
 def train(
+    context: typer.Context,
     data: common.Data,
     model: common.Model = "efficientnet_lite0",
     image_size: Annotated[
@@ -84,6 +87,13 @@ def train(
     label_smoothing: Annotated[
         float | None, typer.Option(help="Fraction of each target spread over all classes; default 0.")
     ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many epochs without a better one; default never.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set any other value that imgcls search finds; repeatable."),
+    ] = None,
     balanced_sampling: Annotated[bool, typer.Option("--balanced-sampling", help="Weight every class equally.")] = False,
     augment: common.Augment = True,
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
@@ -94,6 +104,8 @@ def train(
         list[str] | None, typer.Option(help=f"Log to one of {', '.join(TRACKERS)}; repeatable; default tensorboard.")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints inside an epoch.")] = 200,
+    device: common.Device = None,
+    quiet: common.Quiet = False,
 ) -> None:
     """Train a classifier on a folder of images; validation chooses, and the test split is not used.
 
@@ -113,12 +125,16 @@ def train(
     """  # noqa: D301 - \b keeps the lines of the examples
     from imgcls import models, training
     from imgcls.data import load
+    from imgcls.search.space import apply_params
     from imgcls.training import Recipe
 
+    if quiet:
+        context.with_resource(contextlib.redirect_stdout(io.StringIO()))
     models.minimum_size(model)  # refuses an unknown name before any image is decoded
     given = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "schedule": schedule,
         "weight_decay": weight_decay, "ema_decay": ema_decay, "label_smoothing": label_smoothing,
+        "early_stopping_patience": patience,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     scratch = _check_start(model, pretrained, from_scratch, finetune)
@@ -130,13 +146,15 @@ def train(
     recipe = replace(
         Recipe(**SCRATCH) if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
     )
+    found = settings(model, setting or ())
+    recipe, options = apply_params(found, recipe)
     channels = 1 if grayscale else 3
     splits = load(data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images)
     if not scratch and batch_size is None:
         recipe = replace(recipe, batch_size=min(recipe.batch_size, len(splits.train)))
     weights = None if scratch else "imagenet"
     network = training.build_seeded(
-        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=size), seed
+        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=size, **options), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         if not scratch and not finetune:
@@ -150,7 +168,7 @@ def train(
         _print_plan(splits, model, network, recipe if scratch else None, 1, seconds)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
-    config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images}
+    config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images} | found
     head, history = None, None
     if not scratch:
         head = _fit_head(network, splits, balanced_sampling, distributed)
@@ -166,6 +184,7 @@ def train(
             history = run(
                 network, splits.train, splits.val, recipe, seed,
                 checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
+                show=not quiet,
             )  # fmt: skip
         if not scratch:
             history, gained = history
@@ -175,8 +194,11 @@ def train(
         _save(folder, network, splits, resize, history, recipe if history else None, seed, head)
         for old in sorted((folder / "checkpoints").glob("step-*.pt"))[:-1]:  # the last is enough for more epochs
             old.unlink()
+        with contextlib.suppress(OSError):  # a list for the page is not worth an error
+            paths.remember_run(folder)
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
+        typer.echo("page:     imgcls app")
 
 
 def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: bool | None) -> bool:

@@ -176,6 +176,13 @@ def train_step(
         try:
             total, correct = _accumulate_gradients(model, batch, loss, world, micro_batch_size or len(batch.labels))
             break
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "batch norm needs more than one value for each channel, and a batch of one image has one in the last "
+                "layers: use batches of at least 2 images (--batch-size), or larger images"
+            ) from error
         except torch.OutOfMemoryError as error:
             micro_batch_size = _halve(micro_batch_size or len(batch.labels), world, error)
             optimizer.zero_grad(set_to_none=True)

@@ -89,7 +89,7 @@ def test_a_run_is_repeated_extended_and_used_unfinished(photos, tmp_path, monkey
     settings = ("--model", "simple_cnn", "--image-size", 16, "--batch-size", 32, "--out", tmp_path, "--epochs")
     assert "note" not in ask("train", photos, *settings, 1)[1].err
     again = ask("train", photos, *settings, 1)[1].err
-    assert f"note: all 1 epoch in {tmp_path} are done, and nothing is trained; a larger --epochs extends it\n" in again
+    assert f"note: {tmp_path} is complete with 1 epoch: nothing is trained; a larger --epochs extends it\n" in again
     code, said = ask("train", photos, *settings, 2)
     assert code == 0
     assert "note: continuing after 1 epoch of 1, now 2 by the schedule of 2\n" in said.err

@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from imgcls import search, training
+from imgcls import __version__, cli, models, precision, search, training
 from imgcls.cli import common
 from imgcls.data import decoding
 
@@ -81,3 +82,28 @@ def test_ctrl_c_is_one_line_and_status_130(command):
     done = python(code, command, *(["photos"] if command == "train" else []))
     said = "interrupted: the same command continues" if command == "train" else "interrupted"
     assert (done.returncode, done.stderr.strip()) == (130, said)
+
+
+def test_the_version_is_that_of_the_package(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["imgcls", "--version"])
+    cli.main()
+    assert capsys.readouterr().out == f"imgcls {__version__}\n"
+
+
+def test_a_device_is_chosen_by_name_and_a_missing_one_is_refused(monkeypatch):
+    monkeypatch.setenv("IMGCLS_DEVICE", "meta")
+    assert precision.pick_device() == torch.device("meta")
+    for name in ("quantum", "cuda:99"):
+        monkeypatch.setenv("IMGCLS_DEVICE", name)
+        with pytest.raises(ValueError, match=f"there is no device '{name}' here .*; choose cpu, cuda"):
+            precision.pick_device()
+    monkeypatch.delenv("IMGCLS_DEVICE")
+    assert common.use(None) is None
+    assert "IMGCLS_DEVICE" not in os.environ
+
+
+def test_one_image_and_batch_norm_are_refused_in_our_words(tiny):
+    train, val = tiny
+    network = models.create_model("resnet18", 3, image_size=32)
+    with pytest.raises(ValueError, match=r"batches of at least 2 images \(--batch-size\)"):
+        training.fit(network, train, val, training.Recipe(epochs=1, batch_size=1), show=False)
