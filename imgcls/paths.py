@@ -16,7 +16,12 @@ def _root() -> Path:
 
 
 def _rebuilt() -> Path:
-    """The parent of what is rebuilt when needed: `build`, or the user's folder for caches where that is read-only."""
+    """The parent of what is rebuilt when needed: `build` of a checkout, else the user's folder for caches.
+
+    That folder is also taken where another user owns `build`, or its cache.
+    """
+    if not _homeless() and platformdirs.user_data_path("imgcls") == ROOT:
+        return platformdirs.user_cache_path("imgcls")
     existing = next(folder for folder in (BUILD, *BUILD.absolute().parents) if folder.exists())
     if os.access(existing, os.W_OK) and all(os.access(one, os.W_OK) for one in BUILD.glob("cache")):
         return BUILD
