@@ -13,6 +13,7 @@ WORKERS ?= 3
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
+UV      := $(VENV)/bin/uv pip install --compile-bytecode --python $(RUN)
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z%A-Z-]+:.*##/ {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,22 +30,24 @@ ifneq ($(MOVED),)
 $(READY): FORCE
 endif
 
-# pip refuses an editable install beside hashed pins, hence two calls.
+# pip brings uv, whose pin and hashes are those of requirements.txt; uv brings the rest and shows how far it is.
+# An editable install is refused beside hashed pins, hence another call.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found (python3 is $$(python3 --version 2>&1)); try: make PYTHON=/path/to/python3.11 env"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, a few minutes)"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, one to a few minutes)"
 	@$(if $(MOVED),echo "This folder was moved or copied from $(MADE_IN): its $(VENV) is made again")
 	@test ! -L $(VENV) || rm $(VENV)
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r <(awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.txt)
+	@$(UV) --require-hashes -r requirements.txt
+	@$(UV) --quiet --no-deps --no-build-isolation --editable .
 	@pwd -P > $@
 
 # Pins from the ranges of pyproject.toml, which also holds torch and torchvision to a matching pair.
-lock:  ## resolve the pins again (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+lock: $(READY)  ## resolve the pins again
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --output-file requirements.txt
-	uv pip compile pyproject.toml --extra bench --constraint requirements.txt --universal --python-version 3.11 \
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra bench --constraint requirements.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements-bench.txt
 	@{ printf 'name: imgcls\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n'; \
 	   sed -n -E 's/^([a-z0-9][^\\]*[^ \\]) *\\$$/      - "\1"/p' requirements.txt; \
@@ -88,6 +91,13 @@ endif
 reports: $(PAGES) $(OUT)/index.html  ## run the notebooks that are not up to date, and write reports/index.html
 	+@echo "$(OUT)/index.html is up to date"
 
+# Before any notebook runs; says nothing if all are up to date.
+ifneq ($(filter reports,$(MAKECMDGOALS)),)
+$(CASES:%=$(EXECUTED)/%.inputs): | estimate
+endif
+estimate: | $(READY)
+	-+@$(REPORTS) estimate --profile '$(PROFILE)' $(ARGS)
+
 # Every command below updates the index; this rule is for a deleted one.
 $(OUT)/index.html: $(PAGES) | $(READY)
 	@$(REPORTS) index --profile '$(PROFILE)'
@@ -117,7 +127,7 @@ figures: $(READY)  ## copy figures and numbers of the finished reports (PROFILE=
 
 # The other libraries are installed on demand; nothing else needs them.
 $(VENV)/.bench-ready: requirements-bench.txt $(READY)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@$(UV) --require-hashes -r requirements-bench.txt
 	@touch $@
 
 bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with other libraries
@@ -133,4 +143,4 @@ app: $(READY)  ## open the page that classifies pictures with trained models
 	@$(RUN) -m imgcls.app $(ARGS)
 
 FORCE:
-.PHONY: reports figures bench lab exercises app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))
+.PHONY: reports estimate figures bench lab exercises app FORCE $(foreach case,$(CASES),report-$(firstword $(subst _, ,$(case))))

@@ -16,6 +16,7 @@ NAMES = (
     "epoch",
     "first_epochs",
     "frozen",
+    "muon",
     "decode",
     "readers",
     "fuzz",

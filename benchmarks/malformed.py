@@ -219,8 +219,8 @@ def _not_images() -> Iterator[MalformedFile]:
         "album.jpg": (b"PK\x03\x04" + bytes(30), "a zip archive"),
         "album.png": (b"\x1f\x8b\x08" + bytes(30), "a gzip archive"),
         "layers.jpg": (b"8BPS\x00\x01" + bytes(30), "a Photoshop document"),
-        "photo.heic": (b"\0\0\0\x1cftypheic\0\0\0\0" + bytes(16), "type heic"),
-        "photo.avif": (b"\0\0\0\x1cftypavif\0\0\0\0" + bytes(16), "type avif"),
+        "photo.heic": (b"\0\0\0\x1cftypheic\0\0\0\0" + bytes(16), "a HEIC photograph"),
+        "photo.avif": (b"\0\0\0\x1cftypavif\0\0\0\0" + bytes(16), "AVIF header"),
         "film.jpg": (b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(16), "type mp42"),
         "favicon.png": (encode(noise("favicon.png"), "ICO", sizes=[(SIDE, SIDE)]), "a Windows icon"),
         "portable.jpg": (

@@ -165,7 +165,6 @@ def _inconsistent() -> Iterator[MalformedArchive]:
         "wrong-checksum": flip,
         "smaller-than-stated": _in_directory(_set(*SIZE, 9_999)),
         "larger-than-stated": _in_directory(_set(*SIZE, 10)),  # a bomb that hides its size
-        "unknown-method": _in_directory(_set(*METHOD, 99)),
         "not-really-lzma": _in_directory(_set(*METHOD, 14)),
         "not-really-bzip2": _in_directory(_set(*METHOD, 12)),
         "elsewhere": _in_directory(_set(*START, 2**31)),
@@ -173,6 +172,9 @@ def _inconsistent() -> Iterator[MalformedArchive]:
     }
     for name, change in changes.items():
         yield MalformedArchive(f"{name}.zip", zipped({}, change), damaged, pictures=one_less)
+    yield MalformedArchive("unknown-method.zip", zipped({}, _in_directory(_set(*METHOD, 97))),
+                           {"cat/0.png": "compressed with method 97, which Python cannot read"},
+                           pictures=one_less)  # fmt: skip
     yield MalformedArchive("huge.zip", zipped({}, _in_directory(_set(*SIZE, 2**32 - 2))),
                            {"cat/0.png": "MB allowed for one file"}, pictures=one_less)  # fmt: skip
 
@@ -189,7 +191,8 @@ def _refused() -> Iterator[MalformedArchive]:
             writer(path)
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
-        end = "neither a folder nor a whole" if name.endswith(("zip", "bz2")) else "cannot be read"
+        ends = {"zip": "neither a folder nor a whole", "bz2": "a bzip2 file without a whole tar"}
+        end = ends.get(name.rpartition(".")[2], "cannot be read")
         return MalformedArchive(name, write, refused=end)
 
     yield incomplete("incomplete.zip", zipped({}))
@@ -210,7 +213,7 @@ def _refused() -> Iterator[MalformedArchive]:
     page = b"<!DOCTYPE html><html>Quota exceeded</html>"
     yield MalformedArchive("page.zip", lambda path: path.write_bytes(page), refused="but an HTML page")
     yield MalformedArchive("really.rar.zip", lambda path: path.write_bytes(b"Rar!\x1a\x07\x01\0" + bytes(600)),
-                         refused="but a RAR archive")  # fmt: skip
+                         refused="is a RAR archive: unpack it")  # fmt: skip
 
     def broken_text(data: bytearray) -> None:
         at = data.rindex(b"cat/0.png")

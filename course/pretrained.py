@@ -48,18 +48,42 @@ def first_available(choices: Sequence[str], **source: Any) -> Pretrained:
     """
     reasons = []
     for choice in choices:
-        match = CHOICE.fullmatch(choice)
-        if not match:
-            raise ValueError(f"{choice!r} names no pretrained network; {SYNTAX}")
-        origin, name, size = match["origin"], match["name"], int(match["size"])
         try:
-            weights = pretrained(origin, name, size, **(source if origin == "source" else {}))
+            found = _checked(choice, source)
         except MissingWeights as error:
             reasons.append(f"{choice}: {error}")
             continue
         for reason in reasons:
             print(f"not available, so {choice} takes its place: {reason}")
-        return Pretrained(origin, name, size, weights)
-    if not reasons:
-        raise ValueError(f"no pretrained network is named; {SYNTAX}")
-    raise MissingWeights("; ".join(reasons))
+        return found
+    raise _none_available(reasons)
+
+
+def all_available(choices: Sequence[str], **source: Any) -> list[Pretrained]:
+    """All of several pretrained networks whose weights are available; prints which are not, and why.
+
+    Arguments and errors are those of `first_available`.
+    """
+    found, reasons = [], []
+    for choice in choices:
+        try:
+            found.append(_checked(choice, source))
+        except MissingWeights as error:
+            reasons.append(f"{choice}: {error}")
+    if not found:
+        raise _none_available(reasons)
+    for reason in reasons:
+        print(f"not available, and left out: {reason}")
+    return found
+
+
+def _checked(choice: str, source: dict[str, Any]) -> Pretrained:
+    match = CHOICE.fullmatch(choice)
+    if not match:
+        raise ValueError(f"{choice!r} names no pretrained network; {SYNTAX}")
+    origin, name, size = match["origin"], match["name"], int(match["size"])
+    return Pretrained(origin, name, size, pretrained(origin, name, size, **(source if origin == "source" else {})))
+
+
+def _none_available(reasons: list[str]) -> Exception:
+    return MissingWeights("; ".join(reasons)) if reasons else ValueError(f"no pretrained network is named; {SYNTAX}")

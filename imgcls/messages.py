@@ -1,5 +1,7 @@
-"""Text that several modules share: close choices, changed settings, lists, plurals and durations."""
+"""Text that several modules share: close choices, changed settings, names, lists, plurals and durations."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
@@ -22,15 +24,26 @@ def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> 
     return f"choose from {', '.join(choices[:SHOWN])}{', …' if len(choices) > SHOWN else ''}"
 
 
+def normal_form(name: str) -> str:
+    """A name without differences in case, in the encoding of accents and in separators."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
 def some(names: Sequence[object], shown: int = 8) -> str:
     """The first names and how many more there are: `a, b and 3 more`."""
     more = len(names) - shown
     return ", ".join(map(str, names[:shown])) + (f" and {more} more" if more > 0 else "")
 
 
+def printable(text: str) -> str:
+    """Text without line breaks, escape sequences and invalid characters, which the name of a file or class may have."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def plural(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    """`1 file`, `2 files`, `2 classes`."""
+    ending = "es" if noun.endswith(("s", "x", "sh")) else "s"
+    return f"{count:,} {noun}{ending * (count != 1)}"
 
 
 def describe_changes(before: Mapping[str, object], now: Mapping[str, object]) -> str:

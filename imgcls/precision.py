@@ -1,14 +1,15 @@
-"""The device that computes, and the precision of its matrix products: bfloat16 or float32."""
+"""The device that computes, and the precision of its matrix products: bfloat16, float16 or float32."""
 
 import os
 from contextlib import AbstractContextManager
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from imgcls.messages import did_you_mean
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device() -> torch.device:
@@ -32,12 +33,13 @@ def pick_device() -> torch.device:
 
 
 def pick_precision(device: torch.device | None = None) -> torch.dtype:
-    """bfloat16 where the hardware computes in it, else float32; the variable `IMGCLS_PRECISION` forces either.
+    """bfloat16 where the hardware computes in it, else float32; the variable `IMGCLS_PRECISION` forces one.
 
-    Such hardware is a CPU with AMX or AVX512-BF16, or a CUDA device of compute capability 8.0 or higher.
+    Such hardware is a CPU with AMX or AVX512-BF16, or a CUDA device of compute capability 8.0 or higher. CUDA devices
+    from 7.0 on (V100, T4) have tensor cores for float16.
 
     Raises:
-        ValueError: `IMGCLS_PRECISION` is neither "float32" nor "bfloat16".
+        ValueError: `IMGCLS_PRECISION` is not one of PRECISIONS.
     """
     forced = os.environ.get("IMGCLS_PRECISION")
     if forced:
@@ -46,9 +48,11 @@ def pick_precision(device: torch.device | None = None) -> torch.dtype:
         return PRECISIONS[forced]
     device = device or pick_device()
     if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)  # is_bf16_supported() also counts emulation
-    else:
-        native = device.type == "cpu" and not _cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
+        capability = torch.cuda.get_device_capability(device)  # is_bf16_supported() also counts emulation
+        if capability >= (8, 0):
+            return torch.bfloat16
+        return torch.float16 if capability >= (7, 0) else torch.float32
+    native = device.type == "cpu" and not _cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
     return torch.bfloat16 if native else torch.float32
 
 
@@ -68,3 +72,15 @@ def autocast(device: torch.device | None = None) -> AbstractContextManager:
     device = device or pick_device()
     precision = pick_precision(device)
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
+def make_scaler(device: torch.device) -> torch.amp.GradScaler:
+    """Scales the loss so that float16 gradients do not vanish; does nothing in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=pick_precision(device) == torch.float16)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Values on a device, without waiting for it: CUDA copies only from pinned memory while it computes."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory(device).to(device, non_blocking=True)
+    return values.to(device)

@@ -8,6 +8,7 @@ import subprocess
 from contextlib import AbstractContextManager
 from functools import cache
 
+import psutil
 import torch
 
 from imgcls import paths
@@ -55,10 +56,15 @@ def cpu_count() -> int:
 def configure_threads() -> int:
     """Use every core this process may run on, and keep freed memory; returns the number of threads.
 
+    `OMP_NUM_THREADS` and an earlier `torch.set_num_threads` are respected: a number of threads that is neither that of
+    the physical nor of the logical cores was chosen by somebody, since PyTorch starts with one of these.
+
     glibc returns each large activation to the kernel, which maps its pages anew in the next step; the two thresholds
     of mallopt(3) prevent that (measured by the benchmark row `step_vs_default_malloc`).
     """
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cpu_count())))
+    if torch.get_num_threads() in (psutil.cpu_count(logical=False), cpu_count()):
+        wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": 2 in nested regions
+        torch.set_num_threads(int(wanted) if wanted.isdecimal() and int(wanted) else cpu_count())
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         mmap_threshold, trim_threshold = -3, -1  # constants of malloc.h

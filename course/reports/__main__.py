@@ -104,6 +104,25 @@ def figures(profile: Profile = "default") -> None:
 
 
 @app.command()
+def estimate(profile: Profile = "default", p: Assignments = None) -> None:
+    """Estimate how long the notebooks that are not up to date will take on this machine."""
+    parameters.check_profile(profile)
+    from course.reports import duration
+
+    if text := duration.estimate(profile, p or ()):
+        print(text, file=sys.stderr)
+
+
+@app.command()
+def record(profile: Profile = "default") -> None:
+    """Record how long the finished notebooks took, and the speed of this machine, for later estimates."""
+    parameters.check_profile(profile)
+    from course.reports import duration
+
+    print(duration.write_record(profile))
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of reports, such as reports/.")],
     second: Annotated[Path, typer.Argument(help="Folder with another build of them.")],

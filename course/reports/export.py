@@ -180,7 +180,9 @@ def _output(output: Any, report: Report, name: str) -> str:
         if kind in data:
             return _figure(output, kind, report, name)
     if "text/markdown" in data:
-        return f'<div class="prose">{markdown("".join(data["text/markdown"]), report.slugs)[0]}</div>'
+        return (
+            f'<div class="prose">{markdown("".join(data["text/markdown"]), report.slugs, from_results=True)[0]}</div>'
+        )
     if "text/html" in data and "application/vnd.jupyter.widget-view+json" not in data:
         return f'<div class="output">{sanitize("".join(data["text/html"]))}</div>'
     if "text/latex" in data:

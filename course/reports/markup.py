@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import mistune
 from bs4 import BeautifulSoup, Comment
 from bs4.element import PreformattedString
+from mistune import escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -47,6 +48,7 @@ _MATH = ("math", "mistune.plugins.math.math_in_quote", "mistune.plugins.math.mat
 _PLUGINS = ("table", "strikethrough", "url", "def_list", *_MATH)
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B])")
 _TAG, _FORMULA = re.compile(r"<[^>]+>"), re.compile(r"\ue000(\d+)\ue001")
+_OURS = re.compile(r'<span class="(time|commit)">|</span>|</?code>')  # what `course.reports.result` writes
 _MARK = "\ue000{}\ue001"  # placeholder for a formula while the HTML around it is sanitized
 
 
@@ -79,9 +81,9 @@ class Slugs:
 class _Renderer(mistune.HTMLRenderer):
     """Mistune's HTML with our headings, callouts, formulas, code and embedded pictures."""
 
-    def __init__(self, slugs: Slugs, attachments: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, slugs: Slugs, attachments: Mapping[str, Any], folder: Path, from_results: bool) -> None:
         super().__init__(escape=False)
-        self.slugs, self.attachments, self.folder = slugs, attachments, folder
+        self.slugs, self.attachments, self.folder, self.from_results = slugs, attachments, folder, from_results
         self.formulas: list[str] = []
         self.headings: list[Heading] = []
 
@@ -104,7 +106,15 @@ class _Renderer(mistune.HTMLRenderer):
         self.formulas.append(to_svg(tex, display))
         return _MARK.format(len(self.formulas) - 1)
 
+    def inline_html(self, html: str) -> str:
+        return escape(html) if self.from_results and not _OURS.fullmatch(html) else html
+
+    def block_html(self, html: str) -> str:
+        return f"<p>{escape(html.strip())}</p>\n" if self.from_results else super().block_html(html)
+
     def image(self, text: str, url: str, title: str | None = None) -> str:
+        if self.from_results:
+            return f"![{text}]({escape(url)})"
         if not text.strip():
             raise Unexportable(f"the picture {url[:60]!r} has no alt text: write ![what it shows]({url[:60]})")
         source = html.escape(_embed(url, self.attachments, self.folder), quote=True)
@@ -120,22 +130,34 @@ class _Renderer(mistune.HTMLRenderer):
 
 
 def markdown(
-    source: str, slugs: Slugs, attachments: Mapping[str, Any] | None = None, folder: Path = Path()
+    source: str,
+    slugs: Slugs,
+    attachments: Mapping[str, Any] | None = None,
+    folder: Path = Path(),
+    from_results: bool = False,
 ) -> tuple[str, list[Heading]]:
     """HTML of a Markdown text, and its headings.
+
+    Args:
+        source: Markdown.
+        slugs: Makes the identifiers of the headings.
+        attachments: Pictures of the cell.
+        folder: Where other pictures are.
+        from_results: The text was built by a cell and may hold names from data: HTML and pictures are shown as text.
 
     Raises:
         FormulaError: a formula cannot be drawn.
         Unexportable: a picture is on the network, is missing or has no alt text.
     """
-    renderer = _Renderer(slugs, attachments or {}, folder)
+    renderer = _Renderer(slugs, attachments or {}, folder, from_results)
+    source = source.translate({0xE000: "?", 0xE001: "?"})  # not to be taken for the mark of a formula
     page = sanitize(mistune.create_markdown(renderer=renderer, plugins=_PLUGINS)(source), keep_ids=True)
     return _FORMULA.sub(lambda m: renderer.formulas[int(m[1])], page), renderer.headings
 
 
 def inline(source: str) -> str:
-    """HTML of a Markdown text of one paragraph, without the paragraph."""
-    return re.sub(r"^<p>(.*)</p>$", r"\1", markdown(source, Slugs())[0].strip(), flags=re.S)
+    """HTML of a Markdown text of one paragraph that a cell built, without the paragraph."""
+    return re.sub(r"^<p>(.*)</p>$", r"\1", markdown(source, Slugs(), from_results=True)[0].strip(), flags=re.S)
 
 
 def sanitize(source: str, keep_ids: bool = False) -> str:
@@ -197,7 +219,8 @@ def _clean_attributes(tag: Any, keep_ids: bool) -> None:
     if tag.name == "a" and "href" in tag.attrs:
         href = re.sub(r"[\x00-\x20]", "", tag["href"])
         scheme = re.match(r"([a-zA-Z][\w+.-]*):", href)
-        if scheme and scheme[1].lower() not in ("http", "https", "mailto"):
+        bad = scheme and scheme[1].lower() not in ("http", "https", "mailto")
+        if bad or href == "#harmful-link":  # mistune's word for one
             del tag["href"]
         else:  # a link to another notebook leads to its report
             tag["href"] = re.sub(r"^(\d\d_\w+)\.ipynb", r"\1.html", href)

@@ -13,6 +13,7 @@ from typing import Any
 
 from imgcls import paths
 from imgcls.files import write
+from imgcls.messages import printable
 
 CODE = ("commit", "dirty")  # keys of the environment that name the state of the code
 SCHEMA = Path(__file__).parent / "result.schema.json"
@@ -129,14 +130,17 @@ class Result:
         data, run = self.content["data"], self.content["environment"]
         count = len(data["skipped"])
         rows = [
-            ("data", f"{_literal(data['name'])}, {data['kind']} images"),
+            ("data", f"{literal(data['name'])}, {data['kind']} images"),
             ("fingerprint", data["fingerprint"]),
-            ("classes", f"{len(data['classes'])}: " + _literal(", ".join(data["classes"]))),
+            ("classes", f"{len(data['classes'])}: " + literal(", ".join(data["classes"]))),
             ("images", f"{data['train']:,} train, {data['val']:,} validation, {data['test']:,} test"),
             ("left out", f"{count:,} file{'s' * (count > 1)}, named below" if count else "none"),
             ("seeds", ", ".join(map(str, self.content["seeds"]))),
             ("profile", self.content["profile"]),
-            *((f"parameter `{key}`", f"`{value!r}`") for key, value in self.content["parameters"].items()),
+            *(
+                (f"parameter `{key}`", f"<code>{literal(repr(value))}</code>")
+                for key, value in self.content["parameters"].items()
+            ),
             *((key, "unknown" if value is None else str(value)) for key, value in run.items() if key not in CODE),
             *((key, f'<span class="commit">{"unknown" if run[key] is None else run[key]}</span>') for key in CODE),
         ]
@@ -186,15 +190,16 @@ def _skipped_text(files: Sequence[Mapping[str, str]]) -> str:
     rows, often = [], sorted(names.items(), key=lambda item: -len(item[1]))
     for reason, found in often[:MAX_REASONS]:
         more = f" and {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
-        rows.append((_literal(reason), f"{len(found):,}", _literal(", ".join(found[:MAX_NAMES])) + more))
+        rows.append((literal(reason), f"{len(found):,}", literal(", ".join(found[:MAX_NAMES])) + more))
     if rest := sum(len(found) for _, found in often[MAX_REASONS:]):
         rows.append(("another reason, listed in the result file", f"{rest:,}", ""))
     return "\n\n" + _table(["left out because", "files", "which"], rows, align="lrl")
 
 
-def _literal(text: str) -> str:
-    """Text from outside, such as the name of a file, escaped for Markdown."""
-    return re.sub(r"[!-#%-/:-@\[-`{}~]", r"\\\g<0>", text)  # `_cell` escapes $ and |
+def literal(text: str) -> str:
+    """Text from data, such as the name of a class or file, escaped for Markdown."""
+    # mistune reads "\&lt\;" as an entity.
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda sign: "&amp;" if sign[0] == "&" else f"\\{sign[0]}", printable(text))
 
 
 def show(value: Any, unit: str | None = None) -> str:
@@ -298,4 +303,4 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str | No
 
 
 def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ").replace("$", "\\$")
+    return re.sub(r"(?<!\\)[|$]", r"\\\g<0>", str(text).replace("\n", " "))  # `literal` has escaped its own

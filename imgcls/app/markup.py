@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from imgcls.app.predictions import ImagePrediction, per_cent
-from imgcls.app.runs import Run, accuracy_of, data_of, threshold_of
+from imgcls.app.runs import Run, accuracy_of, data_of
 from imgcls.messages import some
-from imgcls.models import resize_of
+from imgcls.models import resize_of, threshold_of
 from imgcls.plots.explanations import cam_overlay
 
 BARS = 5  # classes with a bar

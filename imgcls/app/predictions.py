@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from imgcls import explain, openset
 from imgcls.app import MAX_BYTES
-from imgcls.app.runs import data_of, threshold_of
+from imgcls.app.runs import data_of
 from imgcls.data import Split, decoding, load_image
 from imgcls.evaluation import predict_checked
-from imgcls.models import resize_of, temperature_of
+from imgcls.models import resize_of, temperature_of, threshold_of
 
 PREVIEW = 640  # longer side of the preview in pixels
 AMBIGUOUS = 2 / 3  # ratio of the second probability to the first above which both classes are named
@@ -59,7 +59,7 @@ def read_image(data: bytes, card: Mapping[str, Any]) -> UploadedImage:
     preview.thumbnail((PREVIEW, PREVIEW))
     levels = np.asarray(preview, dtype=np.int16)
     coloured = bool(np.mean(np.ptp(levels, axis=2) > COLOURED) > 0.01)
-    with Image.open(io.BytesIO(data), formats=decoding.FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=decoding.formats_of(data)) as image:
         animated = bool(getattr(image, "is_animated", False))
     pixels = load_image(data, card["image_size"], card["channels"], resize_of(card))
     return UploadedImage(preview, size, pixels, resize_of(card), animated, coloured)

@@ -16,7 +16,6 @@ from imgcls.evaluation.statistics import Interval
 from imgcls.models.serialization import CARD, WEIGHTS
 
 SKIPPED_FOLDERS = ("cache", "checkpoints", "executed")  # folders with many files, none of them a run
-SCORES = ("energy", "max_logit")  # functions of imgcls.openset, of the logits before any temperature
 
 
 @dataclass(frozen=True)
@@ -87,24 +86,6 @@ def accuracy_of(card: Mapping[str, Any]) -> Interval | None:
     entry = card.get("validation")
     values = [entry.get(key) for key in ("accuracy", "low", "high", "n")] if isinstance(entry, dict) else [None]
     return Interval(*values) if all(map(_is_number, values)) else None
-
-
-def threshold_of(card: Mapping[str, Any]) -> tuple[str, float, float] | str:
-    """Score, threshold and true positive rate of the card's entry `known`, or why there is no valid threshold.
-
-    The entry is {"score": one of SCORES, "threshold": number, "keeps": fraction of validation images that reach it}.
-    """
-    entry = card.get("known")
-    if entry is None:
-        return "its card has no threshold for unknown inputs"
-    if not isinstance(entry, dict):
-        return f"the entry 'known' on its card is {entry!r} instead of a score and a threshold"
-    score, threshold, keeps = (entry.get(key) for key in ("score", "threshold", "keeps"))
-    if score not in SCORES:
-        return f"its card names the score {score!r}, but only {' and '.join(SCORES)} are supported"
-    if not _is_number(threshold) or not _is_number(keeps) or not 0 < keeps <= 1:
-        return f"the entry 'known' on its card has threshold {threshold!r} and keeps {keeps!r}, not valid numbers"
-    return score, float(threshold), float(keeps)
 
 
 def data_of(card: Mapping[str, Any]) -> tuple[str, str]:

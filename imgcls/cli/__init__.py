@@ -24,6 +24,7 @@ def application() -> typer.Typer:
     from imgcls.cli.common import Commands
     from imgcls.cli.doctor import doctor
     from imgcls.cli.evaluate import evaluate
+    from imgcls.cli.export import export
     from imgcls.cli.models import models
     from imgcls.cli.predict import predict
     from imgcls.cli.search import search
@@ -33,7 +34,7 @@ def application() -> typer.Typer:
         cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
     )
     app.callback()(_help)
-    for command in (train, search, evaluate, predict, models):
+    for command in (train, search, evaluate, predict, export, models):
         app.command()(command)
     app.add_typer(data.application(), name="data")
     app.command("app")(serve)
@@ -100,6 +101,7 @@ def _help() -> None:
       imgcls train photos.zip --out run               train a classifier and save it to a folder
       imgcls evaluate run photos.zip                  report test metrics with 95 % confidence intervals
       imgcls predict run holiday/*.jpg                classify other images
+      imgcls export run                               write the model as one ONNX file for other programs
       imgcls doctor                                   check whether the course runs on this machine
       imgcls --version                                print the version
     """  # noqa: D301 - \b keeps the lines of the examples

@@ -9,8 +9,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +18,12 @@ import typer
 from typer.core import TyperGroup
 
 from imgcls.files import write
-from imgcls.messages import did_you_mean
+from imgcls.messages import did_you_mean, plural, some
 
 if TYPE_CHECKING:
+    from imgcls.data import Splits
     from imgcls.evaluation import Predictions
+    from imgcls.training import Recipe
     from imgcls.transforms import Transform
 
 
@@ -38,6 +40,9 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "exponential", "cosine", "one_cycle", "plateau")
 SAMPLERS = ("random", "tpe")
 RESIZE = "crop"
+STEPS, LEAST_BATCH = 8, 8  # of an epoch, and images, where there are few images
+FULL_EPOCH = 20  # steps of an epoch, below which there are more epochs
+COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
 
 Data = Annotated[
     str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or a name from `imgcls data list`.")
@@ -48,7 +53,6 @@ Resize = Annotated[
     str, typer.Option(help="Make images square: crop keeps the centre alone, squash distorts, pad adds borders.")
 ]
 Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
-BatchSize = Annotated[int, typer.Option(help="Images of one step, over all processes together.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
 Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
 Device = Annotated[
@@ -56,6 +60,9 @@ Device = Annotated[
     typer.Option(help="Compute on cpu, cuda, cuda:1 or mps; default the fastest here.", callback=use),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only errors, warnings and notes.")]
+SplitAgain = Annotated[
+    bool, typer.Option("--split-again", help="Draw train, val and test from all images, whatever splits are given.")
+]
 Format = Annotated[str, typer.Option(help="Print as table or json.")]
 Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file, such as report.json.")]
 
@@ -149,3 +156,68 @@ def classification_metrics(predictions: Predictions, temperature: float) -> dict
         "ece_at_temperature": calibrated.ece,
         "per_class": table.astype(object).where(table.notna(), None).to_dict("records"),
     }
+
+
+def collapse_warnings(predictions: Predictions) -> list[str]:
+    """A warning where nearly all predictions are one class, and far more than the images of that class."""
+    share = predictions.predicted_share()
+    name, true = share.idxmax(), float((predictions.labels == int(share.argmax())).double().mean())
+    if share.max() < COLLAPSED or share.max() - true < 1 - COLLAPSED:
+        return []
+    return [
+        f"{100 * share.max():.0f} % of the predictions but {100 * true:.0f} % of the images are {name!r}: the model "
+        "collapsed to one class; see its learning curves, and train with a lower learning rate or --balanced-sampling"
+    ]
+
+
+def check_trainable(splits: Splits, data: str) -> None:
+    """Raise ValueError unless there are two classes and validation images."""
+    if len(splits.classes) < 2:
+        images = plural(sum(len(split) for _, split in splits.items()), "image")
+        raise ValueError(
+            f"{data} has only the class {splits.classes[0]!r} ({images}); a classifier needs at least two, each in a "
+            f"folder of its own"
+        )
+    if not len(splits.val):
+        drawn = [name for name in ("val", "test") if name not in splits.given]
+        raise ValueError(
+            f"{data} has too few images of each class to draw {' and '.join(drawn)} from: no validation image is left; "
+            f"add images until a class has {len(drawn) + 1}, or validation images in val/CLASS"
+        )
+
+
+def class_notes(splits: Splits) -> Iterator[str]:
+    """Classes of nearly the same name, and classes without validation images."""
+    from imgcls.data import lookalikes
+
+    for group in lookalikes(splits.classes):
+        yield f"the classes {' and '.join(map(repr, group))} differ in form only: if they are one, merge their folders"
+    counts = splits.val.labels.bincount(minlength=len(splits.classes)).tolist()
+    if absent := [name for name, count in zip(splits.classes, counts, strict=True) if not count]:
+        yield f"no validation image of {some(absent)}: validation chooses without regard to them; add images"
+
+
+def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe:
+    """A default recipe with smaller batches, a lower learning rate and more epochs for few training images.
+
+    An epoch has at least STEPS steps unless its batches would have fewer than LEAST_BATCH images. The learning rate is
+    in proportion to a smaller batch, and there are as many epochs as make up for fewer than FULL_EPOCH steps in each.
+
+    Args:
+        recipe: for many images.
+        images: number of training images.
+        given: values of the user, which stay.
+
+    Raises:
+        ValueError: the given batch size is larger than the number of images.
+    """
+    fits = 2 ** int(math.log2(max(1, images // STEPS)))
+    batch = given.get("batch_size") or min(recipe.batch_size, images, max(LEAST_BATCH, fits))
+    if batch > images:
+        raise ValueError(
+            f"{images} training images make no full batch of {batch}: lower --batch-size, or leave it out for one that "
+            "fits"
+        )
+    lr = recipe.lr * min(1, batch / recipe.batch_size)
+    epochs = max(recipe.epochs, math.ceil(recipe.epochs * FULL_EPOCH / (images // batch)))
+    return replace(recipe, **{"batch_size": batch, "lr": lr, "epochs": epochs, **given})

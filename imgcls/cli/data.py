@@ -20,6 +20,7 @@ from imgcls.cli.common import (
     ImageSize,
     Out,
     Resize,
+    SplitAgain,
     check_choice,
     note,
     print_report,
@@ -27,7 +28,7 @@ from imgcls.cli.common import (
 from imgcls.messages import plural, some
 
 if TYPE_CHECKING:
-    from imgcls.data import Splits
+    from imgcls.data import Split, Splits
 
 SHOWN = 20  # skipped files and pairs of duplicates that a table names
 IMBALANCED = 1.5  # ratio of the largest to the smallest class from which on a note is given
@@ -111,6 +112,7 @@ def check(
     resize: Resize = RESIZE,
     grayscale: Grayscale = False,
     seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
+    split_again: SplitAgain = False,
     format: Format = "table",
     out: Out = None,
     contact_sheet: Annotated[
@@ -129,14 +131,19 @@ def check(
     for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
             raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
-    splits = imgcls.data.load(data, image_size=image_size, channels=1 if grayscale else 3, resize=resize, seed=seed)
+    channels = 1 if grayscale else 3
+    settings = {"image_size": image_size, "channels": channels, "resize": resize, "seed": seed}
+    splits = imgcls.data.load(data, partial=True, split_again=split_again, **settings)
+    if len(splits.train):  # else nothing to draw from: data to evaluate on
+        splits = imgcls.data.load(data, split_again=split_again, **settings)
     facts = describe(splits, resize)
     facts["formats"] = imgcls.data.file_formats(data) if splits.kind == "real" else None
     print_report(facts, _text, format, out)
     if contact_sheet is not None:
         from imgcls import plots  # matplotlib takes longer to load than a small data set
 
-        grid = plots.sample_grid(splits.train.images, splits.train.labels, splits.classes)
+        shown = _measured(splits)[1]
+        grid = plots.sample_grid(shown.images, shown.labels, splits.classes)
         note(f"contact sheet in {plots.save(grid, contact_sheet)}")
 
 
@@ -145,20 +152,22 @@ def describe(splits: Splits, resize: str) -> dict:
 
     Returns:
         name, kind, fingerprint, image_size, resize, channels, classes; splits {name: {images, given, per_class,
-        sizes}}, sizes {width_min: …} in pixels or None; mean and std of train in [0, 1] units; skipped [{name,
+        sizes}}, sizes {width_min: …} in pixels or None; measured, train or the first split that is there, with its mean
+        and std in [0, 1] units and imbalance {largest, smallest, ratio}; skipped [{name,
         reason}]; duplicate_groups that stay together where a split is drawn; suspicious {kind: [names]} of real
-        images; duplicates [rows of `Audit.frame`] and pairs (across splits first); imbalance {largest, smallest,
-        ratio} of train; notes, one sentence for each problem.
+        images; duplicates [rows of `Audit.frame`] and pairs (across splits first); notes, one sentence for
+        each problem.
     """
     import imgcls.data
     from imgcls.data.quality import suspicious_images
 
-    statistics = imgcls.data.statistics(splits.train)
+    measured, part = _measured(splits)
+    statistics = imgcls.data.statistics(part)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
     if sum(len(split) for _, split in splits.items()) > 50_000:
         note("looking for duplicates: every image is compared with every other")
     audit = imgcls.data.audit(splits)
-    train = counts["train"]
+    present = counts[measured][counts[measured] > 0]
     facts = {
         "name": splits.name,
         "kind": splits.kind,
@@ -170,12 +179,13 @@ def describe(splits: Splits, resize: str) -> dict:
         "splits": {
             name: {
                 "images": len(split),
-                "given": splits.kind == "generated" or _is_given(name, split.names),
+                "given": name in splits.given,
                 "per_class": counts[name].to_dict(),
                 "sizes": sizes.loc[name].to_dict() if name in sizes.index else None,
             }
             for name, split in splits.items()
         },
+        "measured": measured,
         "mean": statistics["mean"].tolist(),
         "std": statistics["std"].tolist(),
         "skipped": [asdict(file) for file in splits.skipped],
@@ -184,20 +194,17 @@ def describe(splits: Splits, resize: str) -> dict:
         "duplicates": audit.frame().to_dict("records"),
         "pairs": [{key: value for key, value in asdict(pair).items() if key != "indices"} for pair in audit.pairs],
         "imbalance": {
-            "largest": train.idxmax(),
-            "smallest": train.idxmin(),
-            "ratio": round(float(train.max() / train.min()), 3),
+            "largest": present.idxmax(),
+            "smallest": present.idxmin(),
+            "ratio": round(float(present.max() / present.min()), 3),
         },
     }
     return facts | {"notes": [*_leaks(facts), *_problems(facts), *_suspicious(facts), *_enlarged(splits, resize)]}
 
 
-def _is_given(split: str, names: tuple[str, ...]) -> bool:
-    """Whether the files of a split are in a folder of that name; otherwise the split was drawn at random."""
-    from imgcls.data.sources import SPLITS
-
-    parts = names[0].split("/") if names else ()
-    return len(parts) == 3 and SPLITS[parts[0].lower()] == split
+def _measured(splits: Splits) -> tuple[str, Split]:
+    """Name and images of train, or of the first split that is there."""
+    return next((name, split) for name, split in splits.items() if len(split))
 
 
 # ------------------------------------------------------------------ notes
@@ -228,7 +235,13 @@ def _leaks(facts: dict) -> Iterator[str]:
 
 
 def _problems(facts: dict) -> Iterator[str]:
-    """Contradictory labels, class imbalance, and classes that a split lacks."""
+    """Contradictory labels, class imbalance, a single class, classes of one name, and classes that a split lacks."""
+    from imgcls.data import lookalikes
+
+    if len(facts["classes"]) == 1:
+        yield f"{facts['classes'][0]!r} is the only class; a classifier needs at least two, each in a folder of its own"
+    for group in lookalikes(facts["classes"]):
+        yield f"the classes {' and '.join(map(repr, group))} differ in form only: if they are one, merge their folders"
     conflicts = [pair for pair in facts["pairs"] if not pair["same_label"]]
     if conflicts:
         first, count = conflicts[0], len({pair["second"] for pair in conflicts})
@@ -239,14 +252,17 @@ def _problems(facts: dict) -> Iterator[str]:
         )
     largest, smallest, ratio = facts["imbalance"].values()
     if ratio >= IMBALANCED:
-        per_class = facts["splits"]["train"]["per_class"]
+        per_class = facts["splits"][facts["measured"]]["per_class"]
         yield (
-            f"class {largest!r} has {ratio:.1f} times as many training images as {smallest!r} "
+            f"class {largest!r} has {ratio:.1f} times as many images as {smallest!r} in {facts['measured']} "
             f"({per_class[largest]} and {per_class[smallest]}): `imgcls train … --balanced-sampling` samples every "
             "class equally often; read the recall of each class beside the accuracy"
         )
+    if facts["measured"] != "train":
+        yield "there is no image to train on: a trained model can be evaluated on these data (`imgcls evaluate`)"
     for name, split in facts["splits"].items():
-        if missing := [one for one, count in split["per_class"].items() if not count]:
+        missing = [one for one, count in split["per_class"].items() if not count]
+        if missing and (split["images"] or facts["measured"] == "train"):
             yield f"{name} has no image of {some(missing)}, so it gives no metric for them; add images"
 
 
@@ -280,12 +296,16 @@ def _text(facts: dict) -> str:
 
     splits = facts["splits"]
     columns = {
-        name: [*split["per_class"].values(), split["images"], "given" if split["given"] else "drawn"]
+        name: [
+            *split["per_class"].values(),
+            split["images"],
+            "given" if split["given"] else "drawn" if split["images"] else "none",
+        ]
         for name, split in splits.items()
     }
     colour = "RGB" if facts["channels"] == 3 else "grayscale"
     blocks = [
-        f"{facts['name']}: {facts['kind']} images of {len(facts['classes'])} classes, fingerprint "
+        f"{facts['name']}: {facts['kind']} images of {plural(len(facts['classes']), 'class')}, fingerprint "
         f"{facts['fingerprint']}, read at {facts['image_size']} px ({facts['resize']}) in {colour}",
         pd.DataFrame({"class": [*facts["classes"], "(all)", "(split)"], **columns}).to_string(index=False),
     ]
@@ -296,7 +316,7 @@ def _text(facts: dict) -> str:
         formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
         blocks.append(f"formats and modes: {formats}")
     mean, std = (", ".join(f"{value:.4f}" for value in facts[what]) for what in ("mean", "std"))
-    blocks.append(f"train in units of [0, 1]: mean {mean}; std {std}")
+    blocks.append(f"{facts['measured']} in units of [0, 1]: mean {mean}; std {std}")
     skipped = [f"{file['name']}: {file['reason']}" for file in facts["skipped"]]
     blocks.append(_limited(f"{plural(len(skipped), 'file')} skipped", skipped))
     pairs = [

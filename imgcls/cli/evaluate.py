@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,50 +17,72 @@ from imgcls.cli.common import (
     Out,
     check_choice,
     classification_metrics,
+    collapse_warnings,
     note,
     print_report,
 )
+from imgcls.files import write
 from imgcls.messages import some
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from imgcls.data import Splits
     from imgcls.evaluation import Predictions
 
 SPLITS = ("train", "val", "test", "all")
 LARGEST_CONFUSION = 12  # classes whose confusion matrix still fits a terminal
-COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
 PAIRS = 10
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that imgcls train wrote.")],
     data: Data,
-    split: Annotated[str, typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}; default test, or all of other data without it."),
+    ] = None,
     format: Format = "table",
     out: Out = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Also report top-k accuracy, such as 5: the class is among the k best.")
+    ] = None,
+    confusion: Annotated[
+        Path | None, typer.Option(help="Draw the confusion matrix to this file, such as confusion.png.")
+    ] = None,
+    per_image: Annotated[
+        Path | None,
+        typer.Option(help="Write a CSV row of every image to this file: true and predicted class, confidence, loss."),
+    ] = None,
     device: Device = None,
 ) -> None:
     """Report test metrics of a trained model with 95 % confidence intervals.
 
-    Images are prepared as in training, and data without given splits are split as in training. The data must have the
-    model's classes. Accuracy has a Wilson interval; balanced accuracy, the mean recall of the classes, combines the
+    Images are prepared as in training, and the training data are split as in training. Other data are not split: where
+    they have no test split, all of their images are evaluated. Classes are matched by name, and the data may lack some
+    of the model's. Accuracy has a Wilson interval; balanced accuracy, the mean recall of the classes, combines the
     Wilson intervals of the recalls. The temperature was fitted on the validation images.
 
     \b
       imgcls evaluate build/runs/photos-resnet18 photos.zip
-      imgcls evaluate build/runs/photos-resnet18 new.zip --split all --format json --out new.json
+      imgcls evaluate build/runs/photos-resnet18 more/test --format json --out new.json
+      imgcls evaluate build/runs/photos-resnet18 photos.zip --confusion confusion.png --per-image images.csv
     """  # noqa: D301 - \b keeps the lines of the examples
     from imgcls.data import DataError
     from imgcls.evaluation import predict_checked
     from imgcls.models import open_run, temperature_of
 
-    check_choice("split", split, SPLITS)
+    if split is not None:
+        check_choice("split", split, SPLITS)
     check_choice("format", format, FORMATS)
     if out is not None and out.is_dir():
         raise ValueError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
+    for option, file, ending in (("--confusion", confusion, ".png"), ("--per-image", per_image, ".csv")):
+        if file is not None and (file.suffix != ending or file.is_dir()):
+            raise ValueError(f"{option} {file}: name a file that ends in {ending}")
     model, card = open_run(run)
     temperature = temperature_of(card)
-    splits = _load(data, card, run)
+    splits, split, notes = _load(data, card, run, split)
     chosen = [part for name, part in splits.items() if split in (name, "all") and len(part)]
     if not chosen:
         raise DataError(f"the {split} split of {data} has no image; choose another --split")
@@ -72,21 +92,50 @@ def evaluate(
         "data": {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         "split": split,
         **classification_metrics(predictions, temperature),
+        **({} if top_k is None else {"top_k_accuracy": {"k": top_k, **asdict(predictions.top_k_accuracy(top_k))}}),
         "confusion": {"classes": list(predictions.classes), "counts": predictions.confusion().tolist()},
         "most_confused": predictions.most_confused(PAIRS).to_dict("records"),
         "skipped": [asdict(file) for file in splits.skipped],
-        "notes": _notes(card, splits, split),
+        "notes": [*notes, *_absent(predictions)],
         "warnings": collapse_warnings(predictions),
     }
     for kind in ("note", "warning"):
         for text in results[f"{kind}s"]:
             note(text, kind)
     print_report(results, _as_text, format, out)
+    calibrated = predictions.with_temperature(temperature)
+    if per_image is not None:
+        write(per_image, per_image_table(calibrated).to_csv(index=False, lineterminator="\n"))
+    if confusion is not None:
+        from imgcls import plots  # slow to import, and seldom used
+
+        plots.save(plots.confusion(predictions.confusion(), predictions.classes), confusion)
 
 
-def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
-    """The data with the settings of the card: the split of the run's seed, classes in the order of the outputs."""
-    from imgcls.data import DataError, load
+def per_image_table(predictions: Predictions) -> pd.DataFrame:
+    """A row for each image, the largest loss first: image, true, predicted, correct, confidence, p_true and loss."""
+    import numpy as np
+    import pandas as pd
+
+    names = np.array(predictions.classes, dtype=object)
+    table = pd.DataFrame(
+        {
+            "image": predictions.names,
+            "true": names[predictions.labels],
+            "predicted": names[predictions.predicted],
+            "correct": predictions.correct.numpy(),
+            "confidence": predictions.confidence.numpy().round(6),
+            "p_true": predictions.losses.neg().exp().numpy().round(6),
+            "loss": predictions.losses.numpy().round(6),
+        }
+    )
+    return table.sort_values("loss", ascending=False, kind="stable")
+
+
+def _load(data: str, card: Mapping[str, Any], run: Path, split: str | None) -> tuple[Splits, str, list[str]]:
+    """The images with the settings of the card and its classes, the name of the split to evaluate, and notes."""
+    from imgcls.data import DataError, load, locate
+    from imgcls.data.splits import match_class
     from imgcls.models import resize_of
 
     settings = {
@@ -95,30 +144,48 @@ def _load(data: str, card: Mapping[str, Any], run: Path) -> Splits:
         "resize": resize_of(card),
         "seed": card.get("seed", 0),
     }
-    splits = load(data, **settings)
-    ours, theirs = card["classes"], list(splits.classes)
-    if sorted(ours) != sorted(theirs):
+    # Only of the training data: the test split of others is theirs.
+    again = bool(card.get("split_again")) and card["data"]["name"] == locate(data).name
+    there = load(data, partial=True, split_again=again, **settings)
+    ours = tuple(card["classes"])
+    spelled = {match_class(name, there.classes): name for name in ours}
+    if unknown := [name for name in there.classes if name not in spelled]:
         raise DataError(
-            f"{data} has other classes than the model in {run}: {_differences(ours, theirs)}; name the class folders "
-            f"as the model does ({some(ours)}) and leave others out, or train a model on these data"
+            f"{data} has classes unknown to the model in {run}: {some(unknown)}; leave their folders out, rename them "
+            f"as the model does ({some(ours)}), or train a model on these data"
         )
-    return splits if ours == theirs else load(data, classes=ours, **settings)
+    notes = [f"the class {name!r} is taken for {spelled[name]!r}" for name in there.classes if spelled[name] != name]
+    if split != "all" and (split or "test") not in there.given and _drawn_in_training(card, there):
+        split = split or "test"
+        splits = load(data, classes=ours, split_again=again, **settings)
+    else:
+        split = split or ("test" if "test" in there.given else "all")
+        if split not in ("all", *there.given):
+            given = f"it has {' and '.join(there.given)}" if there.given else "it is not split"
+            raise DataError(f"{data} has no {split} split: {given}; leave out --split, or choose --split all")
+        splits = (
+            there if there.classes == ours else load(data, partial=True, classes=ours, split_again=again, **settings)
+        )
+    return splits, split, [*notes, *_notes(card, there, split)]
 
 
-def _differences(ours: list[str], theirs: list[str]) -> str:
-    missing = {_normalized(name): name for name in ours if name not in theirs}
-    unknown = {_normalized(name): name for name in theirs if name not in ours}
-    parts = {
-        "missing there": [name for key, name in missing.items() if key not in unknown],
-        "unknown to the model": [name for key, name in unknown.items() if key not in missing],
-        "spelled differently": [f"{name!r} for {missing[key]!r}" for key, name in unknown.items() if key in missing],
-    }
-    return "; ".join(f"{what}: {some(names)}" for what, names in parts.items() if names)
+def _drawn_in_training(card: Mapping[str, Any], there: Splits) -> bool:
+    """Whether training may have drawn its splits from these data: the same, changed since, or of unknown origin."""
+    trained_on = card.get("data")
+    if isinstance(trained_on, Mapping) and trained_on.get("fingerprint") == there.fingerprint:
+        return True
+    known = isinstance(trained_on, Mapping) and "name" in trained_on
+    complete = len(there.train.labels.unique()) == len(card["classes"])  # `partial` has put undivided images there
+    return complete and not (known and trained_on["name"] != there.name)
 
 
-def _normalized(name: str) -> str:
-    """A name without differences in case, in the encoding of accents and in separators."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+def _absent(predictions: Predictions) -> list[str]:
+    """A note that names the classes without images."""
+    counts = predictions.labels.bincount(minlength=len(predictions.classes)).tolist()
+    absent = [name for name, count in zip(predictions.classes, counts, strict=True) if not count]
+    if not absent:
+        return []
+    return [f"no image of {some(absent)}: balanced accuracy is the mean recall of the other classes"]
 
 
 def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
@@ -128,7 +195,8 @@ def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
         return []
     if trained_on["fingerprint"] != splits.fingerprint:
         total = sum(len(part) for _, part in splits.items())
-        advice = "" if split == "all" else f"; --split all evaluates all {total:,} images"
+        whole = split == "all" or len(getattr(splits, split)) == total
+        advice = "" if whole else f"; --split all evaluates all {total:,} images"
         return [
             f"these are not the training data, {trained_on.get('name')}, or they have changed since; images that were "
             f"among the training data may have been trained on{advice}"
@@ -148,18 +216,6 @@ def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
     return []
 
 
-def collapse_warnings(predictions: Predictions) -> list[str]:
-    """A warning where nearly all predictions are one class, and far more than the images of that class."""
-    share = predictions.predicted_share()
-    name, true = share.idxmax(), float((predictions.labels == int(share.argmax())).double().mean())
-    if share.max() < COLLAPSED or share.max() - true < 1 - COLLAPSED:
-        return []
-    return [
-        f"{100 * share.max():.0f} % of the predictions but {100 * true:.0f} % of the images are {name!r}: the model "
-        "collapsed to one class; see its learning curves, and train with a lower learning rate or --balanced-sampling"
-    ]
-
-
 def _as_text(results: Mapping[str, Any]) -> str:
     import pandas as pd
 
@@ -168,6 +224,9 @@ def _as_text(results: Mapping[str, Any]) -> str:
     lines = [f"{results['data']['name']}, {results['split']}: {results['n']:,} images"]
     for name in ("accuracy", "balanced_accuracy"):
         lines.append(f"{name.replace('_', ' '):<19}{Interval(**results[name])}")
+    if "top_k_accuracy" in results:
+        k, *interval = results["top_k_accuracy"].values()
+        lines.append(f"{f'top-{k} accuracy':<19}{Interval(*interval)}")
     for title, name in (("loss", "loss"), ("calibration error", "ece")):
         calibrated = f" ({results[f'{name}_at_temperature']:.3f} at temperature {results['temperature']:.3g})"
         lines.append(f"{title:<19}{results[name]:.3f}{calibrated if results['temperature'] != 1 else ''}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,11 +54,14 @@ def search(
     image_size: common.ImageSize = 64,
     resize: common.Resize = RESIZE,
     grayscale: common.Grayscale = False,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images in each trial.")] = 5,
-    batch_size: common.BatchSize = 64,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images in each trial; default 5, more for few images.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images of one step; default 64, less for few images.")] = None,
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
     schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
     augment: common.Augment = True,
+    split_again: common.SplitAgain = False,
     seed: common.Seed = 0,
     device: common.Device = None,
 ) -> None:
@@ -85,20 +89,26 @@ def search(
     check_choice("sampler", sampler, SAMPLERS)
     minimum_size(model)  # refuses an unknown name before any image is decoded
     recipe = Recipe(
-        epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
+        epochs=5, batch_size=64, optimizer=optimizer, schedule=schedule,
         transforms=common.augmentation(image_size) if augment else (),
     )  # fmt: skip
+    given = {key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None}
+    replace(recipe, **given)  # refuses a wrong value before any image is decoded
     chosen = parse_space(space, model, image_size, recipe) if space else default_space(model, image_size, recipe)
     where = storage or str(paths.BUILD / "searches" / f"{Path(data).stem}-{model}.db")
     parse_storage(where)
     name = name or sampler
-    splits = load(data, image_size=image_size, channels=1 if grayscale else 3, resize=resize, seed=seed)
+    channels = 1 if grayscale else 3
+    splits = load(data, image_size=image_size, channels=channels, resize=resize, seed=seed, split_again=split_again)
+    common.check_trainable(splits, data)
+    recipe = common.fit_to_size(recipe, len(splits.train), given)
+    chosen = chosen if space else default_space(model, image_size, recipe)
     trials = TRIALS if trials is None and max_epochs is None else trials
-    classes = f"{len(splits.classes)} classes ({some(splits.classes)})"
+    classes = f"{plural(len(splits.classes), 'class')} ({some(splits.classes)})"
     typer.echo(f"{len(splits.train):,} images to train and {len(splits.val):,} to validate, {classes}")
     number = plural(trials, "trial") if trials else "trials"
     limit = f", at most {max_epochs} epochs together" if max_epochs else ""
-    typer.echo(f"{model}, {number} of {plural(epochs, 'epoch')}{limit}; study {name!r} in {shown(where)}")
+    typer.echo(f"{model}, {number} of {plural(recipe.epochs, 'epoch')}{limit}; study {name!r} in {shown(where)}")
     width = max(map(len, chosen))
     for option, choices in chosen.items():
         typer.echo(f"  {option:{width}}  {_written(choices)}")
@@ -110,8 +120,13 @@ def search(
         note("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
         return
     _print_results(study, list(chosen), seed)
+    common_class = float(splits.val.labels.bincount().max()) / len(splits.val)
+    if study.best_value <= common_class:
+        share = f"{100 * common_class:.1f} %"
+        note(f"no trial is better than predicting the most frequent class ({share}): add images or --epochs", "warning")
     typer.echo(f"\nread:  imgcls.search.read_study({shown(where)!r}, {name!r})")
-    _print_next(data, context.params | {"from_scratch": model in WHEELS}, study.best_params)
+    fitted = {"from_scratch": model in WHEELS, "epochs": recipe.epochs, "batch_size": recipe.batch_size}
+    _print_next(data, context.params | fitted, study.best_params)
 
 
 # ------------------------------------------------------------------ the space
@@ -139,7 +154,9 @@ def default_space(model: str, size: int, recipe: Recipe) -> Space:
 
     adaptive = recipe.optimizer in ("adam", "adamw")
     space = {
-        "lr": FloatDistribution(1e-5, 1e-2, log=True) if adaptive else FloatDistribution(1e-3, 0.3, log=True),
+        "lr": FloatDistribution(1e-5, 1e-2, log=True)
+        if adaptive
+        else FloatDistribution(1e-3, round(0.3 * min(1, recipe.batch_size / 64), 4), log=True),
         "weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
     }
     base = {}  # values that make a network of this size: five poolings, the usual number, are too many for small images

@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from imgcls.data import Splits
     from imgcls.evaluation import Predictions
+    from imgcls.evaluation.statistics import Interval
     from imgcls.training import History, Recipe
     from imgcls.training.distributed import Distributed
 
@@ -38,19 +39,22 @@ if TYPE_CHECKING:
 # they reach 46, 63, 70, 73 and 74 % of 800 validation images at 32, 64, 96, 128 and 160 px (`benchmarks.enlarged`).
 PHOTO_SIZE, LEAST_SIZE = 160, 128
 SCRATCH_SIZE = 64
+MODEL = "efficientnet_lite0"
 SCRATCH = {
     "epochs": 10, "batch_size": 64, "lr": 0.05, "optimizer": "sgd", "schedule": "one_cycle", "weight_decay": 5e-4,
 }  # fmt: skip
 FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
 TIMED_IMAGES = 32  # of the time estimate of features
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
+ENOUGH_TO_JUDGE = 50  # images on which a collapse to one class shows
+WIDE_GAP = 0.2  # width of the interval of the calibration error from which on it is stated
 TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the first step beyond either
 
 
 def train(
     context: typer.Context,
     data: common.Data,
-    model: common.Model = "efficientnet_lite0",
+    model: common.Model = MODEL,
     image_size: Annotated[
         int | None,
         typer.Option(
@@ -62,17 +66,27 @@ def train(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Download ImageNet weights of other models.")
     ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from the weights of this run instead of ImageNet; its model and size.")
+    ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from random weights.")] = False,
     finetune: Annotated[
         bool | None,
         typer.Option(help="Train the whole network after its head; default only if that takes a few seconds."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Number of epochs; default 10, or 3 to fine-tune.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs; default 10, more for few images, or 3 to fine-tune.")
+    ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images of one step, over all processes together; default 64, or 32 to fine-tune."),
+        typer.Option(
+            help="Images of one step, over all processes together; default 64, or 32 to fine-tune, less for few images."
+        ),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.05, or 1e-4 to fine-tune.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate; default 0.05, less for small batches, or 1e-4 to fine-tune."),
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}; default sgd, or adamw to fine-tune.")
     ] = None,
@@ -95,7 +109,11 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Set any other value that imgcls search finds; repeatable."),
     ] = None,
     balanced_sampling: Annotated[bool, typer.Option("--balanced-sampling", help="Weight every class equally.")] = False,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Weight the loss of each class inversely to its number of images.")
+    ] = False,
     augment: common.Augment = True,
+    split_again: common.SplitAgain = False,
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
     seed: common.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default build/runs/DATA-MODEL.")] = None,
@@ -121,6 +139,7 @@ def train(
     \b
       imgcls train photos.zip
       imgcls train photos.zip --finetune --epochs 5
+      imgcls train more-photos.zip --weights build/runs/photos-efficientnet_lite0 --finetune
       imgcls train menagerie/cifar_ten --model cifar_dropout --image-size 32 --epochs 5 --processes 2
     """  # noqa: D301 - \b keeps the lines of the examples
     from imgcls import models, training
@@ -130,6 +149,8 @@ def train(
 
     if quiet:
         context.with_resource(contextlib.redirect_stdout(io.StringIO()))
+    if weights is not None:
+        model, image_size, resize, grayscale = _settings_of(weights, model, image_size, resize, grayscale)
     models.minimum_size(model)  # refuses an unknown name before any image is decoded
     given = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "schedule": schedule,
@@ -137,41 +158,52 @@ def train(
         "early_stopping_patience": patience,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    scratch = _check_start(model, pretrained, from_scratch, finetune)
+    found = settings(model, setting or ())
+    given |= {field.name: found[field.name] for field in fields(Recipe) if field.name in found}
+    if weights is not None and (from_scratch or pretrained):
+        raise ValueError(f"--weights excludes {'--from-scratch' if from_scratch else '--pretrained'}: leave one out")
+    scratch = _check_start(model, pretrained or weights is not None, from_scratch, finetune)
     finetune = True if given and finetune is None else finetune
     size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
     transforms = common.augmentation(size) if augment else ()
     if not scratch:
         from imgcls.transfer import FINE_TUNE, fine_tune
     recipe = replace(
-        Recipe(**SCRATCH) if scratch else FINE_TUNE, **given, balanced_sampling=balanced_sampling, transforms=transforms
-    )
-    found = settings(model, setting or ())
-    recipe, options = apply_params(found, recipe)
+        Recipe(**SCRATCH) if scratch else FINE_TUNE, balanced_sampling=balanced_sampling, transforms=transforms,
+        class_weights="balanced" if class_weights else None,
+    )  # fmt: skip
+    recipe, options = apply_params({name: value for name, value in found.items() if name not in given}, recipe)
+    replace(recipe, **given)  # refuses a wrong value before any image is decoded
     channels = 1 if grayscale else 3
-    splits = load(data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images)
-    if not scratch and batch_size is None:
-        recipe = replace(recipe, batch_size=min(recipe.batch_size, len(splits.train)))
-    weights = None if scratch else "imagenet"
+    splits = load(
+        data, image_size=size, channels=channels, resize=resize, seed=seed, train_count=max_train_images,
+        split_again=split_again,
+    )  # fmt: skip
+    common.check_trainable(splits, data)
+    kept = {} if scratch else {"epochs": recipe.epochs, "lr": recipe.lr}  # few images need no more to fine-tune
+    recipe = common.fit_to_size(recipe, len(splits.train), kept | given)
+    start_from = weights or (None if scratch else "imagenet")
     network = training.build_seeded(
-        lambda: models.create_model(model, len(splits.classes), channels, weights, image_size=size, **options), seed
+        lambda: models.create_model(model, len(splits.classes), channels, start_from, image_size=size, **options), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         if not scratch and not finetune:
             raise ValueError("one process computes the features: leave out --processes, or add --finetune")
-        _print_plan(splits, model, network, recipe if scratch or finetune else None, processes)
+        _print_plan(splits, model, network, recipe if scratch or finetune else None, processes, weights=weights)
         _launch(processes)
         return
     distributed = training.init_distributed()
     if distributed.is_main and distributed.size == 1:
         seconds = expected_seconds(network, splits, recipe, seed) if scratch else feature_seconds(network, splits)
-        _print_plan(splits, model, network, recipe if scratch else None, 1, seconds)
+        _print_plan(splits, model, network, recipe if scratch else None, 1, seconds, weights)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
     config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images} | found
+    config |= {"weights": str(weights)} if weights else {}
+    config |= {"split_again": True} if split_again else {}
     head, history = None, None
     if not scratch:
-        head = _fit_head(network, splits, balanced_sampling, distributed)
+        head = _fit_head(network, splits, recipe.balanced_sampling or class_weights, distributed)
         if finetune is None:  # a run that was fine-tuned stays so, whatever the time it would take now
             finetune = (folder / "checkpoints").is_dir() or _is_quick(network, splits, recipe, seed)
     if scratch or finetune:
@@ -191,7 +223,7 @@ def train(
             if distributed.is_main and not gained:
                 common.note("fine-tuning lowered no validation loss: the network before it is kept")
     if distributed.is_main:
-        _save(folder, network, splits, resize, history, recipe if history else None, seed, head)
+        _save(folder, network, splits, resize, history, recipe if history else None, seed, head, split_again)
         for old in sorted((folder / "checkpoints").glob("step-*.pt"))[:-1]:  # the last is enough for more epochs
             old.unlink()
         with contextlib.suppress(OSError):  # a list for the page is not worth an error
@@ -199,6 +231,21 @@ def train(
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
         typer.echo("page:     imgcls app")
+
+
+def _settings_of(
+    weights: Path, model: str, image_size: int | None, resize: str, grayscale: bool
+) -> tuple[str, int, str, bool]:
+    """Model, image size, resize and grayscale of a run whose weights are taken; options that were given must agree."""
+    from imgcls import models
+
+    card = models.read_card(weights)
+    own = {"model": card["architecture"], "resize": models.resize_of(card), "grayscale": card["channels"] == 1}
+    given, usual = {"model": model, "resize": resize, "grayscale": grayscale}, {"resize": RESIZE, "grayscale": False}
+    for name, value in given.items():
+        if value not in (own[name], usual.get(name, MODEL)):
+            raise ValueError(f"--{name} {value}: the run in {weights} has {own[name]}; leave the option out")
+    return own["model"], image_size or card["image_size"], own["resize"], own["grayscale"]
 
 
 def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: bool | None) -> bool:
@@ -274,6 +321,32 @@ def _fit_head(network: nn.Module, splits: Splits, balanced: bool, distributed: D
     return facts
 
 
+def _warn(network: nn.Module, splits: Splits, predictions: Predictions, temperature: float, gap: Interval) -> None:
+    """Say so if the model predicts one class only, is no better than chance, or was calibrated on few images."""
+    import torch
+
+    from imgcls.evaluation import predict_checked
+
+    seen = predictions
+    if len(predictions) < ENOUGH_TO_JUDGE:  # training images, of all classes, show a collapse as well
+        spread = torch.linspace(0, len(splits.train) - 1, min(len(splits.train), ENOUGH_TO_JUDGE)).round()
+        seen = predict_checked(network, splits.val, splits.train.subset(spread))
+    for text in common.collapse_warnings(seen):
+        common.note(text, "warning")
+    chance = 1 / len(splits.classes)
+    if float(predictions.with_temperature(temperature).confidence.max()) < 1.01 * chance:
+        common.note(
+            f"the confidences are no better than chance on the {len(predictions):,} validation images, so calibration "
+            f"makes every one about {100 * chance:.1f} %",
+            "warning",
+        )
+    if gap.high - gap.low > WIDE_GAP:
+        common.note(
+            f"confidences are calibrated on {plural(gap.n, 'image')} only: their mean minus the accuracy is between "
+            f"{100 * gap.low:+.0f} and {100 * gap.high:+.0f} points (95 %); more validation images narrow that"
+        )
+
+
 def _is_quick(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> bool:
     """Whether fine-tuning takes only seconds; if not, says how long."""
     seconds = expected_seconds(network, splits, recipe, seed)
@@ -289,6 +362,7 @@ def _print_plan(
     recipe: Recipe | None,
     processes: int,
     seconds: float | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Say what will be done; without a recipe, features are computed."""
     from imgcls import models
@@ -296,17 +370,21 @@ def _print_plan(
     from imgcls.reproducibility import configure_threads
 
     train, val, test = (len(split) for _, split in splits.items())
-    typer.echo(f"{train + val + test:,} images of {len(splits.classes)} classes ({some(splits.classes)})")
+    classes = plural(len(splits.classes), "class")
+    typer.echo(f"{plural(train + val + test, 'image')} of {classes} ({some(splits.classes)})")
     typer.echo(f"{train:,} to train, {val:,} to validate, {test:,} to test")
+    for text in common.class_notes(splits):
+        common.note(text)
     if splits.duplicate_groups:
         typer.echo(f"{plural(splits.duplicate_groups, 'group')} of duplicates, each kept in one split")
     if splits.skipped:
         first = splits.skipped[0]
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
-    what = f"features at {network.built_from['image_size']} px from ImageNet weights"
+    what = f"features at {network.built_from['image_size']} px from {weights or 'ImageNet'} weights"
     if recipe is not None:
-        what = f"{recipe.epochs} epochs of {train // recipe.batch_size} steps"
+        steps = plural(train // recipe.batch_size, "step")
+        what = f"{plural(recipe.epochs, 'epoch')} of {steps} of {plural(recipe.batch_size, 'image')}"
     typer.echo(f"{model}, {models.parameter_count(network):,} parameters; {what}{duration}")
     precision, threads = str(pick_precision()).removeprefix("torch."), max(1, configure_threads() // processes)
     each = f"{processes} processes, each with" if processes > 1 else "one process with"
@@ -374,20 +452,24 @@ def _save(
     recipe: Recipe | None,
     seed: int,
     head: dict[str, Any] | None,
+    split_again: bool,
 ) -> None:
     """Write the weights, their card and the validation metrics; after epochs also the learning curves."""
     from imgcls import models, openset
-    from imgcls.evaluation import predict_checked
+    from imgcls.evaluation import calibration_gap, fit_temperature, predict_checked
 
     predictions = predict_checked(network, splits.val)
-    temperature, accuracy = validation_temperature(predictions), predictions.accuracy_interval
+    temperature, accuracy = fit_temperature(predictions), predictions.accuracy_interval
+    gap = calibration_gap(predictions.with_temperature(temperature))
     threshold = openset.threshold_at_tpr(openset.energy(predictions.logits), KNOWN_RATE)
     models.save(
         network, folder, splits.classes, resize=resize,
         data={"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},
         validation={"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "n": accuracy.n},
-        temperature=temperature, known={"score": "energy", "threshold": threshold, "keeps": KNOWN_RATE},
-        recipe=recipe.as_json() if recipe else None, seed=seed, **({"head": head} if head else {}),
+        temperature=temperature, calibration=asdict(gap),
+        known={"score": "energy", "threshold": threshold, "keeps": KNOWN_RATE},
+        recipe=recipe.as_json() if recipe else None, seed=seed,
+        **({"head": head} if head else {}), **({"split_again": True} if split_again else {}),
     )  # fmt: skip
     metrics = {
         "validation": classification_metrics(predictions, temperature),
@@ -396,6 +478,7 @@ def _save(
     }
     write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     typer.echo(f"validation accuracy {accuracy}{f' in epoch {history.best_epoch}' if history else ''}")
+    _warn(network, splits, predictions, temperature, gap)
     typer.echo(f"weights:  {folder / 'weights.safetensors'}")
     if history:
         from imgcls import plots  # slow to import, needed only here
@@ -403,21 +486,3 @@ def _save(
         curves = plots.learning_curves({network.built_from["architecture"]: history.frame()})
         plots.save(curves, folder / "learning_curves.png")
         typer.echo(f"curves:   {folder / 'learning_curves.png'}, or tensorboard --logdir {shlex.quote(str(folder))}")
-
-
-def validation_temperature(predictions: Predictions) -> float:
-    """Temperature fitted on validation predictions, finite also where all of them are correct.
-
-    Without an error the likelihood has no maximum: the temperature would be 0 and every confidence 1. The image of
-    the lowest confidence then counts once more, with its second class as its label: n correct of n + 1.
-    """
-    import torch
-
-    from imgcls.evaluation import Predictions, fit_temperature
-
-    if predictions.correct.all():
-        least = predictions.logits[predictions.confidence.argmin()]
-        second = least.topk(min(2, len(least))).indices[-1:]
-        logits, labels = torch.cat([predictions.logits, least[None]]), torch.cat([predictions.labels, second])
-        predictions = Predictions(logits, labels, predictions.classes)
-    return fit_temperature(predictions)

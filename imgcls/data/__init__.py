@@ -3,11 +3,10 @@
 from imgcls.data.audit import Audit, Pair, audit
 from imgcls.data.download import download
 from imgcls.data.load import UnknownDataset, available, file_formats, load, load_image, locate, typical_side
-from imgcls.data.sources import EXTENSIONS, DataError, SkippedFile, pictures
-from imgcls.data.splits import Split, Splits, class_counts, statistics
+from imgcls.data.sources import DataError, SkippedFile, files_below
+from imgcls.data.splits import Split, Splits, class_counts, lookalikes, statistics
 
 __all__ = [
-    "EXTENSIONS",
     "Audit",
     "DataError",
     "Pair",
@@ -20,10 +19,11 @@ __all__ = [
     "class_counts",
     "download",
     "file_formats",
+    "files_below",
     "load",
     "load_image",
     "locate",
-    "pictures",
+    "lookalikes",
     "statistics",
     "typical_side",
 ]

@@ -22,7 +22,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The split in order as (images, labels int64) on `device`; views where the images are there, so do not write."""
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-        yield images.to(device), labels.long().to(device)
+        yield images.to(device), labels.to(device).long()
 
 
 def order(n: int, seed: int, epoch: int) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from imgcls.data.sources import SkippedFile
 from imgcls.files import open_atomic
 
-FORMAT = 2  # increase when the same files give other pixels or another index
+FORMAT = 3  # increase when the same files give other pixels or another index
 GATHER_IN_MEMORY = 4 * 2**30  # bytes; a larger selection of rows is written to a file and mapped
 ABANDONED = 24 * 3600  # seconds after which an unfinished folder is a leftover of a killed process
 CHECKED_BYTES = 32 * 2**20  # bytes of pixels whose checksum is compared on every read
@@ -39,6 +39,7 @@ class Stored:
     names: tuple[str, ...]
     sizes: np.ndarray | None  # (names, 2) original width and height
     skipped: tuple[SkippedFile, ...]
+    unread: tuple[SkippedFile, ...]  # given splits, and classes of one, of which no image could be decoded
 
     def gather(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Images and masks of some of the names: a view where they are adjacent, else a copy."""
@@ -75,10 +76,10 @@ def read_cache(cache: Path, fingerprint: str, image_size: int, channels: int) ->
         if len(names) != len(rows) or _checksum(images) != index["checksum"]:
             return None
         sizes = None if index["sizes"] is None else np.array(index["sizes"], dtype=np.int64).reshape(-1, 2)
-        skipped = tuple(SkippedFile(*file) for file in index["skipped"])
+        skipped, unread = (tuple(SkippedFile(*file) for file in index[key]) for key in ("skipped", "unread"))
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return Stored(folder, images, masks, rows, names, sizes, skipped)
+    return Stored(folder, images, masks, rows, names, sizes, skipped, unread)
 
 
 def write_cache(cache: Path, fingerprint: str, image_size: int, channels: int, fill: Callable[[Path], dict]) -> Stored:

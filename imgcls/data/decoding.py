@@ -7,6 +7,7 @@ module of imgcls is imported.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import pickle
 import signal
@@ -18,7 +19,8 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # and HEIF, by a plugin
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")  # of the photographs of telephones
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
 MAX_MEMORY = 490_000_000  # bytes to decode one image, without its file; see estimate_memory
 MAX_SCANNED = 25 * MAX_PIXELS  # pixels times scans of a progressive JPEG, one pass per scan: some seconds
@@ -113,7 +115,7 @@ def header_size(data: bytes) -> tuple[int, int] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return Image.open(io.BytesIO(data), formats=FORMATS).size
+            return Image.open(io.BytesIO(data), formats=formats_of(data)).size
         except Exception:  # a decoder may raise anything on malformed bytes
             return None
 
@@ -123,7 +125,7 @@ def format_and_mode(data: bytes) -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=formats_of(data))
         except Exception:  # a decoder may raise anything on malformed bytes
             return None
     return f"{'JPEG' if image.format == 'MPO' else image.format} {image.mode}"
@@ -149,7 +151,7 @@ def open_rgb(data: bytes, at_least: int | None = None) -> tuple[Image.Image, tup
     if not len(data):
         raise Undecodable("zero bytes")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats_of(data))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Undecodable(f"more than the limit of {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError:
@@ -182,6 +184,23 @@ def open_rgb(data: bytes, at_least: int | None = None) -> tuple[Image.Image, tup
         raise Undecodable(_why_damaged(error, data, kind)) from error
 
 
+def formats_of(data: bytes) -> tuple[str, ...]:
+    """The FORMATS, and HEIF for a HEIC file where pillow-heif is installed."""
+    is_heic = bytes(data[4:8]) == b"ftyp" and bytes(data[8:12]) in HEIC_BRANDS
+    return (*FORMATS, "HEIF") if is_heic and _register_heif() else FORMATS
+
+
+@functools.cache
+def _register_heif() -> bool:
+    """Whether Pillow reads HEIC; called only when a file needs it, since the plugin is slow to import."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
+
+
 def estimate_memory(image: Image.Image, original: tuple[int, int], scans: int) -> int:
     """Upper bound in bytes for decoding, turning and converting an image of which only the header has been read.
 
@@ -191,7 +210,7 @@ def estimate_memory(image: Image.Image, original: tuple[int, int], scans: int) -
     """
     pixels = image.width * image.height  # of a JPEG, at the scale at which it will be decoded
     decoded = copy = 4 * pixels
-    if image.format == "WEBP":  # two canvases and a frame, as long as the file is open
+    if image.format in ("WEBP", "AVIF", "HEIF"):  # two canvases and a frame, as long as the file is open
         return decoded + copy + 12 * pixels
     if image.format in ("JPEG", "MPO") and scans > 1:  # coefficients of two bytes, at full scale
         samples = sum(across * down for _, across, down, _ in image.layer)
@@ -275,9 +294,19 @@ def _why_unidentified(head: bytes) -> str:
     return f"not an image in a known format ({', '.join(FORMATS)})"
 
 
+def looks_like_image(data: bytes) -> bool:
+    """Whether a file starts like one of FORMATS."""
+    return _signature(data[:32]) in FORMATS
+
+
 def _signature(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
-        return f"a file of type {head[8:12].decode('latin-1').strip()} (HEIC, AVIF or video)"
+        brand = head[8:12]
+        if brand in HEIC_BRANDS:
+            return 'a HEIC photograph, damaged or without its reader: pip install "imgcls[heif]", or convert it to JPEG'
+        if brand in (b"avif", b"avis"):
+            return "AVIF"
+        return f"a file of type {brand.decode('latin-1').strip()} (video or another format)"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     if head[:2] == b"BM" and len(head) > 18 and head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x7c\0\0\0"):

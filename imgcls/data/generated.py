@@ -97,7 +97,7 @@ def render_into(
             advance(len(chunk))
     images.flush()
     masks.flush()
-    return {"names": names, "rows": list(range(total)), "sizes": None, "masks": True, "skipped": []}
+    return {"names": names, "rows": list(range(total)), "sizes": None, "masks": True, "skipped": [], "unread": []}
 
 
 def grayscale(images: torch.Tensor) -> torch.Tensor:

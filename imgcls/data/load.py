@@ -13,18 +13,21 @@ from imgcls.data import catalogue, decoding, workers
 from imgcls.data.cache import Stored, read_cache, write_cache
 from imgcls.data.generated import PREFIX, generated_names, load_generated
 from imgcls.data.groups import CHANNELS, IMAGE_SIZE, find_groups, stored_groups
-from imgcls.data.sources import LAYOUT, DataError, find_class_folders, open_source, read_file, stat_hash
+from imgcls.data.sources import LAYOUT, DataError, Member, find_class_folders, open_source, parent, read_file, stat_hash
 from imgcls.data.splits import (
     IndicesByClass,
     Split,
     Splits,
     divide,
     drawn_from,
+    match_class,
     parse_names,
     select_classes,
     stratified_sample,
 )
 from imgcls.messages import did_you_mean
+
+SHOWN = 5  # unreadable splits and classes that an error names
 
 
 class UnknownDataset(DataError):
@@ -51,6 +54,8 @@ def load(
     habitat_bias: float = 0.0,
     clutter: float = 1.0,
     cache: str | Path | None = None,
+    split_again: bool = False,
+    partial: bool = False,
 ) -> Splits:
     """Load a generated set by name, or a folder, zip or tar of class/image or split/class/image files in place.
 
@@ -81,10 +86,14 @@ def load(
             below zero, in that of another class.
         clutter: of generated sets, how much pose, scale, position and occlusion vary, as in menagerie.generate.
         cache: folder of the decoded images, paths.CACHE if None.
+        split_again: draw all splits from all images, whatever splits are given.
+        partial: only what is there, to evaluate a model: no split is drawn, images without a split are in train, and
+            `classes` may be absent.
 
     Raises:
         UnknownDataset: if there is no such name or path.
-        DataError: if an argument is out of range, or the files cannot be used.
+        DataError: if an argument is out of range, or the files cannot be used; or if no image of a given split, or of
+            a class of it, can be decoded, unless splits are drawn again.
     """
     check_shape(image_size, channels, resize)
     folder = Path(cache) if cache is not None else paths.CACHE
@@ -106,9 +115,22 @@ def load(
             f"so that train gets images"
         )
     stored, fingerprint = _decoded(path, image_size, channels, resize, folder)
-    selected = select_classes(classes, tuple(sorted(set(parse_names(stored.names)[1]))), path)
-    duplicates = _duplicates(path, stored.names, fingerprint, selected, folder)
-    indices = divide(stored.names, selected, seed, val_fraction, test_fraction, path, duplicates)
+    if stored.unread and not split_again:
+        raise DataError(_unread_splits(path, stored))
+    split_of, class_of = parse_names(stored.names, split_again)
+    known = tuple(sorted(set(class_of)))
+    given = tuple(name for name in counts if name in split_of)
+    if partial:
+        selected, duplicates = tuple(classes or known), []
+        indices = {name: {one: [] for one in selected} for name in counts}
+        spelled = {match_class(one, known): one for one in sorted(selected, key=known.__contains__)}  # exact names win
+        for index, (split, name) in enumerate(zip(split_of, class_of, strict=True)):
+            if name in spelled:
+                indices[split or "train"][spelled[name]].append(index)
+    else:
+        selected = select_classes(classes, known, path)
+        duplicates = _duplicates(path, stored.names, fingerprint, selected, folder, split_again)
+        indices = divide(stored.names, selected, seed, val_fraction, test_fraction, path, duplicates, split_again)
     splits = {name: _split(stored, stratified_sample(indices[name], counts[name], name), selected) for name in counts}
     return Splits(
         **splits,
@@ -118,6 +140,7 @@ def load(
         name=path.name,
         kind="real",
         duplicate_groups=len(duplicates),
+        given=given,
     )
 
 
@@ -222,13 +245,14 @@ def _decoded(path: Path, image_size: int, channels: int, resize: str, folder: Pa
     key = (folder, source.fingerprint + kind, image_size, channels)
     stored = read_cache(*key)
     if stored is None:
-        entries, elsewhere = find_class_folders(source)
+        entries, elsewhere, unread = find_class_folders(source)
 
         def fill(building: Path) -> dict:
             index = workers.decode_into(building, source, entries, image_size, channels, resize)
             skipped = [[file.name, file.reason] for file in (*source.skipped, *elsewhere)]
             index["skipped"] = sorted(index["skipped"] + skipped)
             _check_classes(path, [name for name, _ in entries], index)
+            index["unread"] = [[one.name, one.reason] for one in unread] + _undecoded(entries, index)
             return index
 
         stored = write_cache(*key, fill)
@@ -237,21 +261,22 @@ def _decoded(path: Path, image_size: int, channels: int, resize: str, folder: Pa
 
 
 def _duplicates(
-    path: Path, names: Sequence[str], fingerprint: str, classes: tuple[str, ...], folder: Path
+    path: Path, names: Sequence[str], fingerprint: str, classes: tuple[str, ...], folder: Path, split_again: bool
 ) -> list[list[str]]:
     """Groups of two or more duplicates among the names of these classes that `divide` draws from."""
-    if not drawn_from(names):
+    if not drawn_from(names, split_again):
         return []
 
     def find() -> list[list[str]]:
         stored, _ = _decoded(path, IMAGE_SIZE, CHANNELS, "crop", folder)
-        pool = drawn_from(stored.names)
+        pool = drawn_from(stored.names, split_again)
         images, _ = stored.gather(np.array(pool, dtype=np.int64))
         return [[stored.names[pool[i]] for i in group] for group in find_groups(images)]
 
-    usable = set(names)
-    known = stored_groups(folder / f"{fingerprint}-{IMAGE_SIZE}-{CHANNELS}" / "duplicates.json", find)
-    groups = ([name for name in group if name in usable and name.split("/")[-2] in classes] for group in known)
+    usable = {name for name, one in zip(names, parse_names(names)[1], strict=True) if one in classes}
+    file = f"duplicates{'-of-all' * split_again}.json"
+    known = stored_groups(folder / f"{fingerprint}-{IMAGE_SIZE}-{CHANNELS}" / file, find)
+    groups = ([name for name in group if name in usable] for group in known)
     return [group for group in groups if len(group) > 1]
 
 
@@ -263,6 +288,34 @@ def _check_classes(path: Path, names: Sequence[str], index: dict) -> None:
             f"{path}: no image of class {missing!r} can be decoded ({'; '.join(reasons[:3])}); "
             f"repair its files or remove its folder"
         )
+
+
+def _undecoded(entries: Sequence[tuple[str, Member]], index: dict) -> list[list[str]]:
+    """[name, reason] of each given split, and of each class of one, of which no image could be decoded."""
+    reasons = dict(index["skipped"])
+    decoded = {folder for name in index["names"] for folder in (parent(name), parent(parent(name)))}
+    found = {}
+    for name, member in entries:
+        for folder in (parent(parent(name)), parent(name)):
+            if name.count("/") == 2 and folder not in decoded:
+                found.setdefault(folder, f"{member.name}: {reasons[member.name]}")
+    return [[folder, reason] for folder, reason in found.items()]
+
+
+def _unread_splits(path: Path, stored: Stored) -> str:
+    unread = {file.name: file.reason for file in stored.unread}
+    rows = [
+        f"  {name}: {reason}" for name, reason in unread.items() if parent(name) not in unread
+    ]  # splits before classes
+    return "\n".join(
+        [
+            f"{path}: no image can be read of",
+            *rows[:SHOWN],
+            *([f"  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []),
+            "repair these files or remove their folders; to draw new splits from all images that can be read, add "
+            "--split-again (in Python: split_again=True)",
+        ]
+    )
 
 
 def _split(stored: Stored, indices: IndicesByClass, classes: tuple[str, ...]) -> Split:

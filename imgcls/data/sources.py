@@ -10,23 +10,51 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+from imgcls.data.decoding import looks_like_image
+
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".heic", ".avif",
 )  # fmt: skip
-ARCHIVES = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
+UNREAD_ARCHIVES = {
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard (`tar --zstd -xf` unpacks it)",
+    b"\x04\x22\x4d\x18": "compressed with LZ4",
+    b"\x1f\x8b": "a gzip file without a whole tar in it",
+    b"BZh": "a bzip2 file without a whole tar in it",
+    b"\xfd7zXZ\0": "an xz file without a whole tar in it",
+}  # by how they start
+PART = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.\w+)\.(\d{2,4}|a[a-z])$|\.z\d\d$|\.part\d+\.\w+$", re.IGNORECASE)
+COMPRESSIONS = {
+    9: "Deflate64",
+    20: "Zstandard",
+    93: "Zstandard",
+    95: "XZ",
+    96: "JPEG",
+    98: "PPMd",
+    99: "AES encryption",
+}  # of zip entries
 DAMAGED = "damaged in the archive"
 LINK = "a link or device, not a file"
 EMPTY = "an empty folder"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, text direction
-JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+JUNK = frozenset({
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "lost+found", "$recycle.bin", "recycler",
+    "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot", "__pycache__",
+})  # fmt: skip
+OUTPUTS = frozenset({"runs", "wandb", "mlruns", "lightning_logs"})  # folders in which tools of training write
 MAX_FILE_BYTES = 512 * 2**20  # no image of decoding.MAX_PIXELS needs more
 LAYOUT = "class/image or split/class/image (split: train, val, valid, validation or test)"
 
@@ -51,6 +79,7 @@ class Member:
     size: int  # bytes
     crc: int
     handle: Any
+    picture: bool = False  # whether the content starts like an image
 
 
 @dataclass(frozen=True)
@@ -97,7 +126,12 @@ def open_source(path: Path) -> Source:
             if isinstance(data, str):
                 skipped.append(SkippedFile(name, data))
             else:
-                members.append(Member(name, len(data), zlib.crc32(data), handle))
+                members.append(Member(name, len(data), zlib.crc32(data), handle, looks_like_image(data)))
+    files = defaultdict(list)
+    for member in members:
+        files[parent(member.name)].append(member.name.rpartition("/")[2])
+    runs = tuple(f"{folder}/" for folder, names in files.items() if folder and _is_run(names))
+    members = [member for member in members if not member.name.startswith(runs)]
     return Source(path, tuple(members), tuple(skipped))
 
 
@@ -110,6 +144,11 @@ def _reader(path: Path) -> Iterator[Reader]:
     if path.is_dir():
         yield _folder_entries(path), _read_regular
         return
+    if PART.search(path.name):
+        raise DataError(
+            f"{path} is one part of a split archive: join the parts, as in `cat photos.zip.0* > photos.zip` or "
+            f"`zip -s 0 photos.zip --out whole.zip`, or unpack them and give the folder"
+        )
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -117,9 +156,11 @@ def _reader(path: Path) -> Iterator[Reader]:
         elif tarfile.is_tarfile(path):
             with tarfile.open(path) as archive:
                 yield _tar_reader(archive)
+        elif what := _other_archive(path):
+            raise DataError(f"{path} is {what}: unpack it and give the folder; if that fails, fetch it again")
         else:
             raise DataError(
-                f"{path} is neither a folder nor a whole zip or tar archive{_other_type(path)}; a download cut short "
+                f"{path} is neither a folder nor a whole zip or tar archive{_html(path)}; a download cut short "
                 f"looks like this too: compare its size with the original's, or unpack it and give the folder"
             )
     except (MemoryError, DataError):
@@ -128,12 +169,18 @@ def _reader(path: Path) -> Iterator[Reader]:
         raise DataError(f"{path} cannot be read: {error}; fetch or pack it again") from error
 
 
-def _other_type(path: Path) -> str:
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(512)
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return " but an HTML page, such as a server sends instead of a download"
-    return next((f" but {name}" for magic, name in ARCHIVES.items() if head.startswith(magic)), "")
+        return file.read(512)
+
+
+def _other_archive(path: Path) -> str:
+    return next((what for magic, what in UNREAD_ARCHIVES.items() if _head(path).startswith(magic)), "")
+
+
+def _html(path: Path) -> str:
+    page = _head(path).lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    return " but an HTML page, such as a server sends instead of a download" if page else ""
 
 
 # ------------------------------------------------------------------ folders
@@ -156,6 +203,9 @@ def _walk(path: Path) -> Iterator[tuple[str, Path | str]]:
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if Path(folder) != path and _is_run(files):
+            subfolders.clear()
+            continue
         subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
         files = [name for name in files if not _is_junk(name)]
         if not subfolders and not files and Path(folder) != path:
@@ -183,9 +233,9 @@ def read_file(file: Path) -> bytes | str:
         return f"cannot be read: {error.strerror or error}"
 
 
-def pictures(folder: Path) -> list[Path]:
-    """Files below a folder with one of EXTENSIONS, in alphabetical order; hidden ones are skipped."""
-    return [file for name, file in sorted(_walk(folder)) if isinstance(file, Path) and _has_image_name(name)]
+def files_below(folder: Path) -> list[Path]:
+    """Files below a folder, in alphabetical order, without hidden files and those of systems and training."""
+    return [file for _, file in sorted(_walk(folder)) if isinstance(file, Path)]
 
 
 def stat_hash(path: Path) -> str:
@@ -225,12 +275,41 @@ def _zip_reader(archive: zipfile.ZipFile) -> Reader:
             data = archive.read(info)
         except MemoryError:
             raise
+        except NotImplementedError:
+            method = COMPRESSIONS.get(info.compress_type, f"method {info.compress_type}")
+            return f"compressed with {method}, which Python cannot read: unpack the archive and give the folder"
         except Exception as error:  # decompressors may raise anything on malformed bytes
             return f"{DAMAGED}: {error}"
         wrong_size = f"{DAMAGED}: {len(data):,} bytes instead of {info.file_size:,}"
         return data if len(data) == info.file_size else wrong_size
 
-    return _checked((info.filename, info, info.is_dir()) for info in archive.infolist()), read
+    entries = archive.infolist()
+    if any(info.volume or info.header_offset < 0 for info in entries):
+        raise DataError(
+            f"{archive.filename} is the last part of a split archive: join the parts, as in `zip -s 0 photos.zip "
+            f"--out whole.zip` or `cat photos.zip.0* > photos.zip`, or unpack them and give the folder"
+        )
+    return _checked((_zip_name(info, archive.filename), info, info.is_dir()) for info in entries), read
+
+
+def _zip_name(info: zipfile.ZipInfo, where: str | None) -> str:
+    """The name of an entry. Many programs write UTF-8 without the flag for it, and `zipfile` then assumes cp437.
+
+    Raises:
+        DataError: the name of a folder has frames, Greek or mathematical signs in cp437, so it is in neither encoding.
+    """
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        if re.search("[\u0370-\u03ff\u2200-\u25ff]", parent(info.filename)):
+            raise DataError(
+                f"{where}: the folder {parent(info.filename)!r} has a name in an encoding that the archive does not "
+                f"state, such as GBK or Shift-JIS: unpack it with `unzip -O gbk` (or the encoding of the machine that "
+                f"packed it) and give the folder"
+            ) from None
+        return info.filename
 
 
 def _tar_reader(archive: tarfile.TarFile) -> Reader:
@@ -288,6 +367,16 @@ def _is_junk(part: str) -> bool:
     return part.startswith(".") or part.lower() in JUNK
 
 
+def _is_run(files: Sequence[str]) -> bool:
+    """Whether these are the files of a training run, whose figures are no data."""
+    return {"card.json", "weights.safetensors"} <= set(files) or any(f.startswith("events.out.tfevents") for f in files)
+
+
+def parent(name: str) -> str:
+    """The folder of a name with forward slashes; empty for none."""
+    return name.rstrip("/").rpartition("/")[0]
+
+
 def _too_large(size: int) -> str | None:
     if size > MAX_FILE_BYTES:
         return f"{size / 2**20:,.0f} MB are more than the {MAX_FILE_BYTES // 2**20} MB allowed for one file"
@@ -297,70 +386,117 @@ def _too_large(size: int) -> str | None:
 # ------------------------------------------------------------------ class folders
 
 
-def find_class_folders(source: Source) -> tuple[list[tuple[str, Member]], list[SkippedFile]]:
+def split_named(folder: str) -> str | None:
+    """The split that a folder name such as Train, VALIDATION or test_set means; None for other names."""
+    return SPLITS.get(re.sub(r"[\s_-]?set$", "", folder.strip().lower()))
+
+
+def find_class_folders(
+    source: Source,
+) -> tuple[list[tuple[str, Member]], list[SkippedFile], list[SkippedFile]]:
     """Find the class folders below any single wrapper folder.
 
+    A folder is a split if it is called like one and has folders inside, else a class.
+
     Returns:
-        (name, member) of every file in a class folder, with names such as class/image or split/class/image; and the
-        files outside the class folders.
+        (name, member) of every file in a class folder, with names such as class/image or split/class/image; the files
+        outside the class folders; and the splits, and the classes of a split, of which no file can be read.
 
     Raises:
         DataError: if there are no class folders, a class has no readable file, or images are in deeper folders.
     """
     paths = [tuple(member.name.split("/")) for member in source.members]  # pathlib would take a second for 20,000
-    images = [path for path in paths if _has_image_name(path[-1])] or paths
+    pictures = [member.picture or _has_image_name(member.name) for member in source.members]
+    images = [path for path, picture in zip(paths, pictures, strict=True) if picture] or paths
     wrapper = _wrapper(images)
     level = len(wrapper)
-    splits = {path[level].lower() for path in images if len(path) > level + 1} & SPLITS.keys()
-    depth = 3 if splits else 2
-    found, skipped = [], []
-    for path, member in zip(paths, source.members, strict=True):
+    skipped_paths = [tuple(file.name.split("/")) for file in source.skipped]
+    inside = [path[level:] for path in (*paths, *skipped_paths) if path[:level] == wrapper]
+    splits = _split_folders([path[level:] for path in images], inside)
+    # Beside val or test alone, folders with pictures are the classes of what is left to divide.
+    beside = (
+        set() if "train" in map(split_named, splits) else {path[level] for path in images if len(path) == level + 2}
+    )
+    found, elsewhere = [], []
+    for path, member, picture in zip(paths, source.members, pictures, strict=True):
         inner = path[level:]
-        if path[:level] != wrapper or (splits and inner[0].lower() not in splits):
+        is_class = not splits or (inner and inner[0] in beside - splits)
+        depth = 2 if is_class else 3
+        if path[:level] != wrapper or not (is_class or inner[0] in splits):
             expected = f"the split folders {', '.join(sorted(splits))}" if splits else f"{'/'.join(wrapper)}/"
-            skipped.append(SkippedFile(member.name, f"outside {expected}"))
+            elsewhere.append(SkippedFile(member.name, f"outside {expected}"))
         elif len(inner) == depth:
             found.append(("/".join(inner), member))
         elif len(inner) < depth:
-            skipped.append(SkippedFile(member.name, "in no class folder, so it has no label"))
-        elif _has_image_name(path[-1]):
+            elsewhere.append(SkippedFile(member.name, "in no class folder, so it has no label"))
+        elif picture and inner[0].lower() not in OUTPUTS:
             raise DataError(
                 f"{source.path}: '{member.name}' is {len(inner) - depth} level(s) deeper than expected; the layout "
                 f"must be {LAYOUT}, below any single wrapper folder. Move the images up, or give the folder "
                 f"that contains the class folders"
             )
         else:
-            skipped.append(SkippedFile(member.name, "not a picture, and deeper than the class folders"))
+            what = "not a picture" if not picture else "written by training"
+            elsewhere.append(SkippedFile(member.name, f"{what}, and deeper than the class folders"))
     if not found:
         files = f"found only {', '.join(repr(m.name) for m in source.members[:3])} …" if paths else "found no file"
         if reasons := [f"{file.name}: {file.reason}" for file in source.skipped[:3]]:
             files += f"; skipped {len(source.skipped)}, such as {'; '.join(reasons)}"
-        raise DataError(f"{source.path}: no pictures in class folders ({files}); the layout must be {LAYOUT}")
-    classes = {name.split("/")[-2] for name, _ in found}
-    for file in source.skipped:
-        name = _class_of(file, wrapper, splits)
-        if name is not None and name not in classes:
-            raise DataError(
-                f"{source.path}: no image of class {name!r} can be read ({file.name}: {file.reason}); repair its files "
-                f"or remove its folder"
-            )
-    return found, skipped
+        packed = [
+            name for name in map("/".join, paths) if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".rar"))
+        ]
+        advice = f"; unpack {', '.join(packed[:3])} first" if packed else ""
+        raise DataError(f"{source.path}: no pictures in class folders ({files}){advice}; the layout must be {LAYOUT}")
+    return found, elsewhere, _unread(source, wrapper, splits, found, elsewhere)
 
 
 def _has_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - see find_class_folders
 
 
-def _class_of(file: SkippedFile, wrapper: tuple[str, ...], splits: set[str]) -> str | None:
-    """The class of a skipped file or of an empty class folder; None outside the class folders."""
-    path = PurePosixPath(file.name).parts
-    inner = path[len(wrapper) :]
-    is_folder = file.name.endswith("/")
-    if path[: len(wrapper)] != wrapper or ".." in path or len(inner) != (3 if splits else 2) - is_folder:
-        return None
-    if PurePosixPath(file.name).is_absolute() or (splits and inner[0].lower() not in splits):
-        return None
-    return inner[-1] if is_folder else inner[-2]
+def _split_folders(images: list[tuple[str, ...]], inside: list[tuple[str, ...]]) -> set[str]:
+    """The folders that are splits; none if the pictures of every folder that is called like one are right inside it.
+
+    Args:
+        images: paths of the pictures below the wrapper.
+        inside: paths of all files and of empty folders below the wrapper.
+    """
+    named = {path[0] for path in inside if len(path) > 1 and split_named(path[0])}
+    direct = Counter(path[0] for path in images if len(path) == 2)
+    below = Counter(path[0] for path in images if len(path) > 2)
+    nested = {path[0] for path in inside if len(path) > 2}
+    return named if any(below[one] >= direct[one] for one in named & nested) else set()
+
+
+def _unread(
+    source: Source,
+    wrapper: tuple[str, ...],
+    splits: set[str],
+    found: list[tuple[str, Member]],
+    elsewhere: list[SkippedFile],
+) -> list[SkippedFile]:
+    """The splits, and the classes of a split, without a file in `found`; raises for a class without any."""
+    classes = {name.split("/")[-2] for name, _ in found}
+    filled = {parent(name) for name, _ in found}
+    filled |= {parent(folder) for folder in filled}
+    unread: dict[str, str] = {}
+    for file in (*source.skipped, *elsewhere):
+        path = PurePosixPath(file.name).parts
+        inner = path[len(wrapper) :]
+        folders = inner if file.name.endswith("/") else inner[:-1]
+        if path[: len(wrapper)] != wrapper or ".." in path or PurePosixPath(file.name).is_absolute() or not folders:
+            continue
+        reason = f"{file.name}: {file.reason}"
+        in_split = folders[0] in splits
+        if len(folders) == 1 + in_split and (in_split or not splits) and folders[-1] not in classes:
+            raise DataError(
+                f"{source.path}: no image of class {folders[-1]!r} can be read ({reason}); "
+                f"repair its files or remove its folder"
+            )
+        if in_split:
+            for folder in {folders[0], "/".join(folders[:2])} - filled:
+                unread.setdefault(folder, reason)
+    return [SkippedFile(folder, reason) for folder, reason in sorted(unread.items())]
 
 
 def _wrapper(images: list[tuple[str, ...]]) -> tuple[str, ...]:
@@ -369,6 +505,11 @@ def _wrapper(images: list[tuple[str, ...]]) -> tuple[str, ...]:
     while True:
         level = len(wrapper)
         tops = {path[level] for path in images if len(path) > level}
-        if len(tops) != 1 or any(len(path) < level + 3 for path in images) or next(iter(tops)).lower() in SPLITS:
+        if len(tops) != 1 or any(len(path) < level + 3 for path in images):
+            return wrapper
+        # A folder such as train is a wrapper only if all below it is split once more.
+        if split_named(next(iter(tops))) and not all(
+            len(path) > level + 3 and split_named(path[level + 1]) for path in images
+        ):
             return wrapper
         wrapper += (next(iter(tops)),)

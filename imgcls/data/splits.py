@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from imgcls.data.sources import SPLITS, DataError, SkippedFile
-from imgcls.messages import did_you_mean
+from imgcls.data.sources import DataError, SkippedFile, split_named
+from imgcls.messages import did_you_mean, normal_form
 from imgcls.pixels import channel_statistics
 
 NAMES = ("train", "val", "test")
@@ -65,6 +65,7 @@ class Splits:
     name: str
     kind: str  # "generated" | "real"
     duplicate_groups: int = 0  # groups of two or more duplicates among the images that were divided at random
+    given: tuple[str, ...] = NAMES  # the splits that were not drawn at random
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(split)}" for name, split in self.items())
@@ -120,27 +121,55 @@ LARGE = 0.1  # share of a class's quota from which on a group of duplicates is d
 IndicesByClass = dict[str, list[int]]  # in the random order of shuffle_key, so that a smaller sample is a prefix
 
 
-def parse_names(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
-    """Split (None if there is none) and class of names such as train/cat/1.jpg or cat/1.jpg."""
+def parse_names(names: Sequence[str], split_again: bool = False) -> tuple[list[str | None], list[str]]:
+    """Split (None if there is none, or with `split_again`) and class of names such as train/cat/1.jpg or cat/1.jpg.
+
+    A class has the spelling of the first split in the order of train, none, val, test. Another split's name that is
+    equal but for case, accents' encoding or separators is that class, unless it could be two of them.
+    """
     parts = [name.split("/") for name in names]
-    return [SPLITS[part[0].lower()] if len(part) == 3 else None for part in parts], [part[-2] for part in parts]
+    of_folder = {part[0]: split_named(part[0]) for part in parts if len(part) == 3}
+    split_of = [of_folder[part[0]] if len(part) == 3 else None for part in parts]
+    spelling: dict[str, str] = {}
+    for split in ("train", None, "val", "test"):
+        known = tuple(set(spelling.values()))
+        for name in {part[-2] for part, one in zip(parts, split_of, strict=True) if one == split}:
+            spelling.setdefault(name, match_class(name, known) or name)
+    if split_again:
+        split_of = [None] * len(names)
+    return split_of, [spelling[part[-2]] for part in parts]
+
+
+def match_class(name: str, known: Sequence[str]) -> str | None:
+    """The known class with this name, or the only one with a name that is equal but for its form; None for none."""
+    alike = [name] if name in known else [one for one in known if normal_form(one) == normal_form(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def lookalikes(classes: Sequence[str]) -> list[list[str]]:
+    """Classes whose names are equal but for case, accents' encoding or separators, in groups of two or more."""
+    groups = defaultdict(list)
+    for name in classes:
+        groups[normal_form(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def select_classes(classes: Sequence[str] | None, known: tuple[str, ...], where: str | Path) -> tuple[str, ...]:
-    """The classes to load, each once; all of `known` if None.
+    """The classes to load, each once, as they are spelled in `known`; all of it if None.
 
     Raises:
         DataError: an unknown class, or none at all.
     """
     if classes is None:
         return known
-    selected = (classes,) if isinstance(classes, str) else tuple(dict.fromkeys(classes))
-    for name in selected:
-        if name not in known:
+    selected = []
+    for name in (classes,) if isinstance(classes, str) else classes:
+        selected.append(match_class(name, known))
+        if selected[-1] is None:
             raise DataError(f"{where} has no class {name!r}; {did_you_mean(name, known)}")
     if not selected:
         raise DataError(f"classes must name at least one class of: {', '.join(known)}")
-    return selected
+    return tuple(dict.fromkeys(selected))
 
 
 def shuffle_key(seed: int, name: str) -> bytes:
@@ -148,9 +177,9 @@ def shuffle_key(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
-def drawn_from(names: Sequence[str]) -> list[int]:
+def drawn_from(names: Sequence[str], split_again: bool = False) -> list[int]:
     """Indices of the names among which `divide` draws: train or everything; none if val and test are given."""
-    split_of = parse_names(names)[0]
+    split_of = parse_names(names, split_again)[0]
     if {"val", "test"} <= set(split_of):
         return []
     pool = "train" if "train" in split_of else None
@@ -165,16 +194,18 @@ def divide(
     test_fraction: float,
     where: str | Path,
     groups: Sequence[Sequence[str]] = (),
+    split_again: bool = False,
 ) -> dict[str, IndicesByClass]:
     """Indices of the names in train, val and test; a missing split is sampled by class from train or from everything.
 
-    Names of one of the groups (of two or more names each, of any classes) are in the same split.
+    Names of one of the groups (of two or more names each, of any classes) are in the same split. With `split_again`,
+    the splits in the names do not count.
 
     Raises:
         DataError: a class without an image to train on.
     """
     found: dict[str | None, IndicesByClass] = defaultdict(lambda: {name: [] for name in classes})
-    split_of, class_of = parse_names(names)
+    split_of, class_of = parse_names(names, split_again)
     order = sorted(range(len(names)), key=lambda i: shuffle_key(seed, names[i]))
     for index in order:
         if class_of[index] in classes:
@@ -183,14 +214,18 @@ def divide(
     splits = {split: found[split] for split in ("val", "test") if split in found}
     for name in classes:
         if not pool[name]:
-            raise DataError(f"{where}: class {name!r} has no image to train on; add some, or exclude it with classes=")
+            raise DataError(
+                f"{where}: class {name!r} has no image to train on; add some, or remove its folder (in Python, exclude "
+                f"it with classes=)"
+            )
+    drawn_test = "test" not in splits
     group_of = {name: number for number, group in enumerate(groups) for name in group}
     for split, fraction in (("test", test_fraction), ("val", val_fraction)):
         if split in splits:
             continue
         quota = {}
         for name, indices in pool.items():
-            whole = len(indices) + (len(splits["test"][name]) if split == "val" and None in found else 0)
+            whole = len(indices) + (len(splits["test"][name]) if split == "val" and drawn_test and None in found else 0)
             count = round(Fraction(str(fraction)) * whole)
             quota[name] = min(max(count, 1), len(indices) - 1)  # at least one image in each split if there are two
         free, together = {index for indices in pool.values() for index in indices}, defaultdict(list)

@@ -84,6 +84,7 @@ def decode_into(
         "sizes": sizes[rows].tolist(),
         "masks": False,
         "skipped": sorted([member_names[row], reason] for row, reason in reasons.items()),
+        "unread": [],
     }
 
 

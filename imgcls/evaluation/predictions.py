@@ -2,6 +2,7 @@
 
 import math
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.data.batches import ImageSet, batches
+from imgcls.data.batches import ImageSet
 from imgcls.evaluation.statistics import Interval, wilson
 from imgcls.precision import autocast
 from imgcls.reproducibility import configure_threads
@@ -69,6 +70,11 @@ class Predictions:
     def accuracy_interval(self) -> Interval:
         """Accuracy with its 95 % Wilson interval."""
         return wilson(int(self.correct.sum()), len(self))
+
+    def top_k_accuracy(self, k: int) -> Interval:
+        """Fraction of images whose true class is among the k most probable, with its 95 % Wilson interval."""
+        best = self.logits.argsort(dim=1, descending=True, stable=True)[:, :k]  # stable: equals `accuracy` for k = 1
+        return wilson(int((best == self.labels[:, None]).sum()), len(self))
 
     @property
     def balanced_accuracy(self) -> Interval:
@@ -190,7 +196,8 @@ def predict(
             f"the model has {logits.shape[1]} outputs and the data {len(images.classes)} classes "
             f"({', '.join(images.classes[:5])}, …): create the model with num_classes={len(images.classes)}"
         )
-    return Predictions(logits, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
+    labels = images.labels.cpu().clone()
+    return Predictions(logits, labels, tuple(images.classes), tuple(getattr(images, "names", ())))
 
 
 def predict_checked(model: nn.Module, *splits: ImageSet) -> Predictions:
@@ -225,13 +232,31 @@ def _outputs(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[
     outputs = []
     try:
         model.eval()
-        with autocast(device):
-            for x, _ in batches(images, batch_size, device):
-                outputs.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
+        start = 0
+        while start < len(images.images):
+            try:
+                x = images.images[start : start + batch_size].to(device)
+                with autocast(device):
+                    outputs.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
+                start += batch_size
+                continue
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+            batch_size = halve(batch_size)  # not above, where the exception holds the tensors of the failed attempt
     finally:
         for module, mode in modes.items():
             module.training = mode
     return torch.cat(outputs)
+
+
+def halve(size: int, consequence: str = "") -> int:
+    """Half as many images at a time, with a warning, after `size` images did not fit into memory."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = -(-size // 2)
+    warnings.warn(f"{size} images do not fit into memory: taking {half} at a time{consequence}", stacklevel=4)
+    return half
 
 
 @dataclass(frozen=True)
@@ -262,4 +287,6 @@ def extract_features(
         tta: As in `predict`; the features are the mean over the transforms.
     """
     features = _outputs(backbone, images, batch_size, tta or [nn.Identity()])  # (N, D)
-    return FeatureSplit(features, images.labels.clone(), tuple(images.classes), tuple(getattr(images, "names", ())))
+    return FeatureSplit(
+        features, images.labels.cpu().clone(), tuple(images.classes), tuple(getattr(images, "names", ()))
+    )

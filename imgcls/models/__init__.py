@@ -3,7 +3,7 @@
 from imgcls.models.create import create_model
 from imgcls.models.factory import MissingWeights, default_size, list_models, minimum_size
 from imgcls.models.normalize import Normalize, initialize_from_data
-from imgcls.models.serialization import load, open_run, read_card, resize_of, save, temperature_of
+from imgcls.models.serialization import load, open_run, read_card, resize_of, save, temperature_of, threshold_of
 from imgcls.models.surgery import (
     backbone,
     eval_mode,
@@ -42,5 +42,6 @@ __all__ = [
     "stages",
     "summary",
     "temperature_of",
+    "threshold_of",
     "trainable_parts",
 ]

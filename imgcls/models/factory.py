@@ -46,7 +46,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 ALTERNATIVES = (
     "choose efficientnet_lite0, whose ImageNet weights are here without a network, weights=None, or a folder written "
-    "by models.save (notebook 00 makes one from generated images: build/backbones/)"
+    "by models.save (notebook 04 makes one from generated images: build/backbones/)"
 )
 """End of an error message about unavailable ImageNet weights."""
 

@@ -1,8 +1,12 @@
 """Layers of our own networks that are missing in PyTorch."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+PATCHES = 5000 * 64**2  # that a `Whitening` of color images is fitted to: 1 GB
 
 
 class Whitening(nn.Conv2d):
@@ -29,10 +33,14 @@ class Whitening(nn.Conv2d):
         """Set the filters from the patches of some images; returns the layer.
 
         Args:
-            images: normalised (N, C, H, W); a few thousand are enough.
+            images: normalised (N, C, H, W); a few thousand are enough. Of more than PATCHES patches, those of a
+                regular grid are taken.
             floor: added to the variance of each component before it is divided by its root.
         """
-        patches = F.unfold(images.float(), self.kernel_size).transpose(1, 2).flatten(0, 1)  # (patches, C k²)
+        stride = math.ceil(math.sqrt(len(images) * images.shape[2] * images.shape[3] / PATCHES))
+        stride += stride % 2 == 0  # an even stride would see only some places within the blocks of a JPEG
+        patches = F.unfold(images.float(), self.kernel_size, stride=stride)
+        patches = patches.transpose(1, 2).flatten(0, 1)  # (patches, C k²)
         variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))  # smallest first
         filters = (components / (variances.clamp(min=0) + floor).sqrt()).T.flip(0).reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))
@@ -92,3 +100,11 @@ class AdaptivePool(nn.AdaptiveAvgPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, side, side)."""
         return x if x.shape[-2:] == (self.output_size,) * 2 else super().forward(x)
+
+
+class GlobalMaxPool(nn.Module):
+    """`AdaptiveMaxPool2d(1)` with the same values and gradients; the CUDA gradient of that one is nondeterministic."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 1, 1)."""
+        return x.flatten(2).max(2).values[..., None, None]

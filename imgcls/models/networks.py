@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from imgcls.models.layers import AdaptivePool, Dropout, Residual, ScaledLinear, Whitening
+from imgcls.models.layers import AdaptivePool, Dropout, GlobalMaxPool, Residual, ScaledLinear, Whitening
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": functools.partial(nn.ReLU, inplace=True),
@@ -96,7 +96,7 @@ def cifar_fast(
         pooled.insert(1, nn.MaxPool2d(2))
         stack[f"block{i}"] = nn.Sequential(*pooled, (Residual if residual else nn.Sequential)(*same, act))
         channels = width
-    classifier = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), ScaledLinear(channels, num_classes, logit_scale)]
+    classifier = [GlobalMaxPool(), nn.Flatten(), ScaledLinear(channels, num_classes, logit_scale)]
     return nn.Sequential(OrderedDict(features=nn.Sequential(stack), classifier=nn.Sequential(*classifier)))
 
 

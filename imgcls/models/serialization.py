@@ -39,6 +39,8 @@ KINDS: dict[str, type] = {
 }
 """Required keys of a card, with their types."""
 
+SCORES = ("energy", "max_logit")  # functions of imgcls.openset, of the logits before any temperature
+
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 REASON = 500  # characters of PyTorch's message about keys and shapes, which may list every layer
 
@@ -216,6 +218,27 @@ def temperature_of(card: Mapping[str, Any]) -> float:
     return float(value)
 
 
+def threshold_of(card: Mapping[str, Any]) -> tuple[str, float, float] | str:
+    """Score, threshold and true positive rate of the card's entry `known`, or why there is no valid threshold.
+
+    The entry is {"score": one of SCORES, "threshold": number, "keeps": fraction of validation images that reach it}.
+    """
+    entry = card.get("known")
+    if entry is None:
+        return "its card has no threshold for unknown inputs"
+    if not isinstance(entry, dict):
+        return f"the entry 'known' on its card is {entry!r} instead of a score and a threshold"
+    score, threshold, keeps = (entry.get(key) for key in ("score", "threshold", "keeps"))
+    if score not in SCORES:
+        return f"its card names the score {score!r}, but only {' and '.join(SCORES)} are supported"
+    numbers = all(
+        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in (threshold, keeps)
+    )
+    if not numbers or not 0 < keeps <= 1:
+        return f"the entry 'known' on its card has threshold {threshold!r} and keeps {keeps!r}, not valid numbers"
+    return score, float(threshold), float(keeps)
+
+
 def resize_of(card: Mapping[str, Any]) -> str:
     """How the images of a card were made square, as for `imgcls.data.load`; "crop" where the card has no entry."""
     return card.get("resize", "crop")
@@ -279,7 +302,7 @@ def _missing(folder: Path, name: str) -> Exception:
         return ValueError(f"{folder} is a file; give the folder with {WEIGHTS} and {CARD}")
     return MissingWeights(
         f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; models.save writes such folders: "
-        "`imgcls train` one for every run, notebook 00 that of the source backbone (build/backbones/)"
+        "`imgcls train` one for every run, notebook 04 that of the source backbone (build/backbones/)"
     )
 
 

@@ -88,6 +88,7 @@ def gradient_norms(networks: Mapping[str, pd.DataFrame], ax: Axes | None = None)
         looks.append((name, frame.astype(float).replace(np.inf, np.nan), *look))
     ax = theme.axes(ax, 4.8)
     ax.set_yscale("log")
+    theme.powers_axis(ax.yaxis)
     every = np.concatenate([norms.to_numpy().ravel() for _, norms, *_ in looks])
     floor = every[every > 0].min(initial=1) / 3
     labels = []
@@ -136,6 +137,7 @@ def lr_range(table: pd.DataFrame, marks: Mapping[str, float], ax: Axes | None = 
     ax = theme.axes(ax, 3.6)
     loss, smoothed = (table[name].where(np.isfinite) for name in ("loss", "smoothed"))
     ax.set_xscale("log")
+    theme.powers_axis(ax.xaxis)
     ax.plot(table["lr"], loss, color=theme.MUTED, linewidth=0.9, label="each step")
     ax.plot(table["lr"], smoothed, color=theme.ACCENT, linewidth=2, label="smoothed")
     start = smoothed.iloc[0]

@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.cluster.vq import vq
 
 from imgcls.files import write
-from imgcls.plots.theme import DARK, HEAT, HEAT_DARK, LIGHT, TIME_AXIS, themed
+from imgcls.plots.theme import DARK, HEAT, HEAT_DARK, LIGHT, TIME_AXIS, check_glyphs, themed
 
 DARK_MIME = "application/vnd.imgcls.dark+png"
 CSS_DPI = 100  # CSS pixels of a report for one inch of figure
@@ -77,6 +77,7 @@ def save(drawing: Figure | Axes, path: str | Path) -> Path:
 @themed
 def render(figure: Figure, limit: int = IMAGE_BYTES) -> bytes:
     """PNG of a figure without metadata: charts in 80 colours, grids of images in as many as fit into `limit` bytes."""
+    check_glyphs(figure)
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the dark twin gets the same layout

@@ -4,6 +4,8 @@ import functools
 import math
 import re
 import textwrap
+import unicodedata
+import warnings
 from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,9 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter
+
+from imgcls.messages import printable
 
 WIDTH = 7.2  # inches, the report's column: 720 CSS px at 100 px per inch
 TEXT = 11  # points; 15 px on a desktop, 7.5 px where a phone scales the figure to 350 px
@@ -52,8 +57,8 @@ HEAT = LinearSegmentedColormap.from_list("imgcls", ["#f4f7fb", "#bfd6ee", "#6a9f
 HEAT_DARK = LinearSegmentedColormap.from_list("imgcls dark", ["#1b2028", "#1f3f60", "#2c679d", "#75acea", "#d3e6fb"])
 
 RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so figures are the same on every machine
     "font.size": TEXT,
+    "text.parse_math": False,  # names of classes and files may hold "$"
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.labelsize": TEXT,
@@ -71,9 +76,48 @@ RC: dict[str, Any] = {
     "legend.frameon": False,
 }
 
+FALLBACKS = (  # of Linux, Windows and macOS, for scripts that DejaVu Sans lacks
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "Yu Gothic",
+    "Malgun Gothic", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Noto Sans Devanagari", "Lohit Devanagari",
+    "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Nirmala UI", "Kohinoor Devanagari", "Leelawadee UI",
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Geeza Pro", "Noto Emoji", "Segoe UI Emoji", "Symbola", "Arial Unicode MS",
+)  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@functools.cache
+def families() -> list[str]:
+    """DejaVu Sans, which ships with matplotlib, then what is installed for other scripts."""
+    return ["DejaVu Sans", *(name for name in FALLBACKS if name in fontManager.get_font_names())]
+
+
+@functools.cache
+def glyphs() -> frozenset[int]:
+    """Code points that one of the `families` draws."""
+    return frozenset().union(*(get_font(findfont(name)).get_charmap() for name in families()))
+
+
+def check_glyphs(figure: Figure) -> None:
+    """Warn once for each script in the figure that no installed font draws."""
+    text = {letter for part in figure.findobj(Text) for letter in part.get_text()}
+    # Joiners, and marks that choose between text and emoji, are drawn by no font.
+    drawn = {letter for letter in text if letter.isprintable() and unicodedata.category(letter) not in ("Mn", "Cf")}
+    for letter in sorted(letter for letter in drawn if ord(letter) not in glyphs()):
+        symbol = unicodedata.category(letter).startswith("S")
+        _warn_missing("emoji" if symbol else unicodedata.name(letter, "unnamed").partition(" ")[0])
+
+
+@functools.cache
+def _warn_missing(script: str) -> None:
+    script = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese"}.get(script, script.capitalize())
+    warnings.warn(
+        f"no installed font has {script} characters, so figures show boxes in their place; install a font that has "
+        "them, such as Noto (fonts.google.com/noto), and run again",
+        stacklevel=3,
+    )
 
 
 def themed(draw: Callable[P, R]) -> Callable[P, R]:
@@ -81,7 +125,8 @@ def themed(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with style.context(["default", RC]):
+        with style.context(["default", RC | {"font.family": families()}]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s)Glyph .* missing")  # one a character: `check_glyphs` says it once
             return draw(*args, **kwargs)
 
     return drawn
@@ -132,7 +177,11 @@ def panel_grid(count: int, row_height: float, top: float = 0.5, **subplots: Any)
 
 def axes(ax: Axes | None, height: float, grid: str = "y") -> Axes:
     """The given axes, or those of a new report-wide figure `height` inches high, dressed in the theme."""
-    return dress(canvas(height=height)[1][0] if ax is None else ax, grid)
+    if ax is None:
+        return dress(canvas(height=height)[1][0], grid)
+    for text in ax.findobj(Text):  # made without the theme
+        text.set_parse_math("$" in text.get_text())
+    return dress(ax, grid)
 
 
 def dress(ax: Axes, grid: str = "y") -> Axes:
@@ -173,6 +222,18 @@ def short_number(value: object) -> str:
 def percent_axis(axis: Axis) -> None:
     """Show shares as per cent, with decimals only if the ticks need them."""
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.4g} %"))
+
+
+def powers_axis(axis: Axis) -> None:
+    """Label a log scale with powers of ten in plain text, since the theme draws no formulas."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
+
+
+def _power(value: float) -> str:
+    exponent = round(math.log10(value))
+    if not math.isclose(value, 10.0**exponent):
+        return f"{value:.3g}"  # a scale of less than a decade
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def legend_above(ax: Axes, columns: int = 4, **kwargs: Any) -> None:
@@ -217,12 +278,13 @@ def series(runs: Mapping[str, Any], function: str) -> list[tuple[str, Any, str, 
 
 def text_width(text: str, size: float = SMALL) -> float:
     """Width of a line of text in inches."""
-    font = FontProperties(family="DejaVu Sans", size=size)
+    font = FontProperties(family=families(), size=size)
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
 
 
 def fit_text(text: str, width: float, size: float = SMALL, smallest: float = 8) -> tuple[str, float]:
     """A line of text and the size at which it fits `width` inches; below `smallest` points the text is cut with "…"."""
+    text = printable(text)
     taken = text_width(text, size)
     if taken <= width:
         return text, size

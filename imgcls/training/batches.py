@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from imgcls.data.batches import ImageSet, balanced_weights, order, weighted_order
+from imgcls.precision import send
 from imgcls.reproducibility import generator
 from imgcls.training.distributed import Distributed
 from imgcls.training.recipe import Recipe
@@ -63,21 +64,22 @@ def train_batches(
     if len(train.labels) != n:
         raise ValueError(f"{n} images but {len(train.labels)} labels")
     balanced = recipe.balanced_sampling
-    index = weighted_order(balanced_weights(train.labels), seed, epoch) if balanced else order(n, seed, epoch)
-    flipped = _alternating_flip(n, seed, epoch) if recipe.alternating_flip else None
+    index = weighted_order(balanced_weights(train.labels.cpu()), seed, epoch) if balanced else order(n, seed, epoch)
+    # What does not depend on the step is sent once an epoch; images may be on the device, or a map of a file.
+    index = send(index, train.images.device)
+    labels_of_epoch = send(train.labels.to(index.device).long()[index], world.device)
+    flipped = send(_alternating_flip(n, seed, epoch).to(index.device)[index], world.device)
     image_size = recipe.image_size_at(epoch + 1)
 
     for step in range(start_step, steps_per_epoch(n, recipe, world.size)):
-        rows = index[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        first = step * recipe.batch_size
+        rows = index[first : first + recipe.batch_size]
         size, shard = len(rows), world.shard(len(rows))
         part = slice(size) if recipe.batch_mix else shard  # an image is mixed with one of any shard
-        rows = rows[part]
-        images, labels = (
-            values.index_select(0, rows.to(values.device)).to(world.device) for values in (train.images, train.labels)
-        )
-        labels = targets = labels.long()
-        if flipped is not None:
-            images = torch.where(flipped[rows].to(world.device)[:, None, None, None], images.flip(3), images)
+        images = send(train.images.index_select(0, rows[part]), world.device)
+        labels = targets = labels_of_epoch[first : first + size][part]
+        if recipe.alternating_flip:
+            images = torch.where(flipped[first : first + size][part, None, None, None], images.flip(3), images)
         images = apply(recipe.transforms, images, generator(seed, "augment", epoch, step), size, part)
         if image_size:
             images = resize(images, image_size)

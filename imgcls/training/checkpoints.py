@@ -153,8 +153,8 @@ def identity(
     key |= {"seed": repr(seed), "processes": str(processes), "precision": str(pick_precision())}
     key["model"] = f"{sum(p.numel() for p in model.parameters())} parameters {_digest(repr(shapes).encode())}"
     for name, split in (("training data", train), ("validation data", val)):
-        sample = split.images[:: max(1, len(split.labels) // 64)].contiguous().numpy().tobytes()
-        key[name] = f"{tuple(split.images.shape)} {_digest(split.labels.numpy().tobytes() + sample)}"
+        sample = split.images[:: max(1, len(split.labels) // 64)].cpu().contiguous().numpy().tobytes()
+        key[name] = f"{tuple(split.images.shape)} {_digest(split.labels.cpu().numpy().tobytes() + sample)}"
     return key
 
 

@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Predictions, predict
+from imgcls.evaluation.predictions import halve
 from imgcls.models import freeze, initialize_from_data
-from imgcls.precision import autocast
+from imgcls.precision import autocast, make_scaler
 from imgcls.progress import Progress
 from imgcls.reproducibility import configure_threads, derive_seed, fork_rng, seed_device
 from imgcls.tracking import Tracker
@@ -78,8 +78,11 @@ def fit(
     eval_model = ema.module if ema else model
     steps = steps_per_epoch(len(train.labels), recipe, world.size)
 
+    scaler = make_scaler(world.device)
     parts = {"model": model, "optimizer": optimizer} | ({"ema": ema.module} if ema else {})
+    parts |= {"scaler": scaler} if scaler.is_enabled() else {}
     run = identity(model, recipe, seed, train, val, world.size)
+    train, val = (move_if_it_fits(split, world.device) for split in (train, val))
     checkpoints = Checkpoints(checkpoint and Path(checkpoint), run, parts, world)
     state = checkpoints.restore() or State(copy_weights(model), recipe.micro_batch_size)
     history = state.history
@@ -101,7 +104,8 @@ def fit(
                 seed_device(world.device, seed, "model", epoch, state.step, world.rank)  # reproducible dropout
                 lr = recipe.lr_at(steps_before / (recipe.epochs * steps)) * state.lr_factor
                 set_lr(optimizer, lr)
-                state.add(train_step(train_model, optimizer, batch, loss, recipe, world, state.micro_batch_size))
+                result = train_step(train_model, optimizer, batch, loss, recipe, world, state.micro_batch_size, scaler)
+                state.add(result)
                 if ema:
                     ema.update(model, step=steps_before + 1)
                 if checkpoint_every and state.step % checkpoint_every == 0 and state.step < steps:
@@ -152,6 +156,7 @@ def train_step(
     recipe: Recipe,
     world: Distributed | None = None,
     micro_batch_size: int | None = None,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> StepResult:
     """One optimizer step at the optimizer's learning rate.
 
@@ -166,15 +171,18 @@ def train_step(
         recipe: Gives `max_grad_norm` and `micro_batch_size`.
         world: The processes that share the step; None is one process.
         micro_batch_size: Number of images that fitted in earlier steps, instead of the recipe's.
+        scaler: From `make_scaler`; it passes over a step whose float16 gradients overflow. None scales nothing.
 
     Raises:
         OutOfMemoryError: a single image does not fit, or several processes train (they would wait for each other).
     """
     world = world or Distributed(batch.images.device)
+    scaler = scaler or torch.amp.GradScaler(batch.images.device.type, enabled=False)
     micro_batch_size = micro_batch_size or recipe.micro_batch_size
     while True:
         try:
-            total, correct = _accumulate_gradients(model, batch, loss, world, micro_batch_size or len(batch.labels))
+            size = micro_batch_size or len(batch.labels)
+            total, correct = _accumulate_gradients(model, batch, loss, world, size, scaler)
             break
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
@@ -184,11 +192,15 @@ def train_step(
                 "layers: use batches of at least 2 images (--batch-size), or larger images"
             ) from error
         except torch.OutOfMemoryError as error:
-            micro_batch_size = _halve(micro_batch_size or len(batch.labels), world, error)
-            optimizer.zero_grad(set_to_none=True)
+            check_can_halve(size, world, error)
+        # Outside the block above, whose exception holds the tensors of the failed attempt.
+        optimizer.zero_grad(set_to_none=True)
+        micro_batch_size = halve(size, " and adding up their gradients; the batch of a step stays the same")
+    scaler.unscale_(optimizer)
     if recipe.max_grad_norm:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(total, correct, len(batch.labels), micro_batch_size)
 
@@ -209,7 +221,12 @@ def make_loss(recipe: Recipe, train: ImageSet, device: torch.device) -> Loss:
 
 
 def _accumulate_gradients(
-    model: nn.Module, batch: Batch, loss: Loss, world: Distributed, micro_batch_size: int
+    model: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    world: Distributed,
+    micro_batch_size: int,
+    scaler: torch.amp.GradScaler,
 ) -> tuple[Tensor, Tensor]:
     """Forward and backward passes over the micro-batches; returns sum of losses and number of correct predictions."""
     divisor = batch.global_size / world.size  # gradients are averaged over the processes
@@ -221,30 +238,28 @@ def _accumulate_gradients(
             with autocast(images.device):
                 logits = model(images)
             part = loss(logits.float(), targets)
-            (part / divisor).backward()
-        total = total + part.detach().double()  # float32 would round the sum over an epoch
+            scaler.scale(part / divisor).backward()
+        total = total + part.detach()
         correct = correct + (logits.argmax(1) == labels).sum()
     return total, correct
 
 
-def _halve(micro_batch_size: int, world: Distributed, error: torch.OutOfMemoryError) -> int:
-    """The next smaller micro-batch, with a warning; raises OutOfMemoryError where there is none."""
+def check_can_halve(size: int, world: Distributed, error: torch.OutOfMemoryError) -> None:
+    """Raise OutOfMemoryError where a micro-batch cannot be halved after it did not fit."""
     if world.size > 1:
         raise torch.OutOfMemoryError(
-            f"{micro_batch_size} images do not fit into the memory of one of {world.size} processes: "
-            f"set micro_batch_size={max(1, micro_batch_size // 2)}, which gives the same steps in parts"
+            f"{size} images do not fit into the memory of one of {world.size} processes: "
+            f"set micro_batch_size={max(1, size // 2)}, which gives the same steps in parts"
         ) from error
-    if micro_batch_size == 1:
+    if size == 1:
         raise error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    half = -(-micro_batch_size // 2)
-    warnings.warn(
-        f"{micro_batch_size} images do not fit into memory: taking {half} at a time and adding up their gradients; "
-        "the batch of a step stays the same",
-        stacklevel=4,
-    )
-    return half
+
+
+def move_if_it_fits(split: ImageSet, device: torch.device) -> ImageSet:
+    """The split on a CUDA device, where it fits into half of the free memory; else the split itself."""
+    if device.type != "cuda" or split.images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return split
+    return SimpleNamespace(images=split.images.to(device), labels=split.labels.to(device), classes=split.classes)
 
 
 def validate(model: nn.Module, val: ImageSet, world: Distributed) -> Predictions:
@@ -255,7 +270,7 @@ def validate(model: nn.Module, val: ImageSet, world: Distributed) -> Predictions
     rows = world.shard(len(val.labels))
     shard = SimpleNamespace(images=val.images[rows], labels=val.labels[rows], classes=val.classes)
     logits = torch.cat(world.gather(predict(model, shard).logits))
-    return Predictions(logits, val.labels, tuple(val.classes))
+    return Predictions(logits, val.labels.cpu(), tuple(val.classes))
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from imgcls.models import head, stages
+from imgcls.training.muon import Muon, suits_muon
 from imgcls.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     Each group's `lr_scale` is its factor of the learning rate under `layer_decay`. Parameters that `unfreeze_schedule`
     unfreezes later are included, and do not change while they have no gradient. Muon (Jordan et al. 2024,
-    "Muon: An optimizer for hidden layers in neural networks", timm's) orthogonalises the updates of hidden layers,
-    each convolution reshaped to (filters, the rest); head, biases and norms are trained by AdamW (NAdamW with
-    Nesterov) at the same learning rate. With fewer than five Newton–Schulz steps its coefficients are those of
-    airbench94_muon.
+    "Muon: An optimizer for hidden layers in neural networks") orthogonalises the updates of hidden layers, each
+    convolution reshaped to (filters, the rest); head, biases and norms are trained by AdamW at the same learning rate.
     """
     # Not timm's parameter groups: they omit parameters that are frozen first, and treat our networks as one layer.
     depths = _depths(model) if recipe.layer_decay < 1 else {}
@@ -36,20 +35,15 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         group = {"params": [], "weight_decay": decay, "lr_scale": scale}
         if recipe.optimizer == "muon":
-            group["use_fallback"] = parameter in output or parameter.ndim < 2
+            group["muon"] = suits_muon(parameter) and parameter not in output
         key = tuple(value for name, value in group.items() if name != "params")
         groups.setdefault(key, group)["params"].append(parameter)
     parameters = list(groups.values())
     nesterov = recipe.nesterov and recipe.momentum > 0
-    if recipe.optimizer == "muon":
-        from timm.optim.muon import Muon  # slow to import, needed only here
-
-        return Muon(
-            parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, ns_steps=recipe.ns_steps,
-            ns_coefficients="original" if recipe.ns_steps < 5 else "quintic",  # the same in each step, or one per step
-        )  # fmt: skip
     # SGD's fused kernel fails if some weights have no momentum yet, such as those that are unfrozen later.
     fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze_schedule
+    if recipe.optimizer == "muon":
+        return Muon(parameters, recipe.lr, recipe.momentum, nesterov, recipe.ns_steps, fused=fused)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](parameters, recipe.lr, fused=fused)

@@ -21,6 +21,7 @@ from imgcls.training.loop import build_seeded, make_loss, train_step
 from imgcls.training.optimizers import make_optimizer, set_lr
 from imgcls.training.recipe import Recipe
 
+SMOOTHED = 10  # steps over which a range test averages the loss, about
 MEMORIZED = 0.05  # loss of two images below which they count as memorised
 
 
@@ -120,6 +121,7 @@ def lr_range_test(
     table = pd.DataFrame(rows)
     finite = table[table["smoothed"].map(math.isfinite)]
     lowest = int(finite["smoothed"].argmin())
-    slope = finite["smoothed"].diff().iloc[1 : lowest + 1]  # the rates rise by one factor: differences are slopes
+    first = SMOOTHED if lowest > SMOOTHED else 1  # averages of fewer steps differ by noise
+    slope = finite["smoothed"].diff().iloc[first : lowest + 1]  # the rates rise by one factor: differences are slopes
     steepest = slope.idxmin() if len(slope) else 0
     return LearningRates(table, float(table["lr"][steepest]), float(finite["lr"].iloc[lowest]))

@@ -3,6 +3,7 @@
 import math
 
 SCHEDULES = ("constant", "exponential", "cosine", "one_cycle", "plateau")
+WARMUP_START = 1 / 25  # share of the peak at which "one_cycle" starts, as in torch.optim.lr_scheduler.OneCycleLR
 
 
 def learning_rate(
@@ -18,8 +19,8 @@ def learning_rate(
         warmup_fraction: Share of the run in which "one_cycle" rises to the peak.
         gamma: Factor of the learning rate after each epoch of "exponential".
     """
-    if schedule == "one_cycle":  # linear up, linear down to zero
-        rising = progress / warmup_fraction
+    if schedule == "one_cycle":  # linear up, linear down to zero; from zero, the first step would be wasted
+        rising = WARMUP_START + (1 - WARMUP_START) * progress / warmup_fraction
         return peak * max(0.0, min(rising, (1 - progress) / (1 - warmup_fraction)))
     if schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * progress))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from imgcls.precision import send
 from imgcls.reproducibility import generator as seeded_generator
 
 Parameters = dict[str, Tensor]
@@ -108,7 +109,7 @@ def from_levels(levels: Tensor, images: Tensor) -> Tensor:
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
     """One value per image, on the device of `like`, shaped to broadcast over (N, C, H, W)."""
-    return values.to(like.device, non_blocking=True).view(-1, 1, 1, 1)
+    return send(values, like.device).view(-1, 1, 1, 1)
 
 
 def grouped(images: Tensor, group: Tensor, changes: Sequence[Change | None]) -> Tensor:
@@ -121,9 +122,9 @@ def grouped(images: Tensor, group: Tensor, changes: Sequence[Change | None]) -> 
     if len(images) in counts:  # one group has all images
         change = changes[counts.index(len(images))]
         return change(images, order) if change else images
-    chunks = images.index_select(0, order.to(images.device, non_blocking=True)).split(counts)
+    chunks = images.index_select(0, send(order, images.device)).split(counts)
     parts = [
         change(chunk, index) if change and len(index) else chunk
         for change, chunk, index in zip(changes, chunks, order.split(counts), strict=True)
     ]
-    return torch.cat(parts).index_select(0, order.argsort().to(images.device, non_blocking=True))
+    return torch.cat(parts).index_select(0, send(order.argsort(), images.device))

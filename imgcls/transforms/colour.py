@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from imgcls.precision import send
 from imgcls.transforms.base import BatchTransform, Parameters, from_levels, grouped, per_image, to_levels, uniform
 from imgcls.transforms.checks import Interval, freeze, interval
 
@@ -61,7 +62,7 @@ def hue(levels: Tensor, turn: Tensor) -> Tensor:
     sector = torch.where(red == value, 0.0, torch.where(green == value, 1 / 3, 2 / 3))
     turned = slope / (6 * chroma).clamp(min=1e-6) + sector + per_image(turn, levels)
     # A channel is lowest within 1/6 turn of its opposite colour, and highest beyond 1/3 turn.
-    opposite = torch.tensor([1 / 2, -1 / 6, 1 / 6], device=levels.device).view(1, 3, 1, 1)
+    opposite = send(torch.tensor([1 / 2, -1 / 6, 1 / 6]), levels.device).view(1, 3, 1, 1)
     distance = turned - opposite
     distance = (distance - distance.round()).abs()
     return (value - chroma * (2 - 6 * distance).clamp(0, 1)).clamp(0, 255)

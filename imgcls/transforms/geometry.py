@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from imgcls.precision import send
 from imgcls.transforms.base import BatchTransform, Parameters, grouped, restore, uniform
 from imgcls.transforms.checks import PADDING_MODES, Interval, check_mode, check_number, freeze, interval
 
@@ -228,7 +229,7 @@ def _sample(images: Tensor, columns: Tensor, rows: Tensor, mode: str) -> Tensor:
     """Bilinear values at columns (N, 2, W) + rows (N, 2, H): (x, y) in pixels from the image's centre."""
     height, width = images.shape[-2:]
     half = torch.tensor([max(width - 1, 1), max(height - 1, 1)]).view(2, 1) / 2
-    columns, rows = ((positions / half).to(images.device, non_blocking=True) for positions in (columns, rows))
+    columns, rows = (send(positions / half, images.device) for positions in (columns, rows))
     grid = columns[:, :, None, :] + rows[:, :, :, None]  # (N, 2, H, W)
     values = F.grid_sample(
         images.float(), grid.permute(0, 2, 3, 1), padding_mode=PADDING_MODES[mode], align_corners=True
@@ -240,19 +241,21 @@ def _shift(images: Tensor, top: Tensor, left: Tensor, mode: str) -> Tensor:
     """The window of the image's own size whose upper left corner is at (top, left) pixels."""
     n, channels, height, width = images.shape
     above, beside = int(top.abs().max()), int(left.abs().max())
-    rows, columns = top[:, None] + torch.arange(height), torch.arange(-beside, width + beside)  # (N, H), (W + 2 beside)
+    device = images.device
+    top, left = send(top, device), send(left, device)
+    rows = top[:, None] + torch.arange(height, device=device)  # (N, H)
+    columns = torch.arange(-beside, width + beside, device=device)
     if mode == "constant":
         wide, rows = F.pad(images, (beside, beside, above, above)), rows + above
     else:
-        columns = _inside(columns, width, mode).to(images.device, non_blocking=True)
-        wide, rows = images.index_select(3, columns), _inside(rows, height, mode)
+        wide, rows = images.index_select(3, _inside(columns, width, mode)), _inside(rows, height, mode)
     wide = wide.contiguous()
-    plane = torch.arange(n * channels).view(n, channels, 1) * wide.stride(1)
+    plane = torch.arange(n * channels, device=device).view(n, channels, 1) * wide.stride(1)
     start = plane + (rows * wide.stride(2) + left[:, None] + beside)[:, None, :]  # (N, C, H)
     # Image rows as rows of an overlapping view: index_select copies each as one block, four times as fast as
     # gather (benchmarks: augment_vs_kornia).
     lines = wide.as_strided((wide.numel() - width + 1, width), (1, 1))
-    chosen = lines.index_select(0, start.flatten().to(images.device, non_blocking=True))
+    chosen = lines.index_select(0, start.flatten())
     return restore(chosen.view(n, channels, height, width), images)
 
 

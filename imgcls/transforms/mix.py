@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from scipy.special import betaincinv
 from torch import Generator, Tensor
 
+from imgcls.precision import send
 from imgcls.transforms.base import Parameters, check_images, per_image, restore
 from imgcls.transforms.checks import check_number
 
@@ -43,7 +44,7 @@ class MixUp(_Mix):
         """Float images in [0, 1] (N, C, H, W) and float targets (N, K)."""
         partner, values = parameters["partner"], _to_float(images)
         weight = per_image(parameters["weight"], images)
-        mixed = weight * values + (1 - weight) * values[partner.to(images.device)]
+        mixed = weight * values + (1 - weight) * values[send(partner, images.device)]
         return restore(mixed, values), _mix_targets(targets, self.num_classes, partner, parameters["weight"])
 
 
@@ -78,7 +79,7 @@ class CutMix(_Mix):
         bottom, right = top + per_image(parameters["height"], images), left + per_image(parameters["width"], images)
         y, x = torch.arange(height, device=images.device)[:, None], torch.arange(width, device=images.device)
         inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)  # (N, 1, H, W)
-        mixed = torch.where(inside, values[partner.to(images.device)], values)
+        mixed = torch.where(inside, values[send(partner, images.device)], values)
         weight = 1 - parameters["height"] * parameters["width"] / (height * width)
         return restore(mixed, values), _mix_targets(targets, self.num_classes, partner, weight)
 
@@ -91,8 +92,8 @@ def _mix_targets(targets: Tensor, num_classes: int | None, partner: Tensor, weig
         if num_classes is None:
             raise ValueError("targets are class indices: give num_classes to the transform, or (N, K) targets")
         targets = F.one_hot(targets.long(), num_classes).float()
-    weight = weight.to(targets.device)[:, None]
-    return weight * targets + (1 - weight) * targets[partner.to(targets.device)]
+    weight = send(weight, targets.device)[:, None]
+    return weight * targets + (1 - weight) * targets[send(partner, targets.device)]
 
 
 def _beta(alpha: float, n: int, generator: Generator) -> Tensor:

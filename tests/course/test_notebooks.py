@@ -49,6 +49,16 @@ def test_one_parameters_cell_with_every_name_typed(notebook):
         assert statement.value is not None
 
 
+def test_only_the_comparison_of_photographs_and_drawings_pretrains_on_drawings(notebook):
+    cells = code_cells(notebook)
+    assert not any("source_backbone" in cell.source for cell in cells)
+    parameters = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    values = [ast.literal_eval(statement.value) for statement in ast.parse(parameters).body]
+    named = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    by_default = any(isinstance(text, str) and text.split("/")[0] == "source" for text in named)
+    assert by_default == notebook.stem.startswith("04")
+
+
 def test_cells_are_short_and_define_nothing(notebook):
     for cell in code_cells(notebook):
         lists = (ast.Import, ast.ImportFrom, ast.AnnAssign)  # of imports or of parameters, which are read by the line

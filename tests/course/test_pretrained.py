@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from course.pretrained import first_available
+from course.pretrained import all_available, first_available
 from imgcls import models, transfer
 from imgcls.evaluation.statistics import wilson
 
@@ -26,6 +26,17 @@ def test_the_first_available_network_is_taken(tmp_path, capsys, monkeypatch):
     for wrong in ([], ["simple_cnn"], ["source/simple_cnn@0"]):
         with pytest.raises(ValueError, match="origin/name@pixels"):
             first_available(wrong)
+
+
+def test_all_available_networks_are_taken_and_the_others_are_named(tmp_path, capsys):
+    folder = models.save(models.create_model("simple_cnn", 2, image_size=16), tmp_path / "saved", ("a", "b"))
+    choices = [f"{tmp_path / 'nothing'}/simple_cnn@16", f"{folder}/simple_cnn@16", "imagenet/efficientnet_lite0@32"]
+    assert [net.origin for net in all_available(choices)] == [str(folder), "imagenet"]
+    assert "left out: " + choices[0] in capsys.readouterr().out
+    with pytest.raises(models.MissingWeights, match="nothing"):
+        all_available(choices[:1])
+    with pytest.raises(ValueError, match="origin/name@pixels"):
+        all_available([])
 
 
 def test_a_report_names_the_images_that_the_weights_were_trained_on(tmp_path):

@@ -835,6 +835,10 @@ def test_make_does_only_what_is_needed(project):
     assert again.stdout.strip() == f"reports/{NAME}.html is up to date"
     assert (page.stat().st_mtime_ns, run.stat().st_mtime_ns) == before
     assert make(root, "-q", "report-05").returncode == 0
+    assert "course.reports estimate" not in make(root, "-n", "report-05").stdout
+    commands = re.findall(r"course.reports (\w+)", make(root, "-n", "-j2", "reports").stdout)
+    assert commands[0] == "estimate"
+    assert commands.count("estimate") == 1
 
     time.sleep(0.02)
     (root / "course/reports/template/style.css").touch()
@@ -911,3 +915,7 @@ def test_shell_finds_the_commands_of_its_own_python(capsys, monkeypatch):
     assert capsys.readouterr().out.endswith(f"{sys.prefix}\n")
     with pytest.raises(FileNotFoundError, match="no command 'imgclass'"):
         shell("imgclass predict")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "which", lambda *_, **__: None)  # a checkout that is not installed
+        shell("imgcls doctor --help")
+    assert "Usage" in capsys.readouterr().out

@@ -28,10 +28,11 @@ from imgcls import cli, explain, models, openset, paths, training
 from imgcls.app import __main__ as server
 from imgcls.app import markup, page, predictions
 from imgcls.app.examples import UNKNOWN_CLASSES, examples
-from imgcls.app.runs import accuracy_of, find_runs, threshold_of
+from imgcls.app.runs import accuracy_of, find_runs
 from imgcls.data import available, load_image
 from imgcls.data.decoding import FILL
 from imgcls.evaluation import predict
+from imgcls.models import threshold_of
 
 EVIL = "<script>alert(1)</script>.png"
 SIZE = 16

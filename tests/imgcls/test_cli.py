@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import re
 import subprocess
 import sys
@@ -19,9 +18,9 @@ from safetensors.torch import load_file
 from course.diagnostics import read_tensorboard
 from imgcls import cli, models, openset
 from imgcls.cli.common import RENAMED_OPTIONS
-from imgcls.cli.train import expected_seconds, validation_temperature
+from imgcls.cli.train import expected_seconds
 from imgcls.data import load
-from imgcls.evaluation import Predictions, predict
+from imgcls.evaluation import fit_temperature, predict
 from imgcls.training import Recipe, build_seeded, fit
 
 
@@ -69,11 +68,11 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
     assert metrics["validation"]["accuracy"] == {"value": accuracy} | {
         k: card["validation"][k] for k in ("low", "high", "n")
     }
-    assert metrics["validation"]["temperature"] == card["temperature"] == validation_temperature(answers)
+    assert metrics["validation"]["temperature"] == card["temperature"] == fit_temperature(answers)
     assert metrics["validation"]["ece_at_temperature"] == answers.with_temperature(card["temperature"]).ece
     assert metrics["validation"]["loss"] == answers.loss == history["val_loss"][metrics["best_epoch"] - 1]
     assert metrics["seconds"] == pytest.approx(history["seconds"].sum())
-    assert re.search(r"3 epochs of 5 steps, about [\d.]+ s\n", said)
+    assert re.search(r"3 epochs of 5 steps of 32 images, about [\d.]+ s\n", said)
     assert f"imgcls evaluate {tmp_path} {photos}\n" in said
     assert f"imgcls predict {tmp_path} picture.jpg\n" in said
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000015.pt"]
@@ -87,7 +86,7 @@ def test_a_run_is_repeated_extended_and_used_unfinished(photos, tmp_path, monkey
         return ended.value.code, capsys.readouterr()
 
     settings = ("--model", "simple_cnn", "--image-size", 16, "--batch-size", 32, "--out", tmp_path, "--epochs")
-    assert "note" not in ask("train", photos, *settings, 1)[1].err
+    assert not re.search("is complete|continuing", ask("train", photos, *settings, 1)[1].err)
     again = ask("train", photos, *settings, 1)[1].err
     assert f"note: {tmp_path} is complete with 1 epoch: nothing is trained; a larger --epochs extends it\n" in again
     code, said = ask("train", photos, *settings, 2)
@@ -107,7 +106,7 @@ def test_a_run_is_repeated_extended_and_used_unfinished(photos, tmp_path, monkey
 def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos, tmp_path, monkeypatch):
     """Dropout draws from the global state: the weights must be those of `fit` alone, bit for bit."""
     splits = load(photos, image_size=16, train_count=96)
-    recipe = Recipe(epochs=1, batch_size=32, lr=0.05, weight_decay=0.3)
+    recipe = Recipe(epochs=1, batch_size=32, lr=0.025, weight_decay=0.3)
     network = build_seeded(lambda: models.create_model("cifar_dropout", 3, image_size=16), seed=0)
     before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     assert 0 < expected_seconds(network, splits, recipe, seed=0) < 60
@@ -137,15 +136,6 @@ def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
     assert expected_seconds(network, splits, Recipe(epochs=4, batch_size=32), 0) == pytest.approx(expected)
 
 
-def test_temperature_in_closed_form_with_errors_and_without():
-    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
-    logits = 6.0 * torch.nn.functional.one_hot(labels, 2).float()
-    smoothed = validation_temperature(Predictions(logits, labels, ("a", "b")))  # as if 8 of 9: 6 / T = ln 8
-    assert smoothed == pytest.approx(6 / math.log(8), rel=1e-3)
-    flipped = torch.cat([1 - labels[:2], labels[2:]])  # 6 of 8 right: the best probability is 3/4, so 6 / T = ln 3
-    assert validation_temperature(Predictions(logits, flipped, ("a", "b"))) == pytest.approx(6 / math.log(3), rel=1e-3)
-
-
 def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("imgcls.data.load", lambda *_, **__: pytest.fail("the data were loaded"))
     monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), "--model", "resnt18"])
@@ -171,10 +161,10 @@ def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
     assert metrics["validation"]["n"] == models.read_card(tmp_path / "two")["validation"]["n"] == 24
     refused = imgcls("train", photos, *SETTINGS, "--lr", 0.1, "--out", tmp_path / "two", "--processes", 2)
     assert refused.returncode == 2
-    assert "lr was 0.05, now 0.1" in refused.stderr
+    assert "lr was 0.025, now 0.1" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert refused.stderr.count("error:") == 1
-    assert json.loads((tmp_path / "two" / "config.json").read_text())["lr"] == 0.05  # nothing was written over
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["lr"] == 0.025  # nothing was written over
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,34 @@ def test_a_sound_set_gets_no_note_and_a_split_without_a_class_does(own_folders):
     assert notes[0].startswith("test has no image of b")
 
 
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_data_to_evaluate_on_are_checked_too(split, own_folders):
+    for i in range(9):
+        noise(own_folders / f"set/{split}/{'aab'[i % 3]}/{i}.png", i)
+    shown = call(check, own_folders / "set", "--image-size", 16)
+    assert shown.exit_code == 0, shown.output
+    assert f"{split} in units of [0, 1]: mean 0." in shown.stdout
+    assert "note: there is no image to train on: a trained model can be evaluated on these data" in shown.stdout
+    assert f"class 'a' has 2.0 times as many images as 'b' in {split} (6 and 3)" in shown.stdout
+    facts = json.loads(call(check, own_folders / "set", "--image-size", 16, "--format", "json").stdout)
+    assert {name: one["images"] for name, one in facts["splits"].items()} == {
+        "train": 0, "val": 0, "test": 0, split: 9,
+    }  # fmt: skip
+
+
+def test_one_class_and_names_that_differ_in_form_are_noted(own_folders):
+    for name, i in (("Cat", 0), ("cat", 1), ("dog", 2)):
+        for k in range(4):
+            noise(own_folders / f"two/{name}/{k}.png", 10 * i + k)
+    notes = json.loads(call(check, own_folders / "two", "--image-size", 16, "--format", "json").stdout)["notes"]
+    assert "the classes 'Cat' and 'cat' differ in form only: if they are one, merge their folders" in notes
+    shutil.rmtree(own_folders / "two/Cat")
+    shutil.rmtree(own_folders / "two/dog")
+    shown = call(check, own_folders / "two", "--image-size", 16).stdout
+    assert "real images of 1 class, fingerprint" in shown
+    assert "'cat' is the only class; a classifier needs at least two" in shown
+
+
 def test_groups_of_duplicates_are_counted_and_leave_no_leak(own_folders):
     folder = own_folders / "set"
     for i in range(24):

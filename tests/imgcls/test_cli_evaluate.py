@@ -1,21 +1,34 @@
 """`imgcls evaluate` against sklearn, closed forms and planted faults."""
 
 import json
+import os
+import shutil
 import sys
 import unicodedata
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import typer
 from conftest import colour_split, write_photos
+from PIL import Image
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    top_k_accuracy_score,
+)
 from torch import nn
 
 from imgcls import models, paths
-from imgcls.cli.evaluate import collapse_warnings, evaluate
+from imgcls.cli.common import collapse_warnings
+from imgcls.cli.evaluate import evaluate
 from imgcls.data import load
 from imgcls.data.decoding import RESIZES
 from imgcls.evaluation import Predictions, predict, predict_checked
@@ -132,9 +145,58 @@ def test_pictures_become_square_as_the_card_says(resize, a_run, tmp_path, monkey
     assert found["loss"] == pytest.approx(loss[resize], rel=1e-5)
 
 
-def test_other_data_get_a_note(photos, a_run, monkeypatch, capsys):
-    run = a_run(data={"name": "elsewhere", "fingerprint": "0"})
-    assert "--split all evaluates all 60 images" in call(monkeypatch, capsys, run, photos).err
+def test_other_data_are_evaluated_whole_and_changed_ones_as_they_were_split(photos, a_run, monkeypatch, capsys):
+    said = call(monkeypatch, capsys, a_run(data={"name": "elsewhere", "fingerprint": "0"}), photos)
+    assert said.out.startswith(f"{photos.name}, all: 60 images\n")
+    assert "not the training data, elsewhere" in said.err
+    with pytest.raises(ValueError, match="has no val split: it is not split; leave out --split"):
+        call(monkeypatch, capsys, a_run(data={"name": "elsewhere", "fingerprint": "0"}), photos, "--split", "val")
+    changed = call(monkeypatch, capsys, a_run(data={"name": photos.name, "fingerprint": "0"}), photos)
+    assert changed.out.startswith(f"{photos.name}, test: 9 images\n")
+    assert "--split all evaluates all 60 images" in changed.err
+
+
+@pytest.mark.parametrize("split", ["test", "val", "Testing", "train"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_data_with_one_split_are_evaluated_whole(split, packed, a_run, tmp_path, monkeypatch, capsys):
+    data = write_pictures(tmp_path / "new" / split, count=30).parent
+    if packed:
+        data = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", data))
+    run = a_run(data={"name": "photos", "fingerprint": "0"})
+    found = json.loads(call(monkeypatch, capsys, run, data, "--format", "json").out)
+    assert found["n"] == 30
+    inside = json.loads(call(monkeypatch, capsys, run, tmp_path / "new" / split, "--format", "json").out)
+    assert (inside["accuracy"], inside["loss"]) == (found["accuracy"], found["loss"])
+
+
+def test_a_class_may_be_absent_or_spelled_otherwise(a_run, tmp_path, monkeypatch, capsys):
+    data = write_pictures(tmp_path / "new", ("BLUE", "dropped", "red "), count=30)
+    shutil.rmtree(data / "dropped")
+    said = call(monkeypatch, capsys, a_run(bias=2), data, "--split", "all", "--format", "json")
+    found = json.loads(said.out)
+    assert found["confusion"]["classes"] == list(CLASSES)
+    recalls = {row["class"]: row["recall"] for row in found["per_class"]}
+    assert recalls == {"blue": 0.0, "green": None, "red": 1.0}
+    assert found["balanced_accuracy"]["value"] == 0.5
+    assert "note: no image of green: balanced accuracy is the mean recall of the other classes" in said.err
+    assert "note: the class 'BLUE' is taken for 'blue'" in said.err
+
+
+def test_a_test_split_that_cannot_be_read_is_not_replaced(a_run, tmp_path, monkeypatch, capsys):
+    data = write_pictures(tmp_path / "photos" / "train").parent
+    for name in CLASSES:
+        (data / "test" / name).mkdir(parents=True)
+        (data / "test" / name / "1.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(
+        ValueError, match=r"no image can be read of\n  test: test/blue/1.heic: not an image but a HEIC photo"
+    ):
+        call(monkeypatch, capsys, a_run(), data)
+    drawn = load(data, image_size=16, split_again=True)
+    facts = {"name": "photos", "fingerprint": drawn.fingerprint}
+    run = a_run(data=facts, split_again=True, seed=0)
+    found = json.loads(call(monkeypatch, capsys, run, data, "--format", "json").out)
+    assert (found["split"], found["n"]) == ("test", len(drawn.test))
+    assert found["loss"] == pytest.approx(predict(models.load(run)[0], drawn.test).loss, rel=1e-5)
 
 
 def test_classes_follow_the_card(photos, a_run, monkeypatch, capsys):
@@ -156,14 +218,16 @@ def test_a_collapsed_model_is_named_and_a_sound_one_is_not(photos, a_run, monkey
     assert collapse_warnings(one_class) == []  # all predictions are one class because all images are
 
 
-def test_data_of_other_classes_are_refused_with_each_difference(a_run, tmp_path, monkeypatch, capsys):
+def test_classes_unknown_to_the_model_are_refused(a_run, tmp_path, monkeypatch, capsys):
     accented = unicodedata.normalize("NFD", "Bl\u00e9u_bird")
     data = write_pictures(tmp_path / "other", (accented, "pink", "red"), count=30)
-    with pytest.raises(ValueError, match="has other classes") as refused:
+    with pytest.raises(
+        ValueError, match=r"has classes unknown to the model in .*: pink; leave .* \(bl\u00e9u bird, green"
+    ):
         call(monkeypatch, capsys, a_run(("bl\u00e9u bird", "green", "red")), data)
-    message = str(refused.value)
-    assert "missing there: green; unknown to the model: pink; spelled differently: " in message
-    assert f"{accented!r} for 'bl\u00e9u bird'" in message
+    ambiguous = write_pictures(tmp_path / "two", ("Red", "red", "green"), count=30)
+    with pytest.raises(ValueError, match=r"unknown to the model in .*: Red;"):
+        call(monkeypatch, capsys, a_run(("blue", "green", "red")), ambiguous)
 
 
 @pytest.mark.parametrize(
@@ -238,3 +302,50 @@ def test_the_interval_of_balanced_accuracy_covers_the_truth_as_often_as_it_says(
     outcome = (11, 8, 5)
     ours = predictions_with(outcome, support).balanced_accuracy
     assert (ours.low, ours.high) == pytest.approx((mean[outcome] - below[outcome], mean[outcome] + above[outcome]))
+
+
+# ------------------------------------------------------------------ what else it writes
+def test_pictures_rows_and_top_k(photos, a_run, tmp_path, monkeypatch, capsys):
+    run, rows, picture = a_run(temperature=2.0), tmp_path / "new" / "rows.csv", tmp_path / "new" / "confusion.png"
+    said = call(
+        monkeypatch, capsys, run, photos, "--format", "json", "--top-k", 2, "--per-image", rows, "--confusion", picture
+    )
+    found, table = json.loads(said.out), pd.read_csv(rows)
+    test = load(photos, image_size=16).test
+    logits = predict(models.load(run)[0], test).with_temperature(2.0).logits.numpy()
+    top = top_k_accuracy_score(test.labels, logits, k=2, labels=range(3))
+    assert found["top_k_accuracy"] == {"k": 2, **asdict(wilson(round(top * len(test)), len(test)))}
+    assert sorted(table["image"]) == sorted(test.names)
+    assert table["correct"].mean() == pytest.approx(found["accuracy"]["value"])
+    assert (table["true"] == table["image"].str.partition("/")[0]).all()
+    assert (table["correct"] == (table["true"] == table["predicted"])).all()
+    assert table["loss"].is_monotonic_decreasing
+    assert table["loss"].mean() == pytest.approx(found["loss_at_temperature"], abs=1e-5)
+    assert np.exp(-table["loss"]).sub(table["p_true"]).abs().max() < 1e-5
+    with Image.open(picture) as image:
+        assert min(image.size) > 300
+    assert "top-2 accuracy" in call(monkeypatch, capsys, run, photos, "--top-k", 2).out
+
+
+def test_top_1_is_the_accuracy_also_of_a_constant_model():
+    split = colour_split(30, seed=0, size=8)
+    for logits in (torch.zeros(30, 3), torch.randn(30, 3, generator=torch.manual_seed(0))):
+        predictions = Predictions(logits, split.labels, split.classes)
+        assert predictions.top_k_accuracy(1) == predictions.accuracy_interval
+        assert predictions.top_k_accuracy(3).value == predictions.top_k_accuracy(9).value == 1
+
+
+def test_names_that_are_no_text_reach_terminal_and_file_escaped(tmp_path, a_run, monkeypatch, capsys):
+    folder = write_pictures(tmp_path / "odd", classes=("a\x1b[31m", "b\nb", "c"), count=30)
+    next((folder / "c").iterdir()).rename(folder / "c" / os.fsdecode(b"caf\xe9.png"))
+    run, rows = a_run(classes=load(folder, image_size=16).classes), tmp_path / "rows.csv"
+    said = call(monkeypatch, capsys, run, folder, "--split", "all", "--per-image", rows)
+    assert r"a\x1b[31m" in said.out
+    assert "\x1b" not in said.out + said.err
+    assert pd.read_csv(rows)["image"].str.startswith("c/caf").sum() == 1
+
+
+@pytest.mark.parametrize(("option", "ending"), [("--confusion", "png"), ("--per-image", "csv")])
+def test_files_with_another_ending_are_refused_at_once(option, ending, tmp_path, monkeypatch, capsys):
+    with pytest.raises(ValueError, match=rf"{option} .*x\.pdf: name a file that ends in \.{ending}"):
+        call(monkeypatch, capsys, tmp_path / "none", "none", option, tmp_path / "x.pdf")

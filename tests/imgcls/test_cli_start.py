@@ -21,7 +21,18 @@ def python(code, *arguments, **options):
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "train --help", "search --help", "predict --help", "data --help", "app --help", "trian"]
+    "arguments",
+    [
+        "--help",
+        "train --help",
+        "search --help",
+        "evaluate --help",
+        "predict --help",
+        "export --help",
+        "data --help",
+        "app --help",
+        "trian",
+    ],
 )
 def test_help_and_a_misspelt_command_import_nothing_heavy(arguments):
     code = (

@@ -167,16 +167,16 @@ def test_junk_is_ignored_and_every_other_stranger_is_named(tmp_path):
         "set/train/cat/notes.txt": b"a note",
         "set/train/cat/page.jpg": b"<html></html>",
         "set/train/dog/empty.png": b"",
-        "set/test/unlabelled.png": picture("u"),
+        "set/train/unlabelled.png": picture("u"),
         "set/train/cat/boxes/000.xml": b"<?xml",
     }
     splits = load(as_zip(tmp_path / "a.zip", files), image_size=8)
     assert skipped(splits) == {
-        "set/labels.csv": "outside the split folders test, train",
+        "set/labels.csv": "outside the split folders train",
         "set/train/cat/notes.txt": "not an image but text",
         "set/train/cat/page.jpg": "not an image but an HTML page",
         "set/train/dog/empty.png": "zero bytes",
-        "set/test/unlabelled.png": "in no class folder, so it has no label",
+        "set/train/unlabelled.png": "in no class folder, so it has no label",
         "set/train/cat/boxes/000.xml": "not a picture, and deeper than the class folders",
     }
     assert sum(map(len, (splits.train, splits.val, splits.test))) == 12
@@ -289,7 +289,7 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
         ({"train_count": 0}, "train_count must be at least 1"),
         ({"train_count": 1}, "fewer than the 2 classes"),
         ({"classes": ["cta"]}, "no class 'cta'; did you mean 'cat'"),
-        ({"classes": ["DOG"]}, "no class 'DOG'; did you mean 'dog'"),
+        ({"classes": ["doog"]}, "no class 'doog'; did you mean 'dog'"),
         ({"classes": ["xyz"]}, "no class 'xyz'; choose from cat, dog"),
         ({"classes": []}, "at least one class"),
     ],
@@ -791,10 +791,12 @@ def test_one_picture_is_refused_for_the_reason_that_a_data_set_gives(tmp_path, m
             refused_by(resize=None)
 
 
-def test_pictures_of_a_folder_are_sorted_and_hidden_ones_are_skipped(tmp_path):
+def test_files_of_a_folder_are_sorted_and_hidden_ones_are_skipped(tmp_path):
     names = ["b/2.png", "b/1.JPG", "a.webp", "b/c/d.tiff", ".hidden/e.png", "b/.f.png", "notes.txt", "__MACOSX/g.png"]
     folder = as_folder(tmp_path / "data", dict.fromkeys(names, b"x"))
-    assert imgcls.data.pictures(folder) == [folder / name for name in ("a.webp", "b/1.JPG", "b/2.png", "b/c/d.tiff")]
+    assert imgcls.data.files_below(folder) == [
+        folder / name for name in ("a.webp", "b/1.JPG", "b/2.png", "b/c/d.tiff", "notes.txt")
+    ]
 
 
 def test_an_imbalance_made_on_purpose_keeps_the_share_and_the_rest(tmp_path):

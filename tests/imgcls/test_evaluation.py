@@ -1,3 +1,4 @@
+import math
 from contextlib import nullcontext
 from functools import partial
 
@@ -11,6 +12,7 @@ from torch import nn
 from course.forensics import predictions_from_confusion
 from imgcls.evaluation import (
     Predictions,
+    calibration_gap,
     compare,
     comparison_table,
     extract_features,
@@ -19,7 +21,7 @@ from imgcls.evaluation import (
     flip_shift_tta,
     predict,
 )
-from imgcls.evaluation.statistics import mcnemar
+from imgcls.evaluation.statistics import mcnemar, wilson
 from imgcls.models import backbone, create_model, head
 from imgcls.training import build_seeded
 
@@ -117,6 +119,37 @@ def test_temperature_finds_the_planted_overconfidence():
     assert loud.with_temperature(3).ece == pytest.approx(honest.ece, abs=1e-6)
     assert torch.equal(loud.with_temperature(3).predicted, loud.predicted)
     assert loud.reliability()["count"].sum() == 20_000
+
+
+def test_temperature_in_closed_form_at_any_scale_with_errors_and_without():
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
+    flipped = torch.cat([1 - labels[:2], labels[2:]])
+    for scale in (1e-3, 6.0, 1e5):
+        logits = scale * torch.nn.functional.one_hot(labels, 2).float()
+        smoothed = fit_temperature(Predictions(logits, labels, ("a", "b")))  # as if 8 of 9: scale / T = ln 8
+        assert smoothed == pytest.approx(scale / math.log(8), rel=1e-5)
+        some_wrong = fit_temperature(Predictions(logits, flipped, ("a", "b")))  # the best probability is 3/4
+        assert some_wrong == pytest.approx(scale / math.log(3), rel=1e-5)
+
+
+def test_useless_logits_get_uniform_confidences_and_equal_ones_stay():
+    labels = torch.tensor([0, 1, 2] * 8)
+    logits = 1000.0 * torch.nn.functional.one_hot((labels + 1) % 3, 3).float()
+    useless = Predictions(logits, labels, CLASSES[:3])
+    calm = useless.with_temperature(fit_temperature(useless))
+    assert calm.confidence.max() < 0.3336
+    assert calm.loss == pytest.approx(math.log(3), abs=1e-3)
+    assert fit_temperature(Predictions(torch.ones(24, 3), labels, CLASSES[:3])) == 1
+    assert fit_temperature(Predictions(torch.ones(24, 1), 0 * labels, ("cat",))) == 1
+    tied = Predictions(torch.tensor([[2.0, 2.0, 0.0]] * 4), torch.tensor([1, 1, 0, 0]), CLASSES[:3])
+    assert 0 < fit_temperature(tied) < 0.1  # the third class never occurs
+
+
+def test_the_calibration_gap_is_confidence_minus_accuracy():
+    logits = torch.tensor([[math.log(3), 0.0]] * 4)  # confidence 3/4
+    gap = calibration_gap(Predictions(logits, torch.tensor([0, 0, 1, 1]), ("a", "b")))
+    half = wilson(2, 4)
+    assert (gap.value, gap.low, gap.high, gap.n) == pytest.approx((0.25, 0.75 - half.high, 0.75 - half.low, 4))
 
 
 def test_predict_keeps_order_and_every_image(tiny):
@@ -257,3 +290,28 @@ def test_a_mean_over_fewer_seeds_says_so():
     runs = [Predictions(torch.eye(3)[labels], torch.tensor([0, 1, 2]), ("a", "b", "c")) for labels in ([0, 1, 2],) * 3]
     text = comparison_table(compare({"two": runs[:2], "three": runs, "one": runs[:1]}))
     assert text["mean of 3 seeds"].tolist() == ["100.0 ± 0.0 % (2 seeds)", "100.0 ± 0.0 %", "one seed"]
+
+
+def test_predictions_that_do_not_fit_into_memory_are_made_in_halves(tiny):
+    class Narrow(MeanColour):
+        sizes = ()
+
+        def forward(self, images):
+            self.sizes += (len(images),)
+            if len(images) > 50:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return super().forward(images)
+
+    train, _ = tiny
+    narrow = Narrow()
+    with pytest.warns(UserWarning, match="images do not fit into memory: taking"):
+        found = predict(narrow, train, batch_size=160)
+    assert narrow.sizes[:4] == (160, 80, 40, 40)
+    assert torch.equal(found.logits, predict(MeanColour(), train).logits)
+
+    class Hopeless(MeanColour):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="taking 1 at a time"):
+        predict(Hopeless(), train, batch_size=2)

@@ -1,6 +1,6 @@
 import pytest
 
-from imgcls.messages import did_you_mean, format_duration, plural, some
+from imgcls.messages import did_you_mean, format_duration, normal_form, plural, some
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,11 @@ def test_lists_are_shortened_and_nouns_get_a_plural():
     assert some(["a", "b"], shown=2) == "a, b"
     assert some(["a", "b", "c", "d"], shown=2) == "a, b and 2 more"
     assert [plural(count, "file") for count in (0, 1, 1200)] == ["0 files", "1 file", "1,200 files"]
+    assert [plural(count, noun) for noun in ("class", "epoch") for count in (1, 2)] == [
+        "1 class", "2 classes", "1 epoch", "2 epochs",
+    ]  # fmt: skip
+
+
+def test_names_that_differ_in_form_only_have_one_normal_form():
+    assert len({normal_form(name) for name in ("Bl\u00e9_rouge", "ble\u0301 Rouge ", " BL\u00c9-ROUGE")}) == 1
+    assert normal_form("cat") != normal_form("cats")

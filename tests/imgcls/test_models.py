@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import SqueezeExcitation
 
 from imgcls import explain, models
-from imgcls.models import create_model
+from imgcls.models import create_model, layers
 from imgcls.models.layers import Dropout, Whitening
 from imgcls.models.normalize import initialize_from_data
 from imgcls.models.pretrained import WHEELS
@@ -739,6 +739,41 @@ def test_whitened_patches_are_uncorrelated():
     torch.testing.assert_close(rows @ rows.T / rows.shape[1], torch.eye(12), atol=1e-3, rtol=0)
     assert [name for name, _ in layer.named_parameters()] == ["bias"]
     assert layer.fitted
+
+
+def test_whitening_takes_a_regular_grid_of_many_patches(monkeypatch):
+    images = F.avg_pool2d(torch.randn(20, 3, 42, 42, generator=torch.Generator().manual_seed(0)), 3, 1)
+    whole = Whitening(3, 2).fit(images).weight
+    seen, unfold = [], F.unfold
+
+    def counted(*arguments, **options):
+        patches = unfold(*arguments, **options)
+        seen.append(patches.shape[0] * patches.shape[2])
+        return patches
+
+    monkeypatch.setattr(F, "unfold", counted)
+    monkeypatch.setattr(layers, "PATCHES", 20 * 40**2)
+    assert torch.equal(Whitening(3, 2).fit(images).weight, whole)  # no more than the limit: all of them
+    monkeypatch.setattr(layers, "PATCHES", 20 * 40**2 / 9)
+    some = Whitening(3, 2).fit(images).weight
+    assert seen == [20 * 39**2, 20 * 13**2]
+    assert F.cosine_similarity(some[0].flatten(), whole[0].flatten(), dim=0).abs() > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_global_max_pooling_has_the_values_and_gradients_of_pytorch(dtype):
+    """Also where several places have the maximum, as after a ReLU or in bfloat16."""
+    images = torch.randn(8, 16, 5, 5, generator=torch.Generator().manual_seed(0)).relu().to(dtype)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        for pool in (nn.AdaptiveMaxPool2d(1), layers.GlobalMaxPool()):
+            x = images.to(memory_format=layout, copy=True).requires_grad_()
+            y = pool(x)
+            (y * torch.arange(16).view(16, 1, 1)).sum().backward()
+            found.append((y, x.grad))
+    for y, gradient in found[1:]:
+        assert torch.equal(y, found[0][0])
+        assert torch.equal(gradient, found[0][1])
 
 
 def test_whitening_travels_with_the_model(tmp_path):

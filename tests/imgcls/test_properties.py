@@ -94,7 +94,7 @@ def test_every_file_is_kept_or_left_out_whatever_the_names(names):
     tidy = sorted({f"cat/{name}" for name in tidy if name} | {"cat/1.png", "dog/1.png", "dog/deep/notes", "loose.png"})
     members = tuple(Member(name, 1, k, None) for k, name in enumerate(tidy))
     source = Source(Path("here"), members, (SkippedFile("cat/x.png", "zero bytes"),))
-    check_arranged(*find_class_folders(source), tidy)
+    check_arranged(*find_class_folders(source)[:2], tidy)
 
 
 def check_arranged(kept, out, tidy):

@@ -42,6 +42,32 @@ def test_seeding_a_device_is_seeding_its_global_generator():
         assert torch.equal(drawn, torch.rand(4))
 
 
+@pytest.mark.parametrize(
+    ("started_with", "variable", "expected"),
+    [
+        (4, None, 8),  # PyTorch starts with the physical cores
+        (8, None, 8),
+        (4, "4,2", 4),
+        (8, " 3 ", 3),
+        (8, "all", 8),
+        (8, "0", 8),
+        (2, None, 2),  # torch.set_num_threads(2)
+        (2, "6", 2),
+    ],
+)
+def test_threads_that_somebody_chose_stay(monkeypatch, started_with, variable, expected):
+    threads = [started_with]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(reproducibility, "cpu_count", lambda: 8)
+    monkeypatch.setattr(reproducibility.psutil, "cpu_count", lambda logical: 4)
+    if variable is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert reproducibility.configure_threads.__wrapped__() == expected
+
+
 def test_a_fork_restores_the_global_generator():
     before = torch.get_rng_state()
     with fork_rng():
@@ -68,8 +94,8 @@ def test_precision_follows_the_cpu(monkeypatch):
     ("capability", "expected"),
     [
         ((6, 1), torch.float32),  # GTX 1080
-        ((7, 0), torch.float32),  # V100
-        ((7, 5), torch.float32),  # T4, whose bfloat16 is emulated
+        ((7, 0), torch.float16),  # V100
+        ((7, 5), torch.float16),  # T4, whose bfloat16 is emulated
         ((8, 0), torch.bfloat16),  # A100
         ((8, 9), torch.bfloat16),  # RTX 4090
         ((9, 0), torch.bfloat16),  # H100

@@ -208,7 +208,7 @@ def test_missing_files_are_named_with_where_they_come_from(folder, tmp_path):
     for path, what in ((tmp_path / "nowhere", "which does not exist"), (tmp_path / "empty", "no card.json in")):
         (tmp_path / "empty").mkdir(exist_ok=True)
         for read in (models.load, models.read_card, lambda path: models.create_model("simple_cnn", 2, weights=path)):
-            with pytest.raises(models.MissingWeights, match=rf"{what}.*`imgcls train`.*notebook 00.*build/backbones/"):
+            with pytest.raises(models.MissingWeights, match=rf"{what}.*`imgcls train`.*notebook 04.*build/backbones/"):
                 read(path)
     with pytest.raises(ValueError, match="is a file; give the folder"):
         models.load(folder / "weights.safetensors")

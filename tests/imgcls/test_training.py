@@ -3,11 +3,13 @@ import json
 import math
 from dataclasses import fields, replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import colour_split
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -27,10 +29,12 @@ from imgcls.training import (
     lr_range_test,
     make_loss,
     make_optimizer,
+    probes,
     sanity_checks,
     set_lr,
     train_step,
 )
+from imgcls.training.schedule import SCHEDULES
 from imgcls.transforms import CutMix, MixUp, RandomCrop, RandomHorizontalFlip
 
 RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, transforms=(RandomCrop(padding=1), RandomHorizontalFlip()))
@@ -43,7 +47,8 @@ def small_net(seed: int = 0) -> nn.Module:
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+    """A copy on the CPU: `fit` moves the model to its device."""
+    return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -253,6 +258,55 @@ def test_fit_remembers_what_fits_and_one_image_that_does_not_is_an_error(exact, 
         fit(hopeless, small, few, Recipe(epochs=1, batch_size=4))
 
 
+def test_float16_gradients_are_scaled_and_an_overflowing_step_is_passed_over(monkeypatch, tiny):
+    """The loss is scaled up, so that small gradients are above float16's least number, and the update scaled back."""
+    monkeypatch.setenv("IMGCLS_PRECISION", "float16")
+    small = replace(tiny[0], images=tiny[0].images[:, :, :2, :2])
+    images, labels = small.images[:32], small.labels[:32]
+    batch = Batch(images, labels, labels, 32)
+    for optimizer in ("sgd", "adamw", "muon"):
+        recipe = Recipe(lr=0.01, optimizer=optimizer, max_grad_norm=1.0)
+        models = [Dense(), Dense()]
+        models[1].load_state_dict(models[0].state_dict())
+        before, loss = weights(models[0]), make_loss(recipe, small, CPU)
+        train_step(models[0], make_optimizer(models[0], recipe), batch, loss, recipe)
+        scaled = make_optimizer(models[1], recipe)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**100)
+        train_step(models[1], scaled, batch, loss, recipe, scaler=scaler)
+        assert same(weights(models[1]), before), optimizer  # infinite gradients
+        assert scaler.get_scale() == 2.0**99
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**5)
+        train_step(models[1], scaled, batch, loss, recipe, scaler=scaler)
+        for name, value in weights(models[0]).items():
+            assert not torch.equal(value, before[name])
+            assert torch.allclose(weights(models[1])[name], value, atol=1e-4), (optimizer, name)
+
+
+def test_float16_training_learns_and_resumes_with_its_scale(monkeypatch, tiny, tmp_path):
+    monkeypatch.setenv("IMGCLS_PRECISION", "float16")
+    train, val = tiny
+    recipe = Recipe(epochs=4, batch_size=32, lr=0.02, optimizer="muon")
+    whole, resumed = (create_model("cifar_batchnorm", num_classes=3, widths=(4, 8, 8)) for _ in range(2))
+    resumed.load_state_dict(whole.state_dict())
+    history = fit(whole, train, val, recipe)
+    assert history.best["val_accuracy"] > 0.8
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(model, row):
+        if row["epoch"] == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(resumed, train, val, recipe, checkpoint=tmp_path, on_epoch_end=interrupt)
+    saved = torch.load(max(tmp_path.glob("step-*.pt")), weights_only=True)
+    assert saved["scaler"]["scale"] == 2.0**16
+    assert saved["scaler"]["_growth_tracker"] == 12  # good steps of two epochs
+    fit(resumed, train, val, recipe, checkpoint=tmp_path)
+    assert same(weights(resumed), weights(whole))
+
+
 def test_averaged_weights_follow_the_recurrence_and_are_the_ones_kept(tiny):
     train, val = tiny
     steps = []
@@ -298,8 +352,9 @@ def test_muon_steps_are_orthogonal_and_the_head_goes_by_adamw(turns, least):
         assert torch.allclose(moved[name].abs(), torch.ones_like(moved[name]), atol=1e-3), name
 
 
-def test_few_turns_of_muon_are_jordans_polynomial():
+def test_few_turns_of_muon_are_jordans_polynomial(monkeypatch):
     """Each turn sends a singular value s of the step, at Frobenius norm 1, to 3.4445 s - 4.775 s^3 + 2.0315 s^5."""
+    monkeypatch.setenv("IMGCLS_PRECISION", "float32")
     gradient = torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
     wanted = torch.linalg.svdvals(gradient / gradient.norm())
     for _ in range(3):
@@ -311,7 +366,7 @@ def test_few_turns_of_muon_are_jordans_polynomial():
     model[0].weight.grad = gradient.clone()
     optimizer.step()
     found = torch.linalg.svdvals((before - model[0].weight.detach()) / (0.2 * 16**0.5))
-    assert torch.allclose(found, wanted.sort(descending=True).values, atol=0.03)  # bfloat16 in between
+    assert torch.allclose(found, wanted.sort(descending=True).values, atol=1e-5)
 
 
 def test_layer_decay_lowers_the_rate_from_the_head_to_the_stem():
@@ -363,15 +418,16 @@ def test_gradual_unfreezing_moves_only_what_is_free(tiny):
         on_epoch_end=remember,
     )
 
-    def moved(module, epoch):
-        names = [name for name, p in model.named_parameters() if any(p is q for q in module.parameters())]
+    def moved(module, epoch, ndim=1):
+        inside = [p for p in module.parameters() if p.ndim >= ndim]
+        names = [name for name, p in model.named_parameters() if any(p is q for q in inside)]
         return [not torch.equal(seen[epoch][name], seen[epoch - 1][name]) for name in names]
 
     assert all(moved(head(model), epoch) == [True, True] for epoch in (1, 2, 3))
     assert not any(moved(last, 1))
-    assert all(moved(last, 2))
+    assert all(moved(last, 2, ndim=2))  # a bias before batch norm has a gradient by rounding alone
     assert not any(moved(first, 1) + moved(first, 2))
-    assert all(moved(first, 3))
+    assert all(moved(first, 3, ndim=2))
     statistics = [name for name in seen[0] if "running" in name and name.startswith("network.features.block1")]
     assert statistics
     assert all(torch.equal(seen[0][name], seen[2][name]) for name in statistics)  # frozen batch norm learns nothing
@@ -396,7 +452,7 @@ def test_balanced_sampling_is_what_the_loop_sees(tiny):
     class Watching(Dense):
         def forward(self, images):
             if self.training:
-                seen.append(images[:, 0, 0, 0].clone())
+                seen.append(images[:, 0, 0, 0].to("cpu", copy=True))
             return super().forward(images[:, :, :2, :2])
 
     fit(
@@ -435,7 +491,7 @@ def test_sanity_checks_find_what_is_broken(tiny):
 
         def forward(self, images):
             nothing = 0 * images.float().mean((1, 2, 3))[:, None]
-            return self.head(nothing) + torch.tensor([20.0, 0.0, 0.0])
+            return self.head(nothing) + torch.tensor([20.0, 0.0, 0.0], device=images.device)
 
     assert not sanity_checks(Sure, tiny[0])["passed"].any()
 
@@ -464,20 +520,46 @@ def test_the_range_test_finds_where_learning_is_fast_and_where_it_breaks(tiny):
     again = lr_range_test(model, train, replace(RECIPE, schedule="constant"), low=1e-6, high=100.0, steps=80)
     assert found.table.equals(again.table)
     # the recommended rate trains
-    good = fit(small_net(), *tiny, replace(RECIPE, lr=found.steepest, schedule="constant"))
+    good = fit(small_net(), *tiny, replace(RECIPE, epochs=12, lr=found.steepest))
     assert good.best["val_accuracy"] > 0.6
     with pytest.raises(ValueError, match=r"at least 10 steps; got 1, 0\.1, 5"):
         lr_range_test(model, train, RECIPE, low=1, high=0.1, steps=5)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_the_range_test_does_not_take_the_noise_of_its_first_steps_for_learning(monkeypatch):
+    """Planted losses: noisy and flat, then falling from the 40th rate on, then rising."""
+    fall = [2.0 if step < 40 else max(0.5, 2 - 0.1 * (step - 40)) for step in range(70)]
+    losses = iter([4.0, 0.0, *fall[2:], *[50.0] * 10])
+    monkeypatch.setattr(probes, "train_step", lambda *_: SimpleNamespace(loss=2 * next(losses)))
+    found = lr_range_test(Dense(), colour_split(4, 1, size=2), Recipe(batch_size=2), steps=80)
+    assert 40 <= list(found.table["lr"]).index(found.steepest) < 60
+
+
 def test_schedules_against_their_closed_forms():
     one_cycle = Recipe(lr=0.4, schedule="one_cycle", warmup_fraction=0.25)
-    assert [one_cycle.lr_at(p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx([0, 0.2, 0.4, 0.2, 0])
+    assert [one_cycle.lr_at(p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx([0.016, 0.208, 0.4, 0.2, 0])
     cosine = Recipe(lr=0.4, schedule="cosine")
     assert [cosine.lr_at(p) for p in (0, 0.5, 1)] == pytest.approx([0.4, 0.2, 0])
     exponential = Recipe(lr=1.0, schedule="exponential", gamma=0.9, epochs=10)
     assert [exponential.lr_at(p) for p in (0, 0.15, 0.55)] == pytest.approx([1, 0.9, 0.9**5])
     assert Recipe(lr=0.3, schedule="constant").lr_at(0.7) == 0.3
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_no_step_of_a_schedule_is_wasted(schedule):
+    assert all(Recipe(schedule=schedule).lr_at(step / 100) > 0 for step in range(100))
+
+
+def test_one_cycle_rises_as_in_pytorch():
+    weight = [torch.zeros(1, requires_grad=True)]
+    optimizer = torch.optim.SGD(weight, lr=0.4)
+    oracle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.4, 41, pct_start=0.25, anneal_strategy="linear")
+    recipe = Recipe(lr=0.4, schedule="one_cycle", warmup_fraction=9.25 / 40)  # PyTorch rises for 41 / 4 - 1 steps
+    for step in range(10):
+        assert recipe.lr_at(step / 40) == pytest.approx(oracle.get_last_lr()[0])
+        optimizer.step()
+        oracle.step()
 
 
 def test_plateau_lowers_the_rate_and_patience_stops(tiny):

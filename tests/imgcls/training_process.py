@@ -79,7 +79,8 @@ def run_accelerate(folder: Path) -> None:
                 shutil.rmtree(target, ignore_errors=True)
                 accelerator.save_state(target, safe_serialization=False)
                 after = {"epoch": epoch + step // steps, "step": step % steps}
-                (target / "place.json").write_text(json.dumps(after))  # last: the folder is whole
+                (target / "place.part").write_text(json.dumps(after))
+                (target / "place.part").replace(target / "place.json")  # last: the folder is whole
 
 
 def run_share(file: Path) -> None:
