@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -23,7 +23,7 @@ def pick_device() -> torch.device:
             torch.empty(1, device=forced)
         except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without it
             reason = str(error).partition("\n")[0]
-            raise ValueError(
+            raise UserError(
                 f"there is no device {forced!r} here ({reason}); choose cpu, cuda, cuda:1 or mps, or leave it out"
             ) from error
         return torch.device(forced)
@@ -44,7 +44,7 @@ def pick_precision(device: torch.device | None = None) -> torch.dtype:
     forced = os.environ.get("IMGCLS_PRECISION")
     if forced:
         if forced not in PRECISIONS:
-            raise ValueError(f"IMGCLS_PRECISION={forced} is unknown; {did_you_mean(forced, PRECISIONS)}")
+            raise UserError(f"IMGCLS_PRECISION={forced} is unknown; {did_you_mean(forced, PRECISIONS)}")
         return PRECISIONS[forced]
     device = device or pick_device()
     if device.type == "cuda":

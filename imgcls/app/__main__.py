@@ -8,6 +8,7 @@ import typer
 
 from imgcls import paths
 from imgcls.app import MAX_BYTES
+from imgcls.messages import UserError
 
 PAGE = Path(__file__).with_name("page.py")
 THEME = Path(__file__).with_name("theme.toml")
@@ -34,7 +35,7 @@ def serve(
     """Serve a page that classifies an image with the runs under build/ and those trained last. Ctrl-C stops it."""
     for folder in folders or ():
         if not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}; name one with runs of imgcls train")
+            raise UserError(f"there is no folder {folder}; name one with runs of imgcls train")
     paths.complete_environment()
     from streamlit.web.cli import main as streamlit
 

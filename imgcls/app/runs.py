@@ -13,6 +13,7 @@ from safetensors import safe_open
 from imgcls import models
 from imgcls.data.load import check_shape
 from imgcls.evaluation.statistics import Interval
+from imgcls.messages import UserError
 from imgcls.models.serialization import CARD, WEIGHTS
 
 SKIPPED_FOLDERS = ("cache", "checkpoints", "executed")  # folders with many files, none of them a run
@@ -66,18 +67,18 @@ def _check(folder: Path) -> dict[str, Any]:
     """
     card = models.read_card(folder)
     if not all(isinstance(name, str) for name in card["classes"]):
-        raise ValueError(f"the classes on the card must be strings, not {card['classes']!r}; save the model again")
+        raise UserError(f"the classes on the card must be strings, not {card['classes']!r}; save the model again")
     if len(card["classes"]) < 2:
-        raise ValueError(f"it has only the class {card['classes']}, so every prediction is the same")
+        raise UserError(f"it has only the class {card['classes']}, so every prediction is the same")
     models.temperature_of(card)
     check_shape(card["image_size"], card["channels"], models.resize_of(card))
     if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"there is no {WEIGHTS}; copy the folder again, or train it again")
+        raise UserError(f"there is no {WEIGHTS}; copy the folder again, or train it again")
     try:
         with safe_open(folder / WEIGHTS, framework="pt"):
             return card
     except Exception as error:
-        raise ValueError(f"{WEIGHTS} is damaged or truncated ({error}); copy the folder again") from error
+        raise UserError(f"{WEIGHTS} is damaged or truncated ({error}); copy the folder again") from error
 
 
 # ------------------------------------------------------------------ facts on a card

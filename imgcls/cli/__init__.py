@@ -43,10 +43,13 @@ def application() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; errors that the user can correct are printed in one line, without a traceback."""
+    """Run the command line; errors that the user can correct are printed in one line, all others as a traceback."""
     if sys.argv[1:] == ["--version"]:
         print(f"imgcls {__version__}")
         return
+    if "--traceback" in sys.argv:
+        sys.argv.remove("--traceback")
+        os.environ["IMGCLS_TRACEBACK"] = "1"  # for the processes that this one starts too
     try:
         from imgcls import paths
         from imgcls.cli.common import refuse_renamed_options
@@ -63,7 +66,7 @@ def main() -> None:
     except KeyboardInterrupt:  # before there is a command
         sys.exit(130)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _diverged(error):
+        if os.environ.get("IMGCLS_TRACEBACK", "0") != "0" or not _is_for_users(error):
             raise
         if os.environ.get("RANK", "0") == "0":  # one of several processes is enough
             print(f"error: {error}{_advice(error)}", file=sys.stderr)
@@ -86,10 +89,17 @@ def _advice(error: Exception) -> str:
     return "; set IMGCLS_ROOT to a folder that you can write to" if below else ""
 
 
-def _diverged(error: RuntimeError) -> bool:
-    from imgcls.training import TrainingDiverged
+def _is_for_users(error: Exception) -> bool:
+    """Whether the message suffices; others, of PyTorch for example, are bugs here, and only a traceback finds those."""
+    from imgcls.messages import UserError
 
-    return isinstance(error, TrainingDiverged)
+    if isinstance(error, ImportError):
+        return (error.name or "").partition(".")[0] not in ("imgcls", "menagerie")
+    if isinstance(error, RuntimeError):
+        from imgcls.training import TrainingDiverged
+
+        return isinstance(error, TrainingDiverged)
+    return isinstance(error, UserError | OSError)
 
 
 def _help() -> None:
@@ -104,4 +114,6 @@ def _help() -> None:
       imgcls export run                               write the model as one ONNX file for other programs
       imgcls doctor                                   check whether the course runs on this machine
       imgcls --version                                print the version
+
+    With --traceback, or IMGCLS_TRACEBACK=1, an error shows where it arose.
     """  # noqa: D301 - \b keeps the lines of the examples

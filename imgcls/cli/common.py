@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from imgcls.files import write
-from imgcls.messages import did_you_mean, plural, some
+from imgcls.messages import UserError, did_you_mean, plural, some
 
 if TYPE_CHECKING:
     from imgcls.data import Splits
@@ -99,14 +99,14 @@ def refuse_renamed_options(arguments: Iterable[str]) -> None:
         if option == "--":
             return
         if option in RENAMED_OPTIONS:
-            raise ValueError(f"the option {option} is now {RENAMED_OPTIONS[option]}")
+            raise UserError(f"the option {option} is now {RENAMED_OPTIONS[option]}")
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Raise ValueError with the closest choices, or all of them, unless the value is one."""
     choices = list(choices)
     if value not in choices:
-        raise ValueError(f"{what} {value!r} is unknown; {did_you_mean(value, choices)}")
+        raise UserError(f"{what} {value!r} is unknown; {did_you_mean(value, choices)}")
 
 
 def print_report(
@@ -174,13 +174,13 @@ def check_trainable(splits: Splits, data: str) -> None:
     """Raise ValueError unless there are two classes and validation images."""
     if len(splits.classes) < 2:
         images = plural(sum(len(split) for _, split in splits.items()), "image")
-        raise ValueError(
+        raise UserError(
             f"{data} has only the class {splits.classes[0]!r} ({images}); a classifier needs at least two, each in a "
             f"folder of its own"
         )
     if not len(splits.val):
         drawn = [name for name in ("val", "test") if name not in splits.given]
-        raise ValueError(
+        raise UserError(
             f"{data} has too few images of each class to draw {' and '.join(drawn)} from: no validation image is left; "
             f"add images until a class has {len(drawn) + 1}, or validation images in val/CLASS"
         )
@@ -214,7 +214,7 @@ def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe
     fits = 2 ** int(math.log2(max(1, images // STEPS)))
     batch = given.get("batch_size") or min(recipe.batch_size, images, max(LEAST_BATCH, fits))
     if batch > images:
-        raise ValueError(
+        raise UserError(
             f"{images} training images make no full batch of {batch}: lower --batch-size, or leave it out for one that "
             "fits"
         )

@@ -25,7 +25,7 @@ from imgcls.cli.common import (
     note,
     print_report,
 )
-from imgcls.messages import plural, some
+from imgcls.messages import UserError, plural, some
 
 if TYPE_CHECKING:
     from imgcls.data import Split, Splits
@@ -130,7 +130,7 @@ def check(
     check_choice("format", format, FORMATS)
     for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
-            raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
+            raise UserError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
     channels = 1 if grayscale else 3
     settings = {"image_size": image_size, "channels": channels, "resize": resize, "seed": seed}
     splits = imgcls.data.load(data, partial=True, split_again=split_again, **settings)

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from imgcls import paths
-from imgcls.messages import did_you_mean, plural, some
+from imgcls.messages import UserError, did_you_mean, plural, some
 
 # Nothing heavy is imported at the top: a broken torch must become a row of the table. Where torch does not load,
 # neither does the rest of the command line; this file then runs alone: python -P imgcls/cli/doctor.py
@@ -44,7 +44,7 @@ def doctor(
 ) -> None:
     """Check whether the course runs on this machine; the exit status is 1 if there is a problem."""
     if format not in FORMATS:
-        raise ValueError(f"format {format!r} is unknown; {did_you_mean(format, FORMATS)}")
+        raise UserError(f"format {format!r} is unknown; {did_you_mean(format, FORMATS)}")
     rows = diagnose()
     problems = [row["check"] for row in rows if row["status"] == "problem"]
     if format == "json":

@@ -22,7 +22,7 @@ from imgcls.cli.common import (
     print_report,
 )
 from imgcls.files import write
-from imgcls.messages import some
+from imgcls.messages import UserError, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +76,10 @@ def evaluate(
         check_choice("split", split, SPLITS)
     check_choice("format", format, FORMATS)
     if out is not None and out.is_dir():
-        raise ValueError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
+        raise UserError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
     for option, file, ending in (("--confusion", confusion, ".png"), ("--per-image", per_image, ".csv")):
         if file is not None and (file.suffix != ending or file.is_dir()):
-            raise ValueError(f"{option} {file}: name a file that ends in {ending}")
+            raise UserError(f"{option} {file}: name a file that ends in {ending}")
     model, card = open_run(run)
     temperature = temperature_of(card)
     splits, split, notes = _load(data, card, run, split)

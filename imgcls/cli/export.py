@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgcls.files import write
+from imgcls.messages import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +47,7 @@ def export(
 
     out = out or run / f"model{ONNX}"
     if out.suffix not in (ONNX, TORCH) or out.is_dir():
-        raise ValueError(f"--out {out}: name a file that ends in {ONNX} (ONNX) or {TORCH} (torch.export)")
+        raise UserError(f"--out {out}: name a file that ends in {ONNX} (ONNX) or {TORCH} (torch.export)")
     model, card = models.load(run)
     facts = {
         "classes": card["classes"], "image_size": card["image_size"], "channels": card["channels"],
@@ -58,7 +59,7 @@ def export(
     with torch.no_grad():
         gap = max(_relative_gap(exported(images), model(images)) for images in batches)
     if not gap < TOLERANCE:
-        raise ValueError(
+        raise UserError(
             f"the exported {card['architecture']} differs from the model by {gap:.1g} of its largest logit, so nothing "
             f"was written; try --out {out.with_suffix(TORCH if out.suffix == ONNX else ONNX)}"
         )
@@ -81,7 +82,7 @@ def _as_onnx(model: nn.Module, images: Tensor, facts: Mapping[str, Any]) -> tupl
         made = onnx.load_from_string(to_onnx(model, images))
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"this model has an operation without ONNX ({reason}); write it with --out FILE{TORCH}"
         ) from error
     onnx.helper.set_model_props(made, {META: json.dumps(facts)})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgcls.cli.common import check_choice, note
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def models(
     check_choice("format", format, FORMATS)
     if every:
         if name is not None:
-            raise ValueError(f"--all lists every name; leave it out to see {name!r}, or leave out the name")
+            raise UserError(f"--all lists every name; leave it out to see {name!r}, or leave out the name")
         names = list_models(timm_too=True)
         typer.echo(json.dumps(names) if format == "json" else "\n".join(names))
     elif name is None:
@@ -145,7 +145,7 @@ def _summary(name: str, size: int, classes: int) -> tuple[nn.Sequential, pd.Data
         return network, summary(network, size)
     except (RuntimeError, AssertionError) as error:  # raised by timm's layers
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"{name!r} fails on an image of {size} px ({reason}); its default is {default_size(name)} px (--image-size)"
         ) from error
 
@@ -193,7 +193,7 @@ def parse_value(name: str, value: str, default: Any) -> Value:
         return type(default)(value)
     except ValueError:
         numbers = "whole numbers" if isinstance(default, int) else "numbers"
-        raise ValueError(f"{name} takes {numbers}, not {value!r}; {EXAMPLE}") from None
+        raise UserError(f"{name} takes {numbers}, not {value!r}; {EXAMPLE}") from None
 
 
 def settings(model: str, texts: Iterable[str]) -> dict[str, Value]:
@@ -206,7 +206,7 @@ def settings(model: str, texts: Iterable[str]) -> dict[str, Value]:
     for text in texts:
         name, _, value = (part.strip() for part in text.partition("="))
         if name not in defaults:
-            raise ValueError(f"--set {text!r}: {model} has no {name!r}; {did_you_mean(name, defaults)}")
+            raise UserError(f"--set {text!r}: {model} has no {name!r}; {did_you_mean(name, defaults)}")
         found[name] = parse_value(name, value, defaults[name])
     return found
 

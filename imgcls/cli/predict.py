@@ -22,7 +22,7 @@ import typer
 
 from imgcls.cli.common import Device, check_choice, note
 from imgcls.files import open_atomic
-from imgcls.messages import did_you_mean, printable
+from imgcls.messages import UserError, did_you_mean, printable
 from imgcls.progress import Progress
 
 if TYPE_CHECKING:
@@ -79,16 +79,16 @@ def predict(
 
     check_choice("format", format, FORMATS)
     if cam_dir is not None and cam_dir.exists() and not cam_dir.is_dir():
-        raise ValueError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
+        raise UserError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
     if out is not None and (out.suffix not in (".csv", ".json") or out.is_dir()):
-        raise ValueError(f"--out {out}: name a file that ends in .csv or .json")
+        raise UserError(f"--out {out}: name a file that ends in .csv or .json")
     model, card = open_run(run)
     temperature = temperature_of(card)
     limit = threshold_of(card)
     if unknown and isinstance(limit, str):
-        raise ValueError(f"--unknown needs a threshold, and the model in {run} has none: {limit}; train it again")
+        raise UserError(f"--unknown needs a threshold, and the model in {run} has none: {limit}; train it again")
     if len(card["classes"]) < 2:
-        raise ValueError(f"the model in {run} has only the class {card['classes']}, so every prediction is the same")
+        raise UserError(f"the model in {run} has only the class {card['classes']}, so every prediction is the same")
     items = _find(images)
     top_k = min(top_k, len(card["classes"]))
 
@@ -127,7 +127,7 @@ def predict(
     for record in failed:
         note(f"{printable(record['image'])}: {record['error']}", "not classified")
     if len(failed) == done:
-        raise ValueError(f"none of the {done:,} images could be classified, for the reasons above")
+        raise UserError(f"none of the {done:,} images could be classified, for the reasons above")
     if failed:
         note(f"{len(failed):,} of {done:,} images were not classified")
         raise typer.Exit(1)
@@ -151,7 +151,7 @@ def _find(arguments: Iterable[str]) -> list[Item]:
     if all(isinstance(source, Undecodable) for _, source in items):
         tried = [f"{printable(name)!r}: {source.reason}{_suggestion(name)}" for name, source in items[:3]]
         tried += [f"and {len(items) - 3:,} more"] if len(items) > 3 else []
-        raise ValueError(
+        raise UserError(
             f"no image found ({'; '.join(tried)}); name files, folders, patterns such as 'albums/*.jpg', "
             "or - for standard input"
         )

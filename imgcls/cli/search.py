@@ -17,7 +17,7 @@ from imgcls.cli import common
 from imgcls.cli.common import OPTIMIZERS, RESIZE, SAMPLERS, SCHEDULES, check_choice, note
 from imgcls.cli.models import EXAMPLE, parse_value, searchable
 from imgcls.cli.train import train
-from imgcls.messages import did_you_mean, plural, some
+from imgcls.messages import UserError, did_you_mean, plural, some
 
 if TYPE_CHECKING:
     import optuna
@@ -180,19 +180,19 @@ def parse_space(texts: list[str], model: str, size: int, recipe: Recipe) -> Spac
         name, _, values = (part.strip() for part in text.partition("="))
         try:
             if not values:
-                raise ValueError(f"write NAME=VALUES, {EXAMPLE}")
+                raise UserError(f"write NAME=VALUES, {EXAMPLE}")
             if name not in defaults:
-                raise ValueError(f"{model} has no {name!r}; {did_you_mean(name, defaults)}")
+                raise UserError(f"{model} has no {name!r}; {did_you_mean(name, defaults)}")
             if name in space:
-                raise ValueError(f"names {name!r} twice; put all its values into one --space")
+                raise UserError(f"names {name!r} twice; put all its values into one --space")
             space[name] = _choices(name, values, defaults[name])
         except ValueError as error:
-            raise ValueError(f"--space {text!r}: {error}") from error
+            raise UserError(f"--space {text!r}: {error}") from error
     base = {name: _tried(choices)[0] for name, choices in space.items()}
     for text, (name, choices) in zip(texts, space.items(), strict=True):
         for value in _tried(choices):
             if problem := _problem(model, size, recipe, base | {name: value}):
-                raise ValueError(f"--space {text!r}: {problem}")
+                raise UserError(f"--space {text!r}: {problem}")
     return space
 
 
@@ -208,14 +208,14 @@ def _choices(name: str, values: str, default: Any) -> Choices:
     if not dots:
         choices = tuple(parse_value(name, value.strip(), default) for value in values.split(","))
         if len(set(choices)) < len(choices):
-            raise ValueError("lists a value twice")
+            raise UserError("lists a value twice")
         return choices
     high, colon, scale = (part.strip() for part in rest.partition(":"))
     if colon:
         check_choice("the scale", scale, ("log", "linear"))
     ends = [parse_value(name, end.strip(), default) for end in (low, high)]
     if any(isinstance(end, bool | str) for end in ends):
-        raise ValueError(f"only numbers have a range; list the choices, as in {name}=A,B")
+        raise UserError(f"only numbers have a range; list the choices, as in {name}=A,B")
     distribution = IntDistribution if isinstance(ends[0], int) else FloatDistribution
     return distribution(*ends, log=scale == "log")
 

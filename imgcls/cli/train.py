@@ -23,7 +23,7 @@ from imgcls.cli import common
 from imgcls.cli.common import OPTIMIZERS, RESIZE, SCHEDULES, classification_metrics
 from imgcls.cli.models import settings
 from imgcls.files import write
-from imgcls.messages import format_duration, plural, some
+from imgcls.messages import UserError, format_duration, plural, some
 from imgcls.tracking import TRACKERS, start
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def train(
     found = settings(model, setting or ())
     given |= {field.name: found[field.name] for field in fields(Recipe) if field.name in found}
     if weights is not None and (from_scratch or pretrained):
-        raise ValueError(f"--weights excludes {'--from-scratch' if from_scratch else '--pretrained'}: leave one out")
+        raise UserError(f"--weights excludes {'--from-scratch' if from_scratch else '--pretrained'}: leave one out")
     scratch = _check_start(model, pretrained or weights is not None, from_scratch, finetune)
     finetune = True if given and finetune is None else finetune
     size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
@@ -188,7 +188,7 @@ def train(
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         if not scratch and not finetune:
-            raise ValueError("one process computes the features: leave out --processes, or add --finetune")
+            raise UserError("one process computes the features: leave out --processes, or add --finetune")
         _print_plan(splits, model, network, recipe if scratch or finetune else None, processes, weights=weights)
         _launch(processes)
         return
@@ -244,7 +244,7 @@ def _settings_of(
     given, usual = {"model": model, "resize": resize, "grayscale": grayscale}, {"resize": RESIZE, "grayscale": False}
     for name, value in given.items():
         if value not in (own[name], usual.get(name, MODEL)):
-            raise ValueError(f"--{name} {value}: the run in {weights} has {own[name]}; leave the option out")
+            raise UserError(f"--{name} {value}: the run in {weights} has {own[name]}; leave the option out")
     return own["model"], image_size or card["image_size"], own["resize"], own["grayscale"]
 
 
@@ -253,10 +253,10 @@ def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: boo
     from imgcls.models.pretrained import WHEELS
 
     if from_scratch and (pretrained or finetune):
-        raise ValueError(f"--from-scratch excludes {'--pretrained' if pretrained else '--finetune'}: leave one out")
+        raise UserError(f"--from-scratch excludes {'--pretrained' if pretrained else '--finetune'}: leave one out")
     scratch = from_scratch or not (pretrained or model in WHEELS)
     if scratch and finetune:
-        raise ValueError(
+        raise UserError(
             f"{model!r} has no ImageNet weights here to fine-tune: choose one of {', '.join(WHEELS)}, or add "
             "--pretrained, which downloads them"
         )
@@ -267,7 +267,10 @@ def _earlier(folder: Path, epochs: int) -> str:
     """What an earlier run in this folder means for this one; empty where there is none."""
     if not any((folder / "checkpoints").glob("step-*.pt")) or not (folder / "config.json").is_file():
         return ""
-    planned = json.loads((folder / "config.json").read_text("utf-8")).get("epochs", epochs)
+    try:
+        planned = json.loads((folder / "config.json").read_text("utf-8")).get("epochs", epochs)
+    except ValueError:  # `start` says so
+        return ""
     history = folder / "history.csv"
     done = len(history.read_text("utf-8").splitlines()) - 1 if history.is_file() else 0
     if done >= epochs:
@@ -432,7 +435,7 @@ def _launch(processes: int) -> None:
     from imgcls.reproducibility import configure_threads
 
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise ValueError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
+        raise UserError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, configure_threads() // processes)))
     logging.disable(logging.ERROR)  # each process prints its own error
     try:

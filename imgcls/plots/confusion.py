@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from imgcls.messages import UserError
 from imgcls.plots import theme
 from imgcls.plots.labels import right_text
 
@@ -28,7 +29,7 @@ def confusion(counts: Any, classes: Sequence[str]) -> Figure:
     counts = theme.array(counts)
     theme.need(counts, "confusion", "classes")
     if counts.shape != (len(classes), len(classes)):
-        raise ValueError(f"confusion: counts have shape {counts.shape}, but there are {len(classes)} class names")
+        raise UserError(f"confusion: counts have shape {counts.shape}, but there are {len(classes)} class names")
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     beside = len(classes) <= 4
     names_height = max(map(theme.text_width, classes)) * (0.7 if len(classes) <= NUMBERED else 1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.files import open_atomic
-from imgcls.messages import describe_changes
+from imgcls.messages import UserError, describe_changes
 from imgcls.precision import pick_precision
 from imgcls.training.distributed import Distributed
 from imgcls.training.history import History
@@ -125,7 +125,7 @@ class Checkpoints:
             if int(before.get("epochs", 0)) < int(self.identity["epochs"]):
                 before = before | {"epochs": self.identity["epochs"]}  # more epochs extend a run
             if changes := describe_changes(before, self.identity):
-                raise ValueError(f"{path} belongs to another run ({changes}): use its recipe, or another folder")
+                raise UserError(f"{path} belongs to another run ({changes}): use its recipe, or another folder")
             return content
         return None
 
@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # the file is complete, so this content is intended
-        raise ValueError(
+        raise UserError(
             f"{path} is a pickle of more than tensors and plain values, which can run any code when it is read, and "
             f"is refused; no run of this library wrote it: remove it, or give another folder"
         ) from error

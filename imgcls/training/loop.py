@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Predictions, predict
 from imgcls.evaluation.predictions import halve
+from imgcls.messages import UserError
 from imgcls.models import freeze, initialize_from_data
 from imgcls.precision import autocast, make_scaler
 from imgcls.progress import Progress
@@ -187,7 +188,7 @@ def train_step(
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise ValueError(
+            raise UserError(
                 "batch norm needs more than one value for each channel, and a batch of one image has one in the last "
                 "layers: use batches of at least 2 images (--batch-size), or larger images"
             ) from error

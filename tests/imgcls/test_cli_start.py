@@ -9,7 +9,11 @@ import torch
 
 from imgcls import __version__, cli, models, precision, search, training
 from imgcls.cli import common
-from imgcls.data import decoding
+from imgcls.data import DataError, decoding, load
+from imgcls.data.decoding import Undecodable
+from imgcls.messages import UserError
+from imgcls.tracking import start
+from imgcls.training import TrainingDiverged
 
 HEAVY = ("torch", "torchvision", "timm", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "seaborn", "optuna",
          "accelerate", "onnxruntime", "PIL", "streamlit", "menagerie")  # fmt: skip
@@ -118,3 +122,67 @@ def test_one_image_and_batch_norm_are_refused_in_our_words(tiny):
     network = models.create_model("resnet18", 3, image_size=32)
     with pytest.raises(ValueError, match=r"batches of at least 2 images \(--batch-size\)"):
         training.fit(network, train, val, training.Recipe(epochs=1, batch_size=1), show=False)
+
+
+USERS = [
+    UserError("too small"), DataError("no image"), Undecodable("no image"), FileNotFoundError("no such file"),
+    ImportError("pip install wandb"), ModuleNotFoundError("no psycopg", name="psycopg"), TrainingDiverged("nan"),
+]  # fmt: skip
+BUGS = [
+    ValueError("torch.cat(): expected a non-empty list of Tensors"), KeyError("lr"), RuntimeError("wrong shapes"),
+    ImportError("cannot import name 'x'", name="imgcls.data"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [*USERS, *BUGS], ids=repr)
+def test_users_errors_are_one_line_and_bugs_show_where_they_are(error, monkeypatch, capsys):
+    def raises(*_):
+        raise error
+
+    monkeypatch.setenv("IMGCLS_TRACEBACK", "0")
+    monkeypatch.setattr(models, "minimum_size", raises)
+    monkeypatch.setattr(sys, "argv", ["imgcls", "models", "resnet18"])
+    with pytest.raises(SystemExit if error in USERS else type(error)) as ended:
+        cli.main()
+    if error in USERS:
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: {error}\n"
+    monkeypatch.setattr(sys, "argv", ["imgcls", "models", "resnet18", "--traceback"])
+    with pytest.raises(type(error)):
+        cli.main()
+
+
+def test_a_bug_in_pytorchs_hands_prints_its_traceback():
+    code = (
+        "import torch, imgcls.models\n"
+        "imgcls.models.minimum_size = lambda name: torch.cat([])\n"
+        "from imgcls.cli import main; main()"
+    )
+    done = python(code, "models", "resnet18")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.splitlines()[-1].startswith("ValueError: torch.cat()")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "why"),
+    [
+        ("simple_cnn", {"filters": -3}, "'simple_cnn' cannot be built with {'filters': -3}: "),
+        ("cifar_dropout", {"dropout": 5.0}, "'cifar_dropout' cannot be built with {'dropout': 5.0}: dropout probab"),
+        ("timm:resnet18.tv_in2k", {}, "unknown weights of timm:resnet18, .*; did you mean 'timm:resnet18.tv_in1k'"),
+    ],
+)
+def test_what_pytorch_and_timm_refuse_is_a_users_error(model, options, why):
+    with pytest.raises(UserError, match=why):
+        models.create_model(model, 3, image_size=32, **options)
+
+
+def test_settings_out_of_range_are_users_errors(tmp_path):
+    for name in ("momentum", "weight_decay"):
+        with pytest.raises(UserError, match=f"{name} must not be negative, got -1"):
+            training.Recipe(**{name: -1})
+    with pytest.raises(UserError, match="clutter is a share from 0 to 1, not 3"):
+        load("menagerie/cats_dogs", image_size=8, clutter=3, cache=tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config.json is not JSON .*: move it away"):
+        start(tmp_path, to=(), config={"lr": 1})
