@@ -36,7 +36,8 @@ def newton_schulz(matrices: Tensor, coefficients: Coefficients, dtype: torch.dty
     x = matrices.to(dtype)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # so that no singular value exceeds one
+    # No singular value is larger than the Frobenius norm.
+    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=1e-7)
     together = 5 if dtype == torch.float32 else 3
     first = len(coefficients) % together or together
     for start in (0, *range(first, len(coefficients), together)):
