@@ -23,16 +23,25 @@ help:  ## print this list
 # ------------------------------------------------------------------ set-up
 env: $(READY)  ## make .venv with every dependency pinned by hash
 
+# A virtual environment holds its own path: in a project folder that was moved or copied, it is made again.
+MADE_IN := $(shell cat $(READY) 2>/dev/null)
+MOVED   := $(if $(MADE_IN),$(shell test "$$(cat $(READY))" = "$$(pwd -P)" || echo moved))
+ifneq ($(MOVED),)
+$(READY): FORCE
+endif
+
 # pip brings uv, whose pin and hashes are those of requirements.txt; uv brings the rest and shows how far it is.
 # An editable install is refused beside hashed pins, hence another call.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found (python3 is $$(python3 --version 2>&1)); try: make PYTHON=/path/to/python3.11 env"; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, one to a few minutes)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(if $(MOVED),echo "This folder was moved or copied from $(MADE_IN): its $(VENV) is made again")
+	@test ! -L $(VENV) || rm $(VENV)
+	@$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r <(awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.txt)
 	@$(UV) --require-hashes -r requirements.txt
 	@$(UV) --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+	@pwd -P > $@
 
 # Pins from the ranges of pyproject.toml, which also holds torch and torchvision to a matching pair.
 lock: $(READY)  ## resolve the pins again

@@ -1,13 +1,12 @@
 """Atomic writes, and locks between processes."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-
-from filelock import FileLock, Timeout
 
 
 @contextmanager
@@ -28,8 +27,11 @@ def open_atomic(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # a full disk or Ctrl-C: the previous file stays
+    except BaseException as error:  # a full disk or Ctrl-C: the previous file stays
         temporary.unlink(missing_ok=True)
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch.save raises one for a full disk
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) and not cause.filename:
+            raise OSError(cause.errno, os.strerror(cause.errno), str(path)) from None
         raise
 
 
@@ -49,6 +51,8 @@ def lock(path: Path, on_wait: str | None = None, if_held: Exception | None = Non
         on_wait: Text printed while another process holds the lock.
         if_held: Exception raised in that case, instead of waiting.
     """
+    from filelock import FileLock, Timeout  # `imgcls doctor` runs without it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(path)
     try:

@@ -1,4 +1,4 @@
-"""Text that several modules share: close choices, changed settings, names, lists, plurals and durations."""
+"""Users' errors, and text that several modules share: close choices, changes, names, lists, plurals, durations."""
 
 import re
 import unicodedata
@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 SHOWN = 20  # choices that an error message lists at most
+
+
+class UserError(ValueError):
+    """A value that the user can correct: the command line prints the message, without a traceback."""
 
 
 def did_you_mean(value: object, choices: Iterable[str], cutoff: float = 0.6) -> str:

@@ -1,16 +1,78 @@
 """The folders of the project; each module that writes a file names the file, in one of these folders."""
 
 import os
+import tempfile
 from pathlib import Path
 
-ROOT = Path(os.environ.get("IMGCLS_ROOT", Path(__file__).resolve().parent.parent))
-"""The checkout; set IMGCLS_ROOT when the library is installed elsewhere."""
+import platformdirs
 
+
+def _root() -> Path:
+    """IMGCLS_ROOT, else the checkout, else (installed as a package) the user's folder for data."""
+    checkout = Path(__file__).resolve().parent.parent
+    if os.environ.get("IMGCLS_ROOT"):
+        return Path(os.environ["IMGCLS_ROOT"])
+    return checkout if (checkout / "Makefile").is_file() else _homeless() or platformdirs.user_data_path("imgcls")
+
+
+def _rebuilt() -> Path:
+    """The parent of what is rebuilt when needed: `build` of a checkout, else the user's folder for caches.
+
+    That folder is also taken where another user owns `build`, or its cache.
+    """
+    if not _homeless() and platformdirs.user_data_path("imgcls") == ROOT:
+        return platformdirs.user_cache_path("imgcls")
+    existing = next(folder for folder in (BUILD, *BUILD.absolute().parents) if folder.exists())
+    if os.access(existing, os.W_OK) and all(os.access(one, os.W_OK) for one in BUILD.glob("cache")):
+        return BUILD
+    return _homeless() or platformdirs.user_cache_path("imgcls")
+
+
+def _homeless() -> Path | None:
+    """A folder for a user without a home folder, as in many containers; None where there is one."""
+    if os.path.expanduser("~") != "~":  # noqa: PTH111 - pathlib raises
+        return None
+    return Path(tempfile.gettempdir(), f"imgcls-{os.getuid()}")
+
+
+ROOT = _root()
 NOTEBOOKS = ROOT / "notebooks"
 PROFILES = NOTEBOOKS / "profiles"
 BUILD = ROOT / "build"
-CACHE = BUILD / "cache"
-BACKBONES = BUILD / "backbones"
+CACHE = _rebuilt() / "cache"
+BACKBONES = _rebuilt() / "backbones"
 REPORTS = ROOT / "reports"
 FIGURES = ROOT / "figures"
+REMEMBERED = 20  # runs whose folders are noted
 DATA = ROOT / "data"
+
+
+def remember_run(folder: Path) -> None:
+    """Note the folder of a trained run, which may be anywhere, for the page."""
+    known = dict.fromkeys([str(folder.absolute()), *map(str, remembered_runs())])
+    BUILD.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{line}\n" for line in list(known)[:REMEMBERED])
+    (BUILD / "runs.txt").write_bytes(os.fsencode(text))
+
+
+def remembered_runs() -> list[Path]:
+    """Folders of the runs that were trained last, the newest first, as far as they still exist."""
+    file = BUILD / "runs.txt"
+    lines = os.fsdecode(file.read_bytes()).splitlines() if file.is_file() else []
+    return [folder for folder in map(Path, lines) if folder.is_dir()]
+
+
+def complete_environment() -> None:
+    """Give a user without a passwd entry a name, and one without a home a folder for the files of other libraries.
+
+    PyTorch's compiler, which torchvision imports, fails without a name; others write into a folder called `~`.
+    """
+    import getpass
+
+    try:
+        getpass.getuser()
+    except (KeyError, OSError, ImportError):  # by the version of Python
+        os.environ["USER"] = f"user-{os.getuid()}"
+    if folder := _homeless():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(folder)

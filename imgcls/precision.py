@@ -7,13 +7,26 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device() -> torch.device:
-    """CUDA, then Apple's MPS, then the CPU."""
+    """CUDA, then Apple's MPS, then the CPU; the variable `IMGCLS_DEVICE` (as set by `--device`) forces one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if forced := os.environ.get("IMGCLS_DEVICE"):
+        try:
+            torch.empty(1, device=forced)
+        except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without it
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"there is no device {forced!r} here ({reason}); choose cpu, cuda, cuda:1 or mps, or leave it out"
+            ) from error
+        return torch.device(forced)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -31,7 +44,7 @@ def pick_precision(device: torch.device | None = None) -> torch.dtype:
     forced = os.environ.get("IMGCLS_PRECISION")
     if forced:
         if forced not in PRECISIONS:
-            raise ValueError(f"IMGCLS_PRECISION={forced} is unknown; {did_you_mean(forced, PRECISIONS)}")
+            raise UserError(f"IMGCLS_PRECISION={forced} is unknown; {did_you_mean(forced, PRECISIONS)}")
         return PRECISIONS[forced]
     device = device or pick_device()
     if device.type == "cuda":

@@ -21,6 +21,7 @@ from imgcls.data import load
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import FeatureSplit, Predictions, extract_features, predict
 from imgcls.files import write
+from imgcls.messages import UserError
 from imgcls.models import MissingWeights, create_model
 from imgcls.models.onnx import onnx_runner
 from imgcls.precision import pick_device
@@ -201,11 +202,11 @@ def fit_logistic_head(model: nn.Module, train: FeatureSplit, val: FeatureSplit, 
 
     layer = models.head(model)
     if not isinstance(layer, nn.Linear):
-        raise ValueError(f"the head is {layer}; a logistic regression needs a single linear layer")
+        raise UserError(f"the head is {layer}; a logistic regression needs a single linear layer")
     labels = train.labels.numpy()
     present = np.unique(labels)
     if len(present) < 2:
-        raise ValueError(f"{len(train.labels)} images of one class; training needs at least two classes")
+        raise UserError(f"{len(train.labels)} images of one class; training needs at least two classes")
     mean, std = train.images.mean(dim=0), train.images.std(dim=0, correction=0).clamp(min=1e-6)
     x = ((train.images - mean) / std).numpy()
     regression = LogisticRegression(
@@ -289,7 +290,7 @@ def linear_probe(
         ValueError: the recipe has transforms or a batch mix.
     """
     if recipe.transforms or recipe.batch_mix:
-        raise ValueError("frozen features cannot be augmented: leave transforms and batch_mix out of the recipe")
+        raise UserError("frozen features cannot be augmented: leave transforms and batch_mix out of the recipe")
     runs = []
     for seed in seeds:
         model = build_seeded(create, seed).to(pick_device())

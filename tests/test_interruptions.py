@@ -192,6 +192,15 @@ def test_a_model_that_does_not_fit_leaves_the_older_one_whole(small_disk):
     assert all(torch.equal(a, b) for a, b in zip(older.state_dict().values(), back.state_dict().values(), strict=True))
 
 
+def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_is_named_too(small_disk):
+    """Within a large tensor, torch.save raises a RuntimeError of its own."""
+    full = pytest.raises(OSError, match=r"No space left on device: '.*step\.pt'")
+    with full as caught, files.open_atomic(small_disk / "step.pt") as file:
+        torch.save({str(i): torch.zeros(500_000) for i in range(8)}, file)
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(small_disk.iterdir())
+
+
 def test_a_checkpoint_that_does_not_fit_is_one_line_and_the_older_ones_stay(small_disk, tiny):
     train, val = tiny
     network = partial(models.create_model, "simple_cnn", 3, image_size=8, blocks=1, filters=4)

@@ -90,6 +90,21 @@ def test_an_editable_install_puts_the_checkout_on_the_path(tmp_path):
     assert added == [str(tmp_path)]
 
 
+def test_a_moved_or_copied_project_is_set_up_again(tmp_path):
+    """The scripts of a virtual environment would run the code of the original."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(paths.ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    plans = []
+    for made_in in (tmp_path.resolve(), "/elsewhere", ""):  # an empty file is of an earlier version
+        (tmp_path / ".venv" / ".ready").write_text(f"{made_in}\n")
+        plans.append(subprocess.run(["make", "-n", "env"], cwd=tmp_path, capture_output=True, text=True).stdout)
+    assert "Nothing to be done" in plans[0]
+    assert "venv --clear .venv" in plans[1]
+    assert "copied from /elsewhere" in plans[1]
+    assert "Nothing to be done" in plans[2]
+
+
 def test_torch_and_torchvision_are_a_matching_pair():
     pins = {pin.name: str(pin.specifier) for pin in map(Requirement, requirements())}
     torch_minor = int(pins["torch"].split(".")[1])

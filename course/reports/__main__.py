@@ -8,6 +8,7 @@ import typer
 
 from course.reports import parameters
 from course.reports.errors import ReportError, RequestError
+from imgcls import paths
 
 app = typer.Typer(
     add_completion=False,
@@ -152,6 +153,9 @@ def exercises() -> None:
 def main() -> None:
     """Run one command; exit 2 for an invalid request, 1 for a failure, 130 for an interruption."""
     try:
+        paths.complete_environment()
+        if not paths.NOTEBOOKS.is_dir():
+            raise RequestError(f"reports need a checkout, and {paths.ROOT} is none: set IMGCLS_ROOT to its folder")
         app()
     except RequestError as error:
         print(f"error: {error}", file=sys.stderr)

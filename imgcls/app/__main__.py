@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from imgcls.app.predictions import MAX_BYTES
+from imgcls import paths
+from imgcls.app import MAX_BYTES
+from imgcls.messages import UserError
 
 PAGE = Path(__file__).with_name("page.py")
 THEME = Path(__file__).with_name("theme.toml")
@@ -24,16 +26,25 @@ OPTIONS = {
 
 
 def serve(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Also show the runs below these folders, wherever they are.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Serve on this port; default the first free from 8501.")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
 ) -> None:
-    """Serve a page that classifies an image with the runs under build/. Ctrl-C stops it."""
+    """Serve a page that classifies an image with the runs under build/ and those trained last. Ctrl-C stops it."""
+    for folder in folders or ():
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}; name one with runs of imgcls train")
+    paths.complete_environment()
     from streamlit.web.cli import main as streamlit
 
     keep_uploads_in_memory()
     options = OPTIONS | tomllib.loads(THEME.read_text("utf-8")) | {"server.headless": str(headless).lower()}
     options |= {"server.port": port} if port else {}
-    streamlit(["run", str(PAGE), *(f"--{name}={value}" for name, value in options.items())], prog_name="streamlit")
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    given = ["--", *(str(folder.absolute()) for folder in folders)] if folders else []
+    streamlit(["run", str(PAGE), *arguments, *given], prog_name="streamlit")
 
 
 def keep_uploads_in_memory() -> None:

@@ -33,7 +33,7 @@ which the prediction depends. Images stay in the memory of this computer: none i
 NO_RUN = """<div class="q note"><b>No trained run yet.</b> One command trains one in a few minutes, on generated
 images:<br><code>.venv/bin/imgcls train menagerie/cats_dogs --model simple_cnn --epochs 5</code><br>
 Instead of <code>menagerie/cats_dogs</code> use a folder or a .zip with one folder of images for each class. Reload this
-page when the command has finished.</div>"""
+page when the command has finished. For runs in another folder: <code>imgcls app FOLDER</code>.</div>"""
 
 
 def words(text: Any, most: int = 300) -> str:

@@ -1,5 +1,6 @@
 """The page, which Streamlit runs at every change."""
 
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,9 @@ from PIL import Image
 from torch import nn
 
 from imgcls import paths
-from imgcls.app import markup
+from imgcls.app import MAX_BYTES, markup
 from imgcls.app.examples import examples
-from imgcls.app.predictions import MAX_BYTES, predict_image, read_image
+from imgcls.app.predictions import predict_image, read_image
 from imgcls.app.runs import Run, data_of, find_runs
 from imgcls.data.decoding import FORMATS, Undecodable
 from imgcls.messages import plural
@@ -33,10 +34,11 @@ def main() -> None:
     )
     st.html(STYLE)
     st.html(markup.HEAD)
-    runs, broken = find_runs(paths.BUILD)
+    given = map(Path, sys.argv[1:] if Path(sys.argv[0]) == Path(__file__) else ())  # as Streamlit sets them
+    runs, broken = find_runs(paths.BUILD, [*given, *paths.remembered_runs()])
     if runs:
         by_name = {run.name: run for run in runs}
-        name = st.selectbox(f"Trained run ({len(runs)} under build/, newest first)", list(by_name), key="run")
+        name = st.selectbox(f"Trained run ({len(runs)}, newest first)", list(by_name), key="run")
         _classify(by_name.get(name, runs[0]))
     else:
         st.html(markup.NO_RUN)

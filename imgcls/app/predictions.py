@@ -11,12 +11,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imgcls import explain, openset
+from imgcls.app import MAX_BYTES
 from imgcls.app.runs import data_of
 from imgcls.data import Split, decoding, load_image
 from imgcls.evaluation import predict_checked
 from imgcls.models import resize_of, temperature_of, threshold_of
 
-MAX_BYTES = 25 * 2**20  # of one file
 PREVIEW = 640  # longer side of the preview in pixels
 AMBIGUOUS = 2 / 3  # ratio of the second probability to the first above which both classes are named
 CONFIDENT = 0.9  # probability from which on no error rate is given

@@ -1,50 +1,105 @@
 """The command line, one module for each command."""
 
+from __future__ import annotations
+
+import errno
+import io
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+from imgcls import __version__
+
+if TYPE_CHECKING:
+    import typer
 
 
-def application(doctor_alone: bool = False) -> typer.Typer:
-    """All commands, or only `doctor`, which has to run where PyTorch does not."""
-    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.callback()(_help)
+def application() -> typer.Typer:
+    """All commands. Their modules import PyTorch only when a command runs; `doctor` runs where PyTorch does not."""
+    import typer
+
+    from imgcls.app.__main__ import serve
+    from imgcls.cli import data
+    from imgcls.cli.common import Commands
     from imgcls.cli.doctor import doctor
+    from imgcls.cli.evaluate import evaluate
+    from imgcls.cli.export import export
+    from imgcls.cli.models import models
+    from imgcls.cli.predict import predict
+    from imgcls.cli.search import search
+    from imgcls.cli.train import train
 
-    if not doctor_alone:
-        from imgcls.cli import data
-        from imgcls.cli.evaluate import evaluate
-        from imgcls.cli.export import export
-        from imgcls.cli.models import models
-        from imgcls.cli.predict import predict
-        from imgcls.cli.search import search
-        from imgcls.cli.train import train
-
-        for command in (train, search, evaluate, predict, export, models):
-            app.command()(command)
-        app.add_typer(data.application(), name="data")
+    app = typer.Typer(
+        cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    app.callback()(_help)
+    for command in (train, search, evaluate, predict, export, models):
+        app.command()(command)
+    app.add_typer(data.application(), name="data")
+    app.command("app")(serve)
     app.command()(doctor)
     return app
 
 
 def main() -> None:
-    """Run the command line; errors that the user can correct are printed in one line, without a traceback."""
-    if sys.argv[1:2] == ["doctor"]:
-        application(doctor_alone=True)()
+    """Run the command line; errors that the user can correct are printed in one line, all others as a traceback."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"imgcls {__version__}")
         return
-    from imgcls.cli.common import refuse_renamed_options
-    from imgcls.training import TrainingDiverged, destroy_process_group
-
+    if "--traceback" in sys.argv:
+        sys.argv.remove("--traceback")
+        os.environ["IMGCLS_TRACEBACK"] = "1"  # for the processes that this one starts too
     try:
+        from imgcls import paths
+        from imgcls.cli.common import refuse_renamed_options
+
+        paths.complete_environment()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names may have letters that its encoding lacks
+                stream.reconfigure(errors="backslashreplace")
+        here, running = Path.cwd() / "imgcls", Path(__file__).resolve().parent.parent
+        if (here / "cli").is_dir() and here.resolve() != running:
+            print(f"note: this runs the code in {running}, not that in {here}; make env sets it up", file=sys.stderr)
         refuse_renamed_options(sys.argv[1:])
         application()()
-    except (ValueError, TrainingDiverged, ImportError, OSError) as error:
+    except KeyboardInterrupt:  # before there is a command
+        sys.exit(130)
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
+        if os.environ.get("IMGCLS_TRACEBACK", "0") != "0" or not _is_for_users(error):
+            raise
         if os.environ.get("RANK", "0") == "0":  # one of several processes is enough
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}{_advice(error)}", file=sys.stderr)
         sys.exit(2)
     finally:
-        destroy_process_group()
+        if "imgcls.training" in sys.modules:
+            from imgcls.training import destroy_process_group
+
+            destroy_process_group()
+
+
+def _advice(error: Exception) -> str:
+    """What to do where a disk is full or a folder of the project cannot be written; empty for other errors."""
+    from imgcls import paths
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "; make some space, then run the same command again"
+    denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
+    below = denied and Path(paths.ROOT).absolute() in Path(os.fsdecode(error.filename)).absolute().parents
+    return "; set IMGCLS_ROOT to a folder that you can write to" if below else ""
+
+
+def _is_for_users(error: Exception) -> bool:
+    """Whether the message suffices; others, of PyTorch for example, are bugs here, and only a traceback finds those."""
+    from imgcls.messages import UserError
+
+    if isinstance(error, ImportError):
+        return (error.name or "").partition(".")[0] not in ("imgcls", "menagerie")
+    if isinstance(error, RuntimeError):
+        from imgcls.training import TrainingDiverged
+
+        return isinstance(error, TrainingDiverged)
+    return isinstance(error, UserError | OSError)
 
 
 def _help() -> None:
@@ -58,4 +113,7 @@ def _help() -> None:
       imgcls predict run holiday/*.jpg                classify other images
       imgcls export run                               write the model as one ONNX file for other programs
       imgcls doctor                                   check whether the course runs on this machine
+      imgcls --version                                print the version
+
+    With --traceback, or IMGCLS_TRACEBACK=1, an error shows where it arose.
     """  # noqa: D301 - \b keeps the lines of the examples

@@ -1,23 +1,45 @@
-"""What several commands share: options and their old names, the augmentation, metrics as JSON, messages."""
+"""What several commands share: options and their old names, the augmentation, metrics as JSON, messages.
+
+The modules of the commands import PyTorch and what needs it inside their functions: help must be quick.
+"""
+
+from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from imgcls.data import Splits, lookalikes
-from imgcls.evaluation import Predictions
 from imgcls.files import write
-from imgcls.messages import did_you_mean, plural, some
-from imgcls.training import Recipe
-from imgcls.transforms import RandomCrop, RandomHorizontalFlip, Transform
+from imgcls.messages import UserError, did_you_mean, plural, some
+
+if TYPE_CHECKING:
+    from imgcls.data import Splits
+    from imgcls.evaluation import Predictions
+    from imgcls.training import Recipe
+    from imgcls.transforms import Transform
+
+
+def use(device: str | None) -> str | None:
+    """Compute on this device: `pick_device` reads the variable, in the processes that this one starts too."""
+    if device:
+        os.environ["IMGCLS_DEVICE"] = device
+    return device
+
 
 FORMATS = ("table", "json")
+# Copies from modules that import PyTorch; a test compares them.
+OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
+SCHEDULES = ("constant", "exponential", "cosine", "one_cycle", "plateau")
+SAMPLERS = ("random", "tpe")
+RESIZE = "crop"
 STEPS, LEAST_BATCH = 8, 8  # of an epoch, and images, where there are few images
 FULL_EPOCH = 20  # steps of an epoch, below which there are more epochs
 COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapsed model
@@ -33,6 +55,11 @@ Resize = Annotated[
 Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
 Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Compute on cpu, cuda, cuda:1 or mps; default the fastest here.", callback=use),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only errors, warnings and notes.")]
 SplitAgain = Annotated[
     bool, typer.Option("--split-again", help="Draw train, val and test from all images, whatever splits are given.")
 ]
@@ -51,6 +78,20 @@ RENAMED_OPTIONS = {
 }
 
 
+class Commands(TyperGroup):
+    """The commands; Ctrl-C ends each in one line, with the exit status 130."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command that the arguments name."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if "RANK" not in os.environ:  # the process that started the others says it
+                again = ctx.invoked_subcommand in ("train", "search")
+                print(f"\ninterrupted{': the same command continues' if again else ''}", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 def refuse_renamed_options(arguments: Iterable[str]) -> None:
     """Raise ValueError for an option of an earlier version; the message has its new name."""
     for argument in arguments:
@@ -58,14 +99,14 @@ def refuse_renamed_options(arguments: Iterable[str]) -> None:
         if option == "--":
             return
         if option in RENAMED_OPTIONS:
-            raise ValueError(f"the option {option} is now {RENAMED_OPTIONS[option]}")
+            raise UserError(f"the option {option} is now {RENAMED_OPTIONS[option]}")
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Raise ValueError with the closest choices, or all of them, unless the value is one."""
     choices = list(choices)
     if value not in choices:
-        raise ValueError(f"{what} {value!r} is unknown; {did_you_mean(value, choices)}")
+        raise UserError(f"{what} {value!r} is unknown; {did_you_mean(value, choices)}")
 
 
 def print_report(
@@ -85,6 +126,8 @@ def note(text: str, kind: str = "note") -> None:
 
 def augmentation(image_size: int) -> tuple[Transform, ...]:
     """The default augmentation of `train`, and of `search`, so that its settings are valid for `train`."""
+    from imgcls.transforms import RandomCrop, RandomHorizontalFlip
+
     return RandomCrop(padding=image_size // 8), RandomHorizontalFlip()
 
 
@@ -131,13 +174,13 @@ def check_trainable(splits: Splits, data: str) -> None:
     """Raise ValueError unless there are two classes and validation images."""
     if len(splits.classes) < 2:
         images = plural(sum(len(split) for _, split in splits.items()), "image")
-        raise ValueError(
+        raise UserError(
             f"{data} has only the class {splits.classes[0]!r} ({images}); a classifier needs at least two, each in a "
             f"folder of its own"
         )
     if not len(splits.val):
         drawn = [name for name in ("val", "test") if name not in splits.given]
-        raise ValueError(
+        raise UserError(
             f"{data} has too few images of each class to draw {' and '.join(drawn)} from: no validation image is left; "
             f"add images until a class has {len(drawn) + 1}, or validation images in val/CLASS"
         )
@@ -145,6 +188,8 @@ def check_trainable(splits: Splits, data: str) -> None:
 
 def class_notes(splits: Splits) -> Iterator[str]:
     """Classes of nearly the same name, and classes without validation images."""
+    from imgcls.data import lookalikes
+
     for group in lookalikes(splits.classes):
         yield f"the classes {' and '.join(map(repr, group))} differ in form only: if they are one, merge their folders"
     counts = splits.val.labels.bincount(minlength=len(splits.classes)).tolist()
@@ -169,7 +214,7 @@ def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe
     fits = 2 ** int(math.log2(max(1, images // STEPS)))
     batch = given.get("batch_size") or min(recipe.batch_size, images, max(LEAST_BATCH, fits))
     if batch > images:
-        raise ValueError(
+        raise UserError(
             f"{images} training images make no full batch of {batch}: lower --batch-size, or leave it out for one that "
             "fits"
         )

@@ -1,20 +1,19 @@
 """`imgcls data list`, `get` and `check`: the data sets of the course, and the contents of any data set."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
-import torch
 import typer
 from typer.core import TyperGroup
 
-import imgcls.data
-import menagerie
 from imgcls.cli.common import (
     FORMATS,
+    RESIZE,
     Data,
     Format,
     Grayscale,
@@ -26,11 +25,10 @@ from imgcls.cli.common import (
     note,
     print_report,
 )
-from imgcls.data import Split, Splits, catalogue, lookalikes
-from imgcls.data.decoding import RESIZE
-from imgcls.data.quality import suspicious_images
-from imgcls.data.sources import LAYOUT
-from imgcls.messages import plural, some
+from imgcls.messages import UserError, plural, some
+
+if TYPE_CHECKING:
+    from imgcls.data import Split, Splits
 
 SHOWN = 20  # skipped files and pairs of duplicates that a table names
 IMBALANCED = 1.5  # ratio of the largest to the smallest class from which on a note is given
@@ -67,6 +65,12 @@ def _help() -> None:
 
 def list_sets(format: Format = "table") -> None:
     """List the generated data sets, and the real ones with their path or how to download them."""
+    import pandas as pd
+
+    import menagerie
+    from imgcls.data import catalogue
+    from imgcls.data.sources import LAYOUT
+
     check_choice("format", format, FORMATS)
     generated = [
         {"name": f"menagerie/{name}", "classes": len(subset.classes), **menagerie.sizes(name),
@@ -93,9 +97,11 @@ def list_sets(format: Format = "table") -> None:
 
 def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, such as cifar10.")]) -> None:
     """Download a real data set to data/; an interrupted download continues, and a complete one is not repeated."""
+    from imgcls.data import catalogue, download
+
     known = catalogue.key(name)
     existed = known and catalogue.find(known)
-    path = imgcls.data.download(name)
+    path = download(name)
     note(f"{known} is {'already' if existed else 'now'} in {path}; check it with: imgcls data check {known}")
     typer.echo(path)
 
@@ -119,10 +125,12 @@ def check(
       imgcls data check photos.zip --image-size 96 --contact-sheet sheet.png --out photos.json
       imgcls data check menagerie/cats_dogs --format json
     """  # noqa: D301 - \b keeps the lines of the examples
+    import imgcls.data
+
     check_choice("format", format, FORMATS)
     for option, path, ending in (("--contact-sheet", contact_sheet, ".png"), ("--out", out, ".json")):
         if path is not None and path.suffix.lower() != ending:
-            raise ValueError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
+            raise UserError(f"{option} {path} needs a name that ends in {ending}, such as {path.stem}{ending}")
     channels = 1 if grayscale else 3
     settings = {"image_size": image_size, "channels": channels, "resize": resize, "seed": seed}
     splits = imgcls.data.load(data, partial=True, split_again=split_again, **settings)
@@ -150,6 +158,9 @@ def describe(splits: Splits, resize: str) -> dict:
         images; duplicates [rows of `Audit.frame`] and pairs (across splits first); notes, one sentence for
         each problem.
     """
+    import imgcls.data
+    from imgcls.data.quality import suspicious_images
+
     measured, part = _measured(splits)
     statistics = imgcls.data.statistics(part)
     counts, sizes = imgcls.data.class_counts(splits), splits.sizes
@@ -225,6 +236,8 @@ def _leaks(facts: dict) -> Iterator[str]:
 
 def _problems(facts: dict) -> Iterator[str]:
     """Contradictory labels, class imbalance, a single class, classes of one name, and classes that a split lacks."""
+    from imgcls.data import lookalikes
+
     if len(facts["classes"]) == 1:
         yield f"{facts['classes'][0]!r} is the only class; a classifier needs at least two, each in a folder of its own"
     for group in lookalikes(facts["classes"]):
@@ -262,6 +275,8 @@ def _suspicious(facts: dict) -> Iterator[str]:
 
 def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
     """Images that are smaller than the input of the network."""
+    import torch
+
     sizes = [split.sizes for _, split in splits.items() if split.sizes is not None]
     side = splits.train.images.shape[-1]
     which, scaled = ("longer", torch.amax) if resize == "pad" else ("shorter", torch.amin)
@@ -277,6 +292,8 @@ def _enlarged(splits: Splits, resize: str) -> Iterator[str]:
 
 
 def _text(facts: dict) -> str:
+    import pandas as pd
+
     splits = facts["splits"]
     columns = {
         name: [

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from imgcls import paths
-from imgcls.messages import did_you_mean, plural, some
+from imgcls.messages import UserError, did_you_mean, plural, some
 
 # Nothing heavy is imported at the top: a broken torch must become a row of the table. Where torch does not load,
 # neither does the rest of the command line; this file then runs alone: python -P imgcls/cli/doctor.py
@@ -44,7 +44,7 @@ def doctor(
 ) -> None:
     """Check whether the course runs on this machine; the exit status is 1 if there is a problem."""
     if format not in FORMATS:
-        raise ValueError(f"format {format!r} is unknown; {did_you_mean(format, FORMATS)}")
+        raise UserError(f"format {format!r} is unknown; {did_you_mean(format, FORMATS)}")
     rows = diagnose()
     problems = [row["check"] for row in rows if row["status"] == "problem"]
     if format == "json":
@@ -84,7 +84,7 @@ def check_python() -> Finding:
 
 
 def check_packages() -> Finding:
-    """Installed packages against pyproject.toml, then against the pins of requirements.txt.
+    """Installed packages against pyproject.toml, then against the pins of requirements.txt, where there is a checkout.
 
     A package that the library needs, directly or through another package, is a problem if it is missing or out of
     range; any other difference from the pins is a note, since numbers may then differ.
@@ -105,13 +105,15 @@ def check_packages() -> Finding:
         return "" if fits else f"{requirement.name} is {version}, not {requirement.specifier}"
 
     file, project = paths.ROOT / "requirements.txt", paths.ROOT / "pyproject.toml"
-    if not file.is_file():
-        return Finding("note", f"not compared: there is no {file}", "set IMGCLS_ROOT to the checkout")
-    lines = [line.split(" --hash")[0].split(" #")[0].rstrip(" \\") for line in file.read_text("utf-8").splitlines()]
+    text = file.read_text("utf-8") if file.is_file() else ""
+    lines = [line.split(" --hash")[0].split(" #")[0].rstrip(" \\") for line in text.splitlines()]
     pins = [Requirement(line) for line in lines if line and not line.startswith((" ", "#", "-", "\t"))]
     pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
-    wanted = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"] if project.is_file() else []
-    wanted = [Requirement(line) for line in wanted]
+    if project.is_file():
+        wanted = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"]
+    else:
+        wanted = metadata.requires("imgcls") or ()
+    wanted = [one for one in map(Requirement, wanted) if one.marker is None or one.marker.evaluate({"extra": ""})]
 
     needed, waiting = set(), [one.name for one in wanted]
     while waiting:
@@ -130,6 +132,8 @@ def check_packages() -> Finding:
     if differences:
         found = f"{len(differences)} of {len(pins)} differ from the pins: {some(list(differences.values()), NAMED)}"
         return Finding("note", found, "works, but numbers may differ from those of the pins; make env sets them up")
+    if not pins:
+        return Finding("ok", f"all {len(wanted)} that imgcls needs; a checkout has exact pins")
     return Finding("ok", f"all {len(pins)} as pinned")
 
 
@@ -232,14 +236,15 @@ def check_gpu() -> Finding:
 
 
 def check_folders() -> Finding:
-    """Whether caches, runs and reports can be written."""
-    for folder in (paths.BUILD, paths.REPORTS):
+    """Whether runs, caches, downloads and reports can be written."""
+    folders = [paths.BUILD, paths.CACHE, paths.DATA, *([paths.REPORTS] if paths.NOTEBOOKS.is_dir() else [])]
+    for folder in folders:
         try:
             tempfile.TemporaryFile(dir=_nearest(folder)).close()
         except OSError as error:
-            advice = "change its owner or rights, or IMGCLS_ROOT"
+            advice = "change its owner or rights, or set IMGCLS_ROOT to a folder that you can write to"
             return Finding("problem", f"cannot write to {folder} ({error.strerror})", advice)
-    return Finding("ok", f"{paths.BUILD} and {paths.REPORTS} can be written to")
+    return Finding("ok", f"can be written to: {', '.join(map(str, folders))}")
 
 
 def _nearest(folder: Path) -> Path:

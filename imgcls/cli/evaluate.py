@@ -1,17 +1,18 @@
 """`imgcls evaluate`: test metrics of a trained model, with their uncertainty."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import pandas as pd
 import typer
 
 from imgcls.cli.common import (
     FORMATS,
     Data,
+    Device,
     Format,
     Out,
     check_choice,
@@ -20,13 +21,14 @@ from imgcls.cli.common import (
     note,
     print_report,
 )
-from imgcls.data import DataError, Splits, load, locate
-from imgcls.data.splits import match_class
-from imgcls.evaluation import Predictions, predict_checked
-from imgcls.evaluation.statistics import Interval
 from imgcls.files import write
-from imgcls.messages import some
-from imgcls.models import open_run, resize_of, temperature_of
+from imgcls.messages import UserError, some
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgcls.data import Splits
+    from imgcls.evaluation import Predictions
 
 SPLITS = ("train", "val", "test", "all")
 LARGEST_CONFUSION = 12  # classes whose confusion matrix still fits a terminal
@@ -52,6 +54,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Write a CSV row of every image to this file: true and predicted class, confidence, loss."),
     ] = None,
+    device: Device = None,
 ) -> None:
     """Report test metrics of a trained model with 95 % confidence intervals.
 
@@ -65,14 +68,18 @@ def evaluate(
       imgcls evaluate build/runs/photos-resnet18 more/test --format json --out new.json
       imgcls evaluate build/runs/photos-resnet18 photos.zip --confusion confusion.png --per-image images.csv
     """  # noqa: D301 - \b keeps the lines of the examples
+    from imgcls.data import DataError
+    from imgcls.evaluation import predict_checked
+    from imgcls.models import open_run, temperature_of
+
     if split is not None:
         check_choice("split", split, SPLITS)
     check_choice("format", format, FORMATS)
     if out is not None and out.is_dir():
-        raise ValueError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
+        raise UserError(f"--out {out} is a folder; name a file in it, such as {out / 'evaluation.json'}")
     for option, file, ending in (("--confusion", confusion, ".png"), ("--per-image", per_image, ".csv")):
         if file is not None and (file.suffix != ending or file.is_dir()):
-            raise ValueError(f"{option} {file}: name a file that ends in {ending}")
+            raise UserError(f"{option} {file}: name a file that ends in {ending}")
     model, card = open_run(run)
     temperature = temperature_of(card)
     splits, split, notes = _load(data, card, run, split)
@@ -107,6 +114,9 @@ def evaluate(
 
 def per_image_table(predictions: Predictions) -> pd.DataFrame:
     """A row for each image, the largest loss first: image, true, predicted, correct, confidence, p_true and loss."""
+    import numpy as np
+    import pandas as pd
+
     names = np.array(predictions.classes, dtype=object)
     table = pd.DataFrame(
         {
@@ -124,6 +134,10 @@ def per_image_table(predictions: Predictions) -> pd.DataFrame:
 
 def _load(data: str, card: Mapping[str, Any], run: Path, split: str | None) -> tuple[Splits, str, list[str]]:
     """The images with the settings of the card and its classes, the name of the split to evaluate, and notes."""
+    from imgcls.data import DataError, load, locate
+    from imgcls.data.splits import match_class
+    from imgcls.models import resize_of
+
     settings = {
         "image_size": card["image_size"],
         "channels": card["channels"],
@@ -203,6 +217,10 @@ def _notes(card: Mapping[str, Any], splits: Splits, split: str) -> list[str]:
 
 
 def _as_text(results: Mapping[str, Any]) -> str:
+    import pandas as pd
+
+    from imgcls.evaluation.statistics import Interval
+
     lines = [f"{results['data']['name']}, {results['split']}: {results['n']:,} images"]
     for name in ("accuracy", "balanced_accuracy"):
         lines.append(f"{name.replace('_', ' '):<19}{Interval(**results[name])}")

@@ -1,20 +1,21 @@
 """`imgcls export`: a trained model as one file that other programs run."""
 
+from __future__ import annotations
+
 import io
 import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from torch import Tensor, nn
 
-from imgcls import models
 from imgcls.files import write
-from imgcls.models import resize_of, temperature_of
-from imgcls.models.onnx import to_onnx
+from imgcls.messages import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 ONNX, TORCH = ".onnx", ".pt2"
 CHECKED = (1, 5)  # sizes of the batches that are compared
@@ -39,9 +40,14 @@ def export(
       imgcls export build/runs/photos-resnet18
       imgcls export build/runs/photos-resnet18 --out classifier.pt2
     """  # noqa: D301 - \b keeps the lines of the examples
+    import torch
+
+    from imgcls import models
+    from imgcls.models import resize_of, temperature_of
+
     out = out or run / f"model{ONNX}"
     if out.suffix not in (ONNX, TORCH) or out.is_dir():
-        raise ValueError(f"--out {out}: name a file that ends in {ONNX} (ONNX) or {TORCH} (torch.export)")
+        raise UserError(f"--out {out}: name a file that ends in {ONNX} (ONNX) or {TORCH} (torch.export)")
     model, card = models.load(run)
     facts = {
         "classes": card["classes"], "image_size": card["image_size"], "channels": card["channels"],
@@ -53,7 +59,7 @@ def export(
     with torch.no_grad():
         gap = max(_relative_gap(exported(images), model(images)) for images in batches)
     if not gap < TOLERANCE:
-        raise ValueError(
+        raise UserError(
             f"the exported {card['architecture']} differs from the model by {gap:.1g} of its largest logit, so nothing "
             f"was written; try --out {out.with_suffix(TORCH if out.suffix == ONNX else ONNX)}"
         )
@@ -68,12 +74,15 @@ def _as_onnx(model: nn.Module, images: Tensor, facts: Mapping[str, Any]) -> tupl
     """The bytes of an ONNX file, and a function that runs them."""
     import onnx
     import onnxruntime
+    import torch
+
+    from imgcls.models.onnx import to_onnx
 
     try:
         made = onnx.load_from_string(to_onnx(model, images))
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"this model has an operation without ONNX ({reason}); write it with --out FILE{TORCH}"
         ) from error
     onnx.helper.set_model_props(made, {META: json.dumps(facts)})
@@ -84,6 +93,8 @@ def _as_onnx(model: nn.Module, images: Tensor, facts: Mapping[str, Any]) -> tupl
 
 def _as_program(model: nn.Module, images: Tensor, facts: Mapping[str, Any]) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     """The bytes of a torch.export file, and a function that runs them."""
+    import torch
+
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own on its future

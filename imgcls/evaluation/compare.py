@@ -7,6 +7,7 @@ import pandas as pd
 
 from imgcls.evaluation.predictions import Predictions
 from imgcls.evaluation.statistics import Interval, mcnemar, over_seeds
+from imgcls.messages import UserError
 
 
 def compare(predictions: Mapping[str, Sequence[Predictions]], reference: str | None = None) -> pd.DataFrame:
@@ -26,7 +27,7 @@ def compare(predictions: Mapping[str, Sequence[Predictions]], reference: str | N
         ValueError: no model has the name `reference`.
     """
     if reference is not None and reference not in predictions:
-        raise ValueError(f"there is no {reference!r} to compare with; choose one of: {', '.join(predictions)}")
+        raise UserError(f"there is no {reference!r} to compare with; choose one of: {', '.join(predictions)}")
     rows, before = [], predictions.get(reference)
     for name, runs in predictions.items():
         accuracies = np.array([run.accuracy for run in runs])

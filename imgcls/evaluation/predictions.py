@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation.statistics import Interval, wilson
+from imgcls.messages import UserError
 from imgcls.precision import autocast
 from imgcls.reproducibility import configure_threads
 
@@ -154,7 +155,7 @@ class Predictions:
             ValueError: there are more than two classes, or the threshold is not strictly between 0 and 1.
         """
         if len(self.classes) != 2 or not 0 < threshold < 1:
-            raise ValueError(f"a threshold in (0, 1) separates two classes; got {threshold!r} for {len(self.classes)}")
+            raise UserError(f"a threshold in (0, 1) separates two classes; got {threshold!r} for {len(self.classes)}")
         odds = float(np.log(threshold / (1 - threshold)))
         return replace(self, logits=self.logits - torch.tensor([0.0, odds]))
 
@@ -189,10 +190,10 @@ def predict(
         ValueError: the number of outputs is not the number of classes, or both `transform` and `tta` are given.
     """
     if transform and tta:
-        raise ValueError("predict takes transform or tta, not both: apply the transform inside each function of tta")
+        raise UserError("predict takes transform or tta, not both: apply the transform inside each function of tta")
     logits = _outputs(model, images, batch_size, tta or [transform or nn.Identity()])  # (N, K)
     if logits.shape[1] != len(images.classes):
-        raise ValueError(
+        raise UserError(
             f"the model has {logits.shape[1]} outputs and the data {len(images.classes)} classes "
             f"({', '.join(images.classes[:5])}, …): create the model with num_classes={len(images.classes)}"
         )
@@ -210,7 +211,7 @@ def predict_checked(model: nn.Module, *splits: ImageSet) -> Predictions:
     logits = torch.cat([part.logits for part in parts])
     broken = int((~logits.isfinite().all(dim=1)).sum())
     if broken:
-        raise ValueError(
+        raise UserError(
             f"the logits of {broken} of {len(logits)} images are not finite: the training of the model diverged; "
             "train again with a learning rate ten times smaller"
         )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+
+from imgcls.messages import UserError
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,10 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: `n` is not positive, or `correct` is outside [0, n].
     """
+    from scipy import stats  # slow to import, and predicting does not need it
+
     if n <= 0 or not 0 <= correct <= n:
-        raise ValueError(f"{correct} of {n} is not a proportion: n must be positive and 0 <= correct <= n")
+        raise UserError(f"{correct} of {n} is not a proportion: n must be positive and 0 <= correct <= n")
     interval = stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
     return Interval(correct / n, float(interval.low), float(interval.high), int(n))
 
@@ -72,9 +75,11 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95
     Raises:
         ValueError: the numbers of images differ, or there is no image.
     """
+    from scipy import stats  # slow to import, and predicting does not need it
+
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
-        raise ValueError(f"a paired test needs the same images twice, got {a.shape} and {b.shape}")
+        raise UserError(f"a paired test needs the same images twice, got {a.shape} and {b.shape}")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     p_value = float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     n, x, y = a.size + 2, only_a + 0.5, only_b + 0.5
@@ -86,9 +91,11 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, confidence: float = 0.95
 
 def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean over repeated runs with Student's t interval; `n` counts the runs, and one run has no interval (nan)."""
+    from scipy import stats  # slow to import, and predicting does not need it
+
     runs = np.asarray(values, dtype=float)
     if not runs.size:
-        raise ValueError("no runs to average: give at least one value")
+        raise UserError("no runs to average: give at least one value")
     if runs.size == 1:
         return Interval(float(runs[0]), float("nan"), float("nan"), 1)
     half = stats.t.ppf(0.5 + confidence / 2, runs.size - 1) * runs.std(ddof=1) / np.sqrt(runs.size)
@@ -113,9 +120,11 @@ def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: fl
     Raises:
         ValueError: the seeds or images differ, or there are fewer than two of either.
     """
+    from scipy import stats  # slow to import, and predicting does not need it
+
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
-        raise ValueError(
+        raise UserError(
             f"a comparison over seeds needs (seeds, images) twice, at least two of both; got {a.shape} and {b.shape}"
         )
     gains = b.astype(float) - a

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 from imgcls.models.surgery import eval_mode, forward_hooks
 
 
@@ -19,14 +19,14 @@ def one_per_image(values: int | Sequence[int] | Tensor | None, count: int, what:
         return [values] * count
     values = [int(value) for value in values]
     if len(values) != count:
-        raise ValueError(f"{len(values)} {what} for {count} images; give one per image, one number, or None")
+        raise UserError(f"{len(values)} {what} for {count} images; give one per image, one number, or None")
     return values
 
 
 def check_images(images: Tensor, function: str) -> None:
     """Raise ValueError unless the images are a batch of at least one image."""
     if images.ndim != 4 or not len(images):
-        raise ValueError(f"{function} takes images of shape (N, C, H, W) with N > 0, not {tuple(images.shape)}")
+        raise UserError(f"{function} takes images of shape (N, C, H, W) with N > 0, not {tuple(images.shape)}")
 
 
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -35,10 +35,10 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     if isinstance(layer, nn.Module):
         if any(layer is module for module in modules.values()):
             return layer
-        raise ValueError(f"the layer {type(layer).__name__} is no part of the model; choose one of its modules")
+        raise UserError(f"the layer {type(layer).__name__} is no part of the model; choose one of its modules")
     if layer in modules:
         return modules[layer]
-    raise ValueError(f"unknown layer {layer!r} in model.named_modules(); {did_you_mean(layer, filter(None, modules))}")
+    raise UserError(f"unknown layer {layer!r} in model.named_modules(); {did_you_mean(layer, filter(None, modules))}")
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -102,7 +102,7 @@ def as_maps(output: Tensor, aspect: float, prefix: int | None = None) -> Tensor:
         width = patches // height if prefix is not None else math.floor(height * aspect + 0.5)
         grid = output[:, output.shape[1] - height * width :]
         return grid.transpose(1, 2).unflatten(2, (height, width)).clone()
-    raise ValueError(
+    raise UserError(
         f"a layer with output of shape {tuple(output.shape)} has no spatial positions to map; "
         "choose one before the pooling, such as models.last_conv(model)"
     )
@@ -113,5 +113,5 @@ def as_channels(units: Sequence[int] | Tensor, maps: Tensor) -> Tensor:
     chosen = torch.as_tensor([int(u) for u in units], device=maps.device)
     outside = chosen[(chosen < 0) | (chosen >= maps.shape[1])]
     if len(outside):
-        raise ValueError(f"there is no unit {int(outside[0])}; choose from 0 to {maps.shape[1] - 1}")
+        raise UserError(f"there is no unit {int(outside[0])}; choose from 0 to {maps.shape[1] - 1}")
     return chosen

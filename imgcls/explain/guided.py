@@ -18,6 +18,7 @@ from imgcls.explain.activations import (
     recording,
 )
 from imgcls.explain.maps import grad_cam
+from imgcls.messages import UserError
 
 RELUS = ("relu", "relu_")
 CAPPED = ("relu6", "hardtanh", "hardtanh_")  # ReLU6 is a hard tanh from 0 to 6
@@ -59,7 +60,7 @@ def guided_backprop(
     """
     check_images(images, "guided_backprop")
     if (layer is None) != (unit is None) or (unit is not None and targets is not None):
-        raise ValueError(
+        raise UserError(
             f"guided_backprop explains either a class (targets) or one unit of a layer (layer and unit); "
             f"got targets={targets!r}, layer={_name(layer)}, unit={unit!r}"
         )
@@ -136,7 +137,7 @@ def _ceiling(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> float | 
 def _check_activations(seen: GuidedReLU) -> None:
     if seen.others or not seen.relus:
         what = f"the network uses {', '.join(sorted(seen.others))}" if seen.others else "the network has none"
-        raise ValueError(
+        raise UserError(
             f"guided backpropagation is defined for ReLUs, but {what}; "
             "take a network with ReLUs (configurable_cnn with activation='relu', resnet18), or grad_cam"
         )

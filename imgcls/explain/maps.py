@@ -17,7 +17,7 @@ from imgcls.explain.activations import (
     map_shape,
     one_per_image,
 )
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 from imgcls.models.surgery import eval_mode, forward_hooks, last_conv
 
 METHODS: dict[str, type[cams.GradCAM]] = {
@@ -63,7 +63,7 @@ def grad_cam(
         ValueError: an unknown method, targets that do not fit, or a layer of another model.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
+        raise UserError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
     check_images(images, "grad_cam")
     targets = one_per_image(targets, len(images))
     if layer is None:
@@ -104,7 +104,7 @@ def layer_filters(model: nn.Module) -> dict[str, Tensor]:
     """
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     if not layers:
-        raise ValueError(f"{type(model).__name__} has no convolution, hence no filters to show")
+        raise UserError(f"{type(model).__name__} has no convolution, hence no filters to show")
     (first, stem), *deeper = layers
     filters = {first: stem.weight} | {name: conv.weight.mean(1, keepdim=True) for name, conv in deeper}
     return {name: _own_range(weights) for name, weights in filters.items()}
@@ -123,7 +123,7 @@ def feature_maps(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     The image is (C, H, W), `uint8` or floats in [0, 1]; the maps are not scaled.
     """
     if image.ndim != 3:
-        raise ValueError(f"feature_maps takes one image of shape (C, H, W), not {tuple(image.shape)}")
+        raise UserError(f"feature_maps takes one image of shape (C, H, W), not {tuple(image.shape)}")
     names = {module: name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     maps: dict[str, Tensor] = {}
     shape = map_shape(model, image.shape)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from imgcls.evaluation.statistics import over_seeds, wilson
 from imgcls.explain.activations import check_images, device_of, one_per_image
+from imgcls.messages import UserError
 from imgcls.models.surgery import eval_mode
 from imgcls.reproducibility import derive_seed, fork_rng, generator
 
@@ -47,7 +48,7 @@ def mask_iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
     Shapes: (N, H, W) twice, as in `pointing_game`, to float32 (N,); 0 for a map that is zero everywhere.
     """
     if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is a share of the maximum, above 0 and at most 1; got {threshold!r}")
+        raise UserError(f"threshold is a share of the maximum, above 0 and at most 1; got {threshold!r}")
     maps, masks = _pairs(maps, masks)
     top = maps.amax(1, keepdim=True)
     above = (maps >= threshold * top) & (top > 0)
@@ -101,13 +102,11 @@ def uninformative_maps(shape: Sequence[int]) -> dict[str, Tensor]:
 
 def _pairs(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     if maps.shape != masks.shape or maps.ndim != 3:
-        raise ValueError(f"maps {tuple(maps.shape)} and masks {tuple(masks.shape)} must both be (N, H, W)")
+        raise UserError(f"maps {tuple(maps.shape)} and masks {tuple(masks.shape)} must both be (N, H, W)")
     if masks.dtype != torch.bool or not masks.flatten(1).any(1).all():
-        raise ValueError(
-            "masks must be bool and contain some of the subject in every image; leave out the other images"
-        )
+        raise UserError("masks must be bool and contain some of the subject in every image; leave out the other images")
     if (maps < 0).any():
-        raise ValueError("maps must not be negative")
+        raise UserError("maps must not be negative")
     return maps.flatten(1), masks.flatten(1)
 
 
@@ -145,9 +144,9 @@ def road(
     """
     check_images(images, "road")
     if maps.shape != (len(images), *images.shape[-2:]):
-        raise ValueError(f"maps {tuple(maps.shape)} do not fit images {tuple(images.shape)}; give one (H, W) per image")
+        raise UserError(f"maps {tuple(maps.shape)} do not fit images {tuple(images.shape)}; give one (H, W) per image")
     if not len(percentiles) or not all(1 <= p <= 99 for p in percentiles):
-        raise ValueError(f"percentiles must be numbers from 1 to 99, at least one, not {tuple(percentiles)!r}")
+        raise UserError(f"percentiles must be numbers from 1 to 99, at least one, not {tuple(percentiles)!r}")
     targets, device = one_per_image(targets, len(images)), device_of(model)
     orders = break_ties(maps, seed).numpy()
     scale, scores = 255 if images.dtype == torch.uint8 else 1, []

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from imgcls.messages import UserError
 from imgcls.models.factory import build, check_name
 from imgcls.models.pretrained import WHEELS, create_packaged
 from imgcls.models.serialization import read_card, transfer
@@ -58,7 +59,7 @@ def create_model(
         check_name(name)
         card = read_card(weights)
         if (card["architecture"], card["channels"]) != (name, in_channels):
-            raise ValueError(
+            raise UserError(
                 f"{weights} holds a {card['architecture']!r} for {card['channels']} channels, which does not fit "
                 f"{name!r} for {in_channels}; create that network with in_channels={card['channels']}, "
                 "or choose other weights"
@@ -79,6 +80,6 @@ def _check_folder(weights: str | Path) -> None:
     else:
         is_path = isinstance(weights, Path)
     if not is_path:
-        raise ValueError(
+        raise UserError(
             f"unknown weights {weights!r}; choose None (random), 'imagenet' or a folder written by models.save"
         )

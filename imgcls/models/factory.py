@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 from imgcls.models.networks import CHOICES, NETWORKS
 from imgcls.models.normalize import Normalize
 from imgcls.models.surgery import classifiers
@@ -73,11 +73,11 @@ def build(
     check_name(name)
     for what, value in {"num_classes": num_classes, "in_channels": in_channels}.items():
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}")
+            raise UserError(f"{what} must be a whole number of at least 1, not {value!r}")
     if image_size is None and name in NETWORKS:
         image_size = default_size(name)
     if image_size is not None and image_size < minimum_size(name):
-        raise ValueError(
+        raise UserError(
             f"{name!r} needs images of at least {minimum_size(name)} px, not {image_size}; "
             "enlarge the images or choose a network for small ones (cifar_*, simple_cnn, resnet18)"
         )
@@ -130,11 +130,15 @@ def check_name(name: str) -> None:
     """Raise ValueError with the closest names for an unknown name."""
     if name.startswith("timm:"):
         if not _timm_library().is_model(timm_name(name)):
-            raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
+            raise UserError(f"unknown model {name!r}; {did_you_mean(name, list_models(timm_too=True))}")
+        base, tag, _ = timm_name(name).partition(".")
+        tagged = [f"timm:{one}" for one in _timm_library().list_models(f"{base}.*", include_tags=True)] if tag else []
+        if tag and name not in tagged:
+            raise UserError(f"unknown weights of timm:{base}, {name!r}; {did_you_mean(name, tagged)}")
     elif name in TIMM_NAMES:
         return
     elif name not in NETWORKS and name not in _torchvision_names():
-        raise ValueError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
+        raise UserError(f"unknown model {name!r}; {did_you_mean(name, list_models())}")
 
 
 def _as_json(options: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _check_options(name: str, options: Iterable[str], allowed: Iterable[str]) ->
     allowed = list(allowed)
     for option in options:
         if option not in allowed:
-            raise ValueError(f"unknown option {option!r} for {name!r}; {did_you_mean(option, allowed)}")
+            raise UserError(f"unknown option {option!r} for {name!r}; {did_you_mean(option, allowed)}")
 
 
 # ------------------------------------------------------------------ our own
@@ -161,12 +165,19 @@ def _own(
     _check_options(name, options, [p.name for p in parameters if p.kind is p.KEYWORD_ONLY])
     for option, choices in CHOICES.items():
         if option in options and options[option] not in choices:
-            raise ValueError(
+            raise UserError(
                 f"unknown {option} {options[option]!r} for {name!r}; {did_you_mean(options[option], choices)}"
             )
     if pretrained:
-        raise ValueError(f"{name!r} has no ImageNet weights; take a torchvision name, or {ALTERNATIVES}")
-    return constructor(num_classes, len(normalize.mean), image_size, **options)
+        raise UserError(f"{name!r} has no ImageNet weights; take a torchvision name, or {ALTERNATIVES}")
+    try:
+        return constructor(num_classes, len(normalize.mean), image_size, **options)
+    except UserError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        if not options:
+            raise
+        raise UserError(f"{name!r} cannot be built with {options}: {error}") from error
 
 
 # ------------------------------------------------------------------ torchvision
@@ -193,7 +204,7 @@ def _torchvision(
     kwargs = dict(options)
     small_stem = kwargs.pop("small_stem", False)
     if small_stem and pretrained:
-        raise ValueError("small_stem=True would discard the pretrained stem; choose weights=None or leave it out")
+        raise UserError("small_stem=True would discard the pretrained stem; choose weights=None or leave it out")
 
     source = _vision().get_model_weights(name).DEFAULT if pretrained else None
     builder = _vision().get_model_builder(name)
@@ -209,7 +220,7 @@ def _torchvision(
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
         raise _missing(name, source.url, _hub_file(source.url), error) from error
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name!r} cannot be built with {options}: {error}") from error
+        raise UserError(f"{name!r} cannot be built with {options}: {error}") from error
 
     if source is not None:
         if size and constructor is _vision().VisionTransformer:
@@ -248,14 +259,14 @@ def _torchvision_size(name: str, constructor: type[nn.Module], image_size: int |
     if constructor is _vision().VisionTransformer:
         patch = int(name.rsplit("_", 1)[-1])
         if image_size % patch:
-            raise ValueError(
+            raise UserError(
                 f"{name!r} cuts images into patches of {patch} px, and {image_size} px is not a multiple of that; "
                 f"choose image_size={max(patch, image_size // patch * patch)}"
             )
         return {"image_size": image_size}
     if constructor is _vision().MaxVit:
         if image_size % 224:
-            raise ValueError(f"{name!r} takes multiples of 224 px, not {image_size}; choose image_size=224")
+            raise UserError(f"{name!r} takes multiples of 224 px, not {image_size}; choose image_size=224")
         return {"input_size": (image_size, image_size)}
     return {}
 
@@ -282,7 +293,7 @@ def _timm(
 ) -> nn.Module:
     taken = {"num_classes", "in_chans", "img_size", "pretrained"} & set(options)
     if taken:
-        raise ValueError(
+        raise UserError(
             f"option {min(taken)!r} for {name!r} is set by an argument of create_model: "
             "num_classes, in_channels, image_size or weights"
         )
@@ -300,8 +311,8 @@ def _timm(
                 **size,
                 **options,
             )
-    except TypeError as error:
-        raise ValueError(f"{name!r} cannot be built with {options | size}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name!r} cannot be built with {options | size}: {error}") from error
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from imgcls.messages import UserError
 from imgcls.models.layers import AdaptivePool, Dropout, GlobalMaxPool, Residual, ScaledLinear, Whitening
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -267,7 +268,7 @@ def _dropout(p: float) -> list[nn.Module]:
 
 def _side(image_size: int, halvings: int) -> int:
     if image_size < 2**halvings:
-        raise ValueError(
+        raise UserError(
             f"{halvings} poolings halve images of {image_size} px down to nothing; "
             f"choose image_size >= {2**halvings} or fewer layers"
         )

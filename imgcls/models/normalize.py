@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from imgcls.messages import UserError
 from imgcls.pixels import channel_statistics
 
 SAMPLE = 5000  # maximum number of images to which a layer after the normalisation is fitted
@@ -31,7 +32,7 @@ class Normalize(nn.Module):
         """Normalise a batch; raises ValueError on a wrong shape and TypeError on a wrong dtype."""
         channels = len(self.mean)
         if images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(
+            raise UserError(
                 f"the model takes images of shape (N, {channels}, H, W), not {tuple(images.shape)}; "
                 "one image needs images[None], another channel count needs create_model(in_channels=...)"
             )
@@ -54,7 +55,7 @@ class Normalize(nn.Module):
         """
         channels = len(self.mean)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != channels or not len(images):
-            raise ValueError(
+            raise UserError(
                 f"fit takes uint8 images of shape (N, {channels}, H, W) with N > 0, "
                 f"not {images.dtype} of shape {tuple(images.shape)}"
             )
@@ -103,7 +104,7 @@ def _refuse_earlier_version(module: nn.Module, state: dict[str, Any], prefix: st
     """Before loading, raise an error if a state dict has the former name of the buffer."""
     del module
     if f"{prefix}measured" in state:
-        raise ValueError(
+        raise UserError(
             f"the state dict has {prefix}measured, which an earlier version of imgcls wrote (now {prefix}fitted), "
             "and this version does not read it; train the model again"
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from imgcls import paths
+from imgcls.messages import UserError
 from imgcls.models.factory import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -79,7 +80,7 @@ def read_packaged(name: str) -> list[Tensor]:
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != wheel.sha256:
-        raise ValueError(
+        raise UserError(
             f"{path} is not the file that {wheel.package} contains (its SHA-256 is {found[:12]}…, not "
             f"{wheel.sha256[:12]}…): it is incomplete or was changed, and is not read; "
             f"run `pip install --force-reinstall {wheel.package}`"
@@ -116,10 +117,10 @@ def load_in_order(network: nn.Module, tensors: list[Tensor]) -> None:
     """
     own = network.state_dict()
     if len(own) != len(tensors):
-        raise ValueError(f"the file holds {len(tensors)} tensors, and {type(network).__name__} has {len(own)}")
+        raise UserError(f"the file holds {len(tensors)} tensors, and {type(network).__name__} has {len(own)}")
     for (key, mine), theirs in zip(own.items(), tensors, strict=True):
         if mine.shape != theirs.shape:
-            raise ValueError(f"{key} has shape {tuple(mine.shape)}, and its tensor {tuple(theirs.shape)}")
+            raise UserError(f"{key} has shape {tuple(mine.shape)}, and its tensor {tuple(theirs.shape)}")
     network.load_state_dict(OrderedDict(zip(own, tensors, strict=True)))
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from imgcls.files import open_atomic
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 from imgcls.models.factory import MissingWeights, build
 from imgcls.models.surgery import classifiers, head
 from imgcls.precision import pick_device
@@ -66,22 +66,22 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
     folder = Path(folder)
     built = getattr(model, "built_from", None)
     if built is None:
-        raise ValueError(
+        raise UserError(
             f"this {type(model).__name__} is not from create_model, so a card cannot describe how to build it; "
             "build it with create_model and load its state_dict into that"
         )
     if built["image_size"] is None:
-        raise ValueError(
+        raise UserError(
             f"the image size of this {built['architecture']!r} is unknown, and predictions depend on it; "
             'build it with create_model(..., image_size=...), or set model.built_from["image_size"]'
         )
     layer = head(model)
     outputs = layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
     if outputs != len(classes):
-        raise ValueError(f"the model has {outputs} outputs and {len(classes)} classes were named; name one for each")
+        raise UserError(f"the model has {outputs} outputs and {len(classes)} classes were named; name one for each")
     taken = [key for key in facts if key in KINDS]
     if taken:
-        raise ValueError(f"the card's {taken[0]!r} comes from the model; give the fact another name")
+        raise UserError(f"the card's {taken[0]!r} comes from the model; give the fact another name")
 
     # Copies, because safetensors accepts neither channels-last nor shared memory.
     state = {
@@ -104,7 +104,7 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **facts: 
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{key!r} cannot be written to a card: {error}; give plain numbers, strings, lists and dicts"
             ) from error
 
@@ -139,16 +139,16 @@ def load(folder: str | Path) -> tuple[nn.Sequential, dict[str, Any]]:
                 card["architecture"], len(card["classes"]), card["channels"], card["image_size"], card["options"]
             )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CARD} describes a model that cannot be built: {error}; save it again") from error
+        raise UserError(f"{folder / CARD} describes a model that cannot be built: {error}; save it again") from error
     try:
         model.load_state_dict(state, assign=True)  # keeps the floating-point type too
     except RuntimeError as error:
-        raise ValueError(
+        raise UserError(
             f"{folder / WEIGHTS} does not belong to the model that {CARD} describes by 'architecture', 'options', "
             f"'classes', 'channels' and 'image_size': {shorten(str(error), REASON)}; save the model again"
         ) from error
     if card["normalisation"] != _statistics(model):
-        raise ValueError(
+        raise UserError(
             f"{folder / CARD} does not match its weights: 'normalisation' is {card['normalisation']}, and the weights "
             f"contain {_statistics(model)}; save the model again"
         )
@@ -161,6 +161,10 @@ def open_run(run: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         model, card = load(run)
     except MissingWeights as error:
+        if (run / "config.json").is_file():
+            raise MissingWeights(
+                f"the training of {run} has not finished: the same `imgcls train` command continues it"
+            ) from error
         others = sorted(str(path.parent) for path in run.parent.glob(f"*/{CARD}"))
         raise MissingWeights(f"{error}{f'; {did_you_mean(run, others)}' if others else ''}") from error
     return model.to(pick_device()), card
@@ -180,23 +184,23 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); save the model again") from error
+        raise UserError(f"{path} is not JSON ({error}); save the model again") from error
     if not isinstance(card, dict):
-        raise ValueError(f"{path} holds a {type(card).__name__} instead of a card; save the model again")
+        raise UserError(f"{path} holds a {type(card).__name__} instead of a card; save the model again")
     if card.get("format", FORMAT) != FORMAT:
         age = "an earlier" if card["format"] == 1 else "another"
-        raise ValueError(
+        raise UserError(
             f"{path} has format {card['format']!r}, and this version of imgcls reads format {FORMAT}: it was written "
             f"by {age} version; train the model again, or use it with the version that wrote it"
         )
     missing = [key for key in KINDS if key not in card]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; save the model again with models.save")
+        raise UserError(f"{path} lacks {', '.join(missing)}; save the model again with models.save")
     for key, kind in KINDS.items():
         value = card[key]
         if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
             must = "positive int" if kind is int else kind.__name__
-            raise ValueError(f"{key!r} in {path} must be a {must}, not {value!r}; save the model again")
+            raise UserError(f"{key!r} in {path} must be a {must}, not {value!r}; save the model again")
     return card
 
 
@@ -208,7 +212,7 @@ def temperature_of(card: Mapping[str, Any]) -> float:
     """
     value = card.get("temperature", 1.0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(
+        raise UserError(
             f"the card's temperature must be a positive number, not {value!r}; correct or remove it in card.json"
         )
     return float(value)
@@ -257,7 +261,7 @@ def transfer(model: nn.Module, folder: str | Path, card: Mapping[str, Any]) -> N
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(
+        raise UserError(
             f"the weights in {folder} do not fit this {card['architecture']!r}: {shorten(str(error), REASON)}; build "
             f"it with the settings of its card (image_size={card['image_size']}, options {card['options']})"
         ) from error
@@ -271,14 +275,14 @@ def _read_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
         raise _missing(folder, WEIGHTS)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
-        raise ValueError(
+        raise UserError(
             f"{path} is not the file that {CARD} was written for (its SHA-256 differs): it is incomplete or was "
             "replaced; copy the folder again, or save the model again"
         )
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file ({error}); save the model again") from error
+        raise UserError(f"{path} is not a safetensors file ({error}); save the model again") from error
 
 
 def _missing(folder: Path, name: str) -> Exception:
@@ -289,13 +293,13 @@ def _missing(folder: Path, name: str) -> Exception:
     else:
         pickles = [folder] if folder.suffix in PICKLES else []
     if pickles:
-        return ValueError(
+        return UserError(
             f"{pickles[0]} is a pickle, which can run any code when it is read, and is refused; if it is yours, "
             "read it with torch.load(..., weights_only=True), load that into a model from create_model "
             "and write it with models.save"
         )
     if folder.is_file():
-        return ValueError(f"{folder} is a file; give the folder with {WEIGHTS} and {CARD}")
+        return UserError(f"{folder} is a file; give the folder with {WEIGHTS} and {CARD}")
     return MissingWeights(
         f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; models.save writes such folders: "
         "`imgcls train` one for every run, notebook 04 that of the source backbone (build/backbones/)"

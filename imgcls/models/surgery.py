@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from imgcls.messages import UserError
+
 STACKS = ("features", "layers", "blocks", "stages", "encoder", "trunk_output")
 """Children of a backbone that count as their own children (resnet's layer1 … layer4 do not)."""
 
@@ -46,7 +48,7 @@ def classifiers(network: nn.Module) -> tuple[nn.Module, ...]:
             return tuple(layers) if len(found) > 1 else (layers[-1],)
     layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     if not layers:
-        raise ValueError(f"{type(network).__name__} has no linear or convolutional layer, hence no head")
+        raise UserError(f"{type(network).__name__} has no linear or convolutional layer, hence no head")
     return (layers[-1],)
 
 
@@ -73,9 +75,9 @@ def slice_head(model: nn.Module, outputs: int) -> nn.Module:
     """
     layer = head(model)
     if not isinstance(layer, nn.Linear) or len(classifiers(model)) > 1:
-        raise ValueError(f"the head is {layer}; only a single linear layer can be sliced")
+        raise UserError(f"the head is {layer}; only a single linear layer can be sliced")
     if not 1 <= outputs <= layer.out_features:
-        raise ValueError(f"cannot keep {outputs} of {layer.out_features} outputs; choose 1 to {layer.out_features}")
+        raise UserError(f"cannot keep {outputs} of {layer.out_features} outputs; choose 1 to {layer.out_features}")
     sliced = copy.deepcopy(layer)
     sliced.out_features = outputs
     sliced.weight = nn.Parameter(layer.weight.detach()[:outputs].clone())
@@ -162,7 +164,7 @@ def _unfrozen(model: nn.Module, trainable: str | int) -> set[nn.Module]:
     if isinstance(trainable, bool) or not (
         trainable in ("head", "all") or (isinstance(trainable, int) and 1 <= trainable <= len(parts))
     ):
-        raise ValueError(
+        raise UserError(
             f"trainable={trainable!r}; choose 'head', 'all' or a number of stages from 1 to {len(parts)} "
             f"({', '.join(name for name, _ in stages(model))})"
         )
@@ -231,7 +233,7 @@ def last_conv(model: nn.Module, image_size: int | tuple[int, int] | None = None,
     candidates = [_output_of(members) for _, members in _groups(network)]
     candidates = [c for c in candidates if c is not None]
     if not candidates:
-        raise ValueError(f"{type(network).__name__} has no stage with a layer to explain")
+        raise UserError(f"{type(network).__name__} has no stage with a layer to explain")
     if image_size is None:
         return candidates[-1]
     shapes = _output_shapes(model, candidates, image_size)

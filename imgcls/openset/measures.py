@@ -10,10 +10,10 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import expit, logit
-from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from imgcls.evaluation.statistics import Interval, PairedTest, mcnemar, wilson
+from imgcls.messages import UserError
 from imgcls.openset.scores import BASELINE
 
 
@@ -58,7 +58,7 @@ def compare_auroc(
     b = [_scores(known_b, "known"), _scores(unknown_b, "unknown")]
     sizes = [len(part) for part in a]
     if sizes != [len(part) for part in b]:
-        raise ValueError(f"a paired test needs the same images twice, got {sizes} and {[len(part) for part in b]}")
+        raise UserError(f"a paired test needs the same images twice, got {sizes} and {[len(part) for part in b]}")
     (first, *before), (second, *after) = _placements(*a), _placements(*b)
     gap = second - first
     gains = [new - old for old, new in zip(before, after, strict=True)]
@@ -90,12 +90,14 @@ def threshold_at_tpr(known: ArrayLike, tpr: float = 0.95) -> float:
     """The highest threshold that at least the fraction `tpr` of these scores reach; use known validation images."""
     known = np.sort(_scores(known, "known", 1))
     if not 0 < tpr <= 1:
-        raise ValueError(f"tpr = {tpr!r} is not a true positive rate; choose above 0 and at most 1, such as 0.95")
+        raise UserError(f"tpr = {tpr!r} is not a true positive rate; choose above 0 and at most 1, such as 0.95")
     return float(known[known.size - math.ceil(tpr * known.size - 1e-9)])
 
 
 def detection_curve(known: ArrayLike, unknown: ArrayLike) -> pd.DataFrame:
     """ROC curve with known images as the positives: columns threshold (falling), known_kept, unknown_kept."""
+    from sklearn.metrics import roc_curve  # slow to import, needed only here
+
     known, unknown = _scores(known, "known", 1), _scores(unknown, "unknown", 1)
     truth = np.repeat([1, 0], [known.size, unknown.size])
     passed, kept, thresholds = roc_curve(truth, np.concatenate([known, unknown]))
@@ -115,9 +117,9 @@ def detection_table(scores: Mapping[str, Tensor], is_unknown: Tensor, baseline: 
         gain_low, gain_high and p_value (DeLong, not corrected for the number of scores; NaN for the baseline); n.
     """
     if baseline not in scores:
-        raise ValueError(f"no score {baseline!r} to compare with; there are {', '.join(map(repr, scores))}")
+        raise UserError(f"no score {baseline!r} to compare with; there are {', '.join(map(repr, scores))}")
     if wrong := {name: len(score) for name, score in scores.items() if len(score) != len(is_unknown)}:
-        raise ValueError(f"is_unknown has {len(is_unknown)} images, but scores have other numbers of them: {wrong}")
+        raise UserError(f"is_unknown has {len(is_unknown)} images, but scores have other numbers of them: {wrong}")
     parts = {name: (score[~is_unknown], score[is_unknown]) for name, score in scores.items()}
     rows = []
     for name in [baseline, *(name for name in parts if name != baseline)]:
@@ -151,7 +153,7 @@ def open_set_accuracy(logits: Tensor, labels: Tensor, scores: Tensor, threshold:
     opened = torch.where(unknown, ~kept, closed & kept)
     n, known_n, unknown_n = len(labels), int((~unknown).sum()), int(unknown.sum())
     if not known_n or not unknown_n:
-        raise ValueError(f"{known_n} known and {unknown_n} unknown images; the test must have both")
+        raise UserError(f"{known_n} known and {unknown_n} unknown images; the test must have both")
     ceiling = Interval(known_n / n, float("nan"), float("nan"), n)
     counted = {
         "closed set": wilson(int(closed.sum()), n),
@@ -169,9 +171,9 @@ def open_set_accuracy(logits: Tensor, labels: Tensor, scores: Tensor, threshold:
 def _scores(values: ArrayLike, what: str, least: int = 2) -> np.ndarray:
     found = torch.as_tensor(values).detach().cpu().double().numpy()
     if found.ndim != 1 or found.size < least:
-        raise ValueError(f"{what} scores of shape {found.shape}; expected (N,) with N at least {least}")
+        raise UserError(f"{what} scores of shape {found.shape}; expected (N,) with N at least {least}")
     if missing := int(np.isnan(found).sum()):
-        raise ValueError(f"{missing} of {found.size} {what} scores are not a number, so they have no rank")
+        raise UserError(f"{missing} of {found.size} {what} scores are not a number, so they have no rank")
     return found
 
 

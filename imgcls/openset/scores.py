@@ -5,10 +5,10 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
 from imgcls.evaluation import FeatureSplit
+from imgcls.messages import UserError
 
 Detector = Callable[[Tensor], Tensor]  # features (N, D) -> scores float64 (N,)
 
@@ -30,7 +30,7 @@ def max_logit(logits: Tensor) -> Tensor:
 def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Negative free energy, T · logsumexp(logits / T) (Liu et al. 2020): (N, K) to float64 (N,)."""
     if not temperature > 0:
-        raise ValueError(f"temperature {temperature!r} is not above 0; 1 is the paper's choice")
+        raise UserError(f"temperature {temperature!r} is not above 0; 1 is the paper's choice")
     return temperature * (as_matrix(logits, "logits") / temperature).logsumexp(dim=1)
 
 
@@ -45,7 +45,7 @@ def outlier_log_odds(logits: Tensor, known: int) -> Tensor:
     """
     z = as_matrix(logits, "logits")
     if not 0 < known < z.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"known = {known} of {z.shape[1]} classes; choose 1 to {z.shape[1] - 1}, so that outlier classes remain"
         )
     return z[:, :known].logsumexp(dim=1) - z[:, known:].logsumexp(dim=1)
@@ -60,7 +60,7 @@ def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
     """
     bank = F.normalize(as_matrix(train, "training features"), dim=1)
     if not 1 <= k <= len(bank):
-        raise ValueError(f"k = {k} is no neighbour among {len(bank)} training features; choose 1 to {len(bank)}")
+        raise UserError(f"k = {k} is no neighbour among {len(bank)} training features; choose 1 to {len(bank)}")
 
     def score(features: Tensor) -> Tensor:
         queries = F.normalize(as_matrix(features, "features", bank.shape[1]), dim=1)
@@ -93,13 +93,15 @@ def mahalanobis(train: Tensor, labels: Tensor, shrinkage: float | None = None) -
     means = torch.stack([x[y == c].mean(dim=0) for c in range(len(classes))])
     within = x - means[y]
     if shrinkage is None:
+        from sklearn.covariance import ledoit_wolf  # slow to import, needed only here
+
         covariance = torch.from_numpy(ledoit_wolf(within.numpy(), assume_centered=True)[0])
     else:
         covariance = (1 - shrinkage) * within.T @ within / len(x)
         covariance += shrinkage * within.square().mean() * torch.eye(x.shape[1], dtype=x.dtype)
     root, failed = torch.linalg.cholesky_ex(covariance)
     if failed or root.diagonal().min() < 1e-7 * root.diagonal().max():
-        raise ValueError(
+        raise UserError(
             f"the covariance of {len(x)} features of {x.shape[1]} dimensions has no inverse; "
             f"use a shrinkage between 0 and 1 instead of {shrinkage}, or None to have it chosen"
         )
@@ -131,14 +133,14 @@ def vim(train: Tensor, weight: Tensor, bias: Tensor | None = None, dim: int | No
     b = torch.zeros(len(w), dtype=torch.float64) if bias is None else bias.detach().cpu().double()
     dim = min(x.shape) // 2 if dim is None else dim
     if not 0 < dim < x.shape[1]:
-        raise ValueError(f"dim = {dim} leaves no residual of {x.shape[1]} features; choose 1 to {x.shape[1] - 1}")
+        raise UserError(f"dim = {dim} leaves no residual of {x.shape[1]} features; choose 1 to {x.shape[1] - 1}")
     # Trained rows nearly sum to 0: float32 rounding errors must not count as another direction.
     origin = -torch.linalg.pinv(w, rtol=max(w.shape) * torch.finfo(torch.float32).eps) @ b
     centred = x - origin
     off = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, : x.shape[1] - dim]  # ascending: the least first
     largest, residual = (x @ w.T + b).amax(dim=1).mean(), (centred @ off).norm(dim=1).mean()
     if residual <= 1e-7 * centred.norm(dim=1).mean() or largest <= 0:
-        raise ValueError(
+        raise UserError(
             f"the training features have a mean residual of {residual:.3g} and a mean largest logit of {largest:.3g}, "
             "but both must be positive: lower dim for the first; for the second subtract their mean over the classes "
             "from weight and bias, which leaves the softmax unchanged"
@@ -165,7 +167,7 @@ def fit_detectors(
             classes. It adds "outlier-exposure log odds"; all other scores then use the known classes only.
     """
     if not isinstance(classifier, nn.Linear) or classifier.in_features != train.images.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"classifier is {classifier}, but must be linear on {train.images.shape[1]} features: pass models.head of "
             "the model whose models.backbone computed the features, or call the scores one by one"
         )
@@ -202,12 +204,12 @@ def sum_standardized(detectors: Mapping[str, Detector], names: Sequence[str], kn
         ValueError: an unknown name, or a score that is the same for all known images.
     """
     if missing := [name for name in names if name not in detectors]:
-        raise ValueError(f"no score {missing[0]!r}; choose among {', '.join(detectors)}")
+        raise UserError(f"no score {missing[0]!r}; choose among {', '.join(detectors)}")
     moments = {}
     for name in names:
         found = detectors[name](known)
         if not found.std(correction=0) > 0:
-            raise ValueError(f"{name!r} is the same for all {len(found)} known images, so it cannot be standardised")
+            raise UserError(f"{name!r} is the same for all {len(found)} known images, so it cannot be standardised")
         moments[name] = found.mean(), found.std(correction=0)
     return lambda features: sum((detectors[name](features) - mean) / std for name, (mean, std) in moments.items())
 
@@ -221,7 +223,7 @@ def as_matrix(values: Tensor, what: str, width: int | None = None) -> Tensor:
     """Float64 on the CPU, checked to be (N, width) and finite."""
     x = values.detach().cpu().double()
     if x.ndim != 2 or not len(x) or (width is not None and x.shape[1] != width):
-        raise ValueError(f"{what} of shape {tuple(x.shape)}, expected (N, {width or 'D'}) with N at least 1")
+        raise UserError(f"{what} of shape {tuple(x.shape)}, expected (N, {width or 'D'}) with N at least 1")
     if not x.isfinite().all():
-        raise ValueError(f"{int((~x.isfinite().all(dim=1)).sum())} of {len(x)} rows of the {what} are not finite")
+        raise UserError(f"{int((~x.isfinite().all(dim=1)).sum())} of {len(x)} rows of the {what} are not finite")
     return x

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from imgcls.messages import UserError
 from imgcls.plots import theme
 from imgcls.plots.labels import right_text
 
@@ -29,7 +29,7 @@ def confusion(counts: Any, classes: Sequence[str]) -> Figure:
     counts = theme.array(counts)
     theme.need(counts, "confusion", "classes")
     if counts.shape != (len(classes), len(classes)):
-        raise ValueError(f"confusion: counts have shape {counts.shape}, but there are {len(classes)} class names")
+        raise UserError(f"confusion: counts have shape {counts.shape}, but there are {len(classes)} class names")
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     beside = len(classes) <= 4
     names_height = max(map(theme.text_width, classes)) * (0.7 if len(classes) <= NUMBERED else 1)
@@ -43,6 +43,8 @@ def confusion(counts: Any, classes: Sequence[str]) -> Figure:
 def _confusion_panel(
     ax: Axes, values: np.ndarray, classes: Sequence[str], title: str, write: Callable[[float], str]
 ) -> None:
+    import seaborn as sns  # slow to import, needed only here
+
     k, top = len(classes), max(values.max(), 1e-9)
     theme.dress(ax, grid="")
     numbered = k <= NUMBERED

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.api import types
 
+from imgcls.messages import UserError
 from imgcls.plots import theme
 from imgcls.plots.labels import end_labels, level_lines
 
@@ -182,10 +183,10 @@ def curves(
     looks = theme.series(dict.fromkeys(scores["series"]), "curves")
     ylabels, lines = ylabels or {}, lines or {}
     if not types.is_numeric_dtype(scores["x"]):
-        raise ValueError(f"curves: x contains {scores['x'].iloc[0]!r}; pass numbers")
+        raise UserError(f"curves: x contains {scores['x'].iloc[0]!r}; pass numbers")
     groups = dict(list(scores.groupby("panel", sort=False)))
     if strange := [panel for panel in [*ylabels, *lines] if panel not in groups]:
-        raise ValueError(f"curves: there is no panel {strange[0]!r}; the frame has {', '.join(map(repr, groups))}")
+        raise UserError(f"curves: there is no panel {strange[0]!r}; the frame has {', '.join(map(repr, groups))}")
     figure, panels = theme.panel_grid(len(groups), 3.4 if len(groups) == 1 else 3.1)
     style = {"linewidth": 2, "markersize": 7, "mec": theme.SURFACE}
     for ax, (panel, frame) in zip(panels, groups.items(), strict=True):

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from imgcls.messages import UserError
 from imgcls.plots import theme
 
 BASELINE = "max softmax"
@@ -36,9 +37,9 @@ def detection_curves(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, ax
     theme.need_columns(table, "detection_curves", ["method", "auroc", "low", "high"])
     areas = table.set_index("method")
     if BASELINE not in curves:
-        raise ValueError(f"detection_curves: no curve of {BASELINE!r}; there are {', '.join(map(repr, curves))}")
+        raise UserError(f"detection_curves: no curve of {BASELINE!r}; there are {', '.join(map(repr, curves))}")
     if missing := [name for name in curves if name not in areas.index]:
-        raise ValueError(f"detection_curves: the table has no row of {', '.join(map(repr, missing))}")
+        raise UserError(f"detection_curves: the table has no row of {', '.join(map(repr, missing))}")
     others = {name: curve for name, curve in curves.items() if name != BASELINE}
     colours = [look[2] for look in theme.series(others, "detection_curves")] if others else []
     ax = theme.axes(ax, 4.6, grid="both")
@@ -84,9 +85,9 @@ def score_histograms(
     theme.need(scores, "score_histograms", "scores")
     unknown = theme.array(is_unknown).astype(bool)
     if unknown.all() or not unknown.any():
-        raise ValueError(f"score_histograms: {unknown.sum()} of {unknown.size} images are unknown; pass some of each")
+        raise UserError(f"score_histograms: {unknown.sum()} of {unknown.size} images are unknown; pass some of each")
     if strange := [name for name in thresholds or {} if name not in scores]:
-        raise ValueError(
+        raise UserError(
             f"score_histograms: a threshold of {strange[0]!r}, which is not drawn; "
             f"there are {', '.join(map(repr, scores))}"
         )
@@ -94,7 +95,7 @@ def score_histograms(
     for ax, (name, values) in zip(panels, scores.items(), strict=True):
         values = theme.array(values).astype(float)
         if values.shape != unknown.shape:
-            raise ValueError(f"score_histograms: {name!r} has shape {values.shape}, is_unknown {unknown.shape}")
+            raise UserError(f"score_histograms: {name!r} has shape {values.shape}, is_unknown {unknown.shape}")
         _histograms(ax, values, unknown, (thresholds or {}).get(name))
         ax.set_title(name)
     looks = ((theme.ACCENT, "known classes"), (theme.ORANGE, "unknown classes"))

@@ -21,6 +21,7 @@ from PIL import Image
 from scipy.cluster.vq import vq
 
 from imgcls.files import write
+from imgcls.messages import UserError
 from imgcls.plots.theme import DARK, HEAT, HEAT_DARK, LIGHT, TIME_AXIS, check_glyphs, themed
 
 DARK_MIME = "application/vnd.imgcls.dark+png"
@@ -48,7 +49,7 @@ def show(drawing: Figure | Axes, alt: str, caption: str = "", cover: bool = Fals
         ValueError: No text alternative.
     """
     if not isinstance(alt, str) or not alt.strip():
-        raise ValueError(f"show: alt is {alt!r}; describe the figure in a sentence for readers who cannot see it")
+        raise UserError(f"show: alt is {alt!r}; describe the figure in a sentence for readers who cannot see it")
     figure = _figure(drawing)
     light = render(figure, COVER_BYTES if cover else IMAGE_BYTES)
     data = {"image/png": base64.b64encode(light).decode(), "text/plain": alt}

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.api import types
 
+from imgcls.messages import UserError
 from imgcls.plots import theme
 from imgcls.plots.searches import check_states
 
@@ -49,7 +50,7 @@ def parallel_coordinates(
     if "state" in trials:
         check_states(trials, name)
     if strange := [column for column in log if column not in parameters]:
-        raise ValueError(f"{name}: log names {strange[0]!r}, which is not drawn; choose from {', '.join(parameters)}")
+        raise UserError(f"{name}: log names {strange[0]!r}, which is not drawn; choose from {', '.join(parameters)}")
     trials = trials.sort_values("reached", kind="stable", na_position="first")  # the best is drawn on top
     accuracy = trials["reached"].to_numpy(float)
     scales = [_scale(trials[column], column in log, name) for column in parameters]
@@ -93,14 +94,14 @@ def _chosen(trials: pd.DataFrame, chosen: Mapping[str, int]) -> list[tuple[str, 
     labels: dict[int, list[str]] = {}
     for label, number in chosen.items():
         if not (trials["number"] == number).any():
-            raise ValueError(
+            raise UserError(
                 f"parallel_coordinates: {label!r} names trial {number}, but the frame has none of that number; "
                 f"its trials go from {trials['number'].min()} to {trials['number'].max()}"
             )
         labels.setdefault(number, []).append(label)
     looks = list(zip(theme.SERIES, theme.MARKERS, strict=True))[1:]  # without the blue of the other lines
     if len(labels) > len(looks):
-        raise ValueError(
+        raise UserError(
             f"parallel_coordinates: {len(labels)} chosen trials, but readers can distinguish {len(looks)} colours; "
             "choose fewer"
         )
@@ -115,7 +116,7 @@ def _scale(values: pd.Series, log: bool, function: str) -> Scale:
     """Position of each value on its axis, and the ticks of the axis."""
     numeric = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
     if log and not (numeric and (values.dropna() > 0).all()):
-        raise ValueError(f"{function}: {values.name!r} is not positive throughout, so it cannot have a log scale")
+        raise UserError(f"{function}: {values.name!r} is not positive throughout, so it cannot have a log scale")
     distinct = values.nunique()
     if numeric and distinct > 1 and (log or distinct > min(CHOICES, len(values) / 2)):
         numbers = values.to_numpy(float, na_value=np.nan)

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from imgcls.messages import UserError
 from imgcls.plots import theme
 
 STATES = ("complete", "pruned")
@@ -47,7 +48,7 @@ def search_history(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def check_states(trials: pd.DataFrame, function: str) -> None:
     """Raise ValueError for a trial that is neither complete nor pruned."""
     if strange := [state for state in trials["state"] if state not in STATES]:
-        raise ValueError(
+        raise UserError(
             f"{function}: a trial has the state {strange[0]!r}; keep only the trials that are {' or '.join(STATES)}"
         )
 

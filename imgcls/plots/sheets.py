@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from imgcls.messages import UserError
 from imgcls.plots.theme import WIDTH, array, fit_text, need
 
 PLATE, CORRECT, INCORRECT = "#2b3038", "#1b7a4b", "#b3362b"  # white text is readable on each
@@ -28,7 +29,7 @@ def to_pixels(images: Any, function: str, pixels: float = PIXELS) -> np.ndarray:
     images = array(images)
     need(images, function, "images")
     if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(f"{function}: images have shape {images.shape}; expected (N, C, H, W) with C = 1 or 3")
+        raise UserError(f"{function}: images have shape {images.shape}; expected (N, C, H, W) with C = 1 or 3")
     if images.dtype != np.uint8:
         images = (images.astype(float).clip(0, 1) * 255).round().astype(np.uint8)
     images = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)

@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter
 
-from imgcls.messages import printable
+from imgcls.messages import UserError, printable
 
 WIDTH = 7.2  # inches, the report's column: 720 CSS px at 100 px per inch
 TEXT = 11  # points; 15 px on a desktop, 7.5 px where a phone scales the figure to 350 px
@@ -135,14 +135,14 @@ def themed(draw: Callable[P, R]) -> Callable[P, R]:
 def need(data: Sized, function: str, what: str) -> None:
     """Raise ValueError on empty input, with the name of the figure's function."""
     if len(data) == 0:
-        raise ValueError(f"{function}: no {what} to draw; pass at least one, or leave the figure out")
+        raise UserError(f"{function}: no {what} to draw; pass at least one, or leave the figure out")
 
 
 def need_columns(frame: pd.DataFrame, function: str, columns: Sequence[str]) -> None:
     """Raise ValueError on an empty frame or a missing column."""
     need(frame, function, "rows")
     if missing := [column for column in columns if column not in frame]:
-        raise ValueError(
+        raise UserError(
             f"{function}: the frame has no column {', '.join(map(repr, missing))}; "
             f"it has {', '.join(map(repr, frame.columns))}"
         )
@@ -267,7 +267,7 @@ def series(runs: Mapping[str, Any], function: str) -> list[tuple[str, Any, str, 
     """
     need(runs, function, "runs")
     if len(runs) > len(SERIES):
-        raise ValueError(
+        raise UserError(
             f"{function}: {len(runs)} runs, but readers can distinguish {len(SERIES)} colours; "
             "split them over several figures"
         )

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
 from imgcls.data.batches import ImageSet
-from imgcls.messages import format_duration
+from imgcls.messages import UserError, format_duration
 from imgcls.progress import Progress
 from imgcls.search.space import SAMPLERS, Space, apply_params, make_sampler, suggest
 from imgcls.search.storage import start_study
@@ -82,9 +82,9 @@ def search(
     """
     limits = Limits.check(trials, max_epochs, recipe, space)
     if sampler not in SAMPLERS:
-        raise ValueError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
+        raise UserError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
     if not space:
-        raise ValueError("the space is empty: name at least one hyperparameter")
+        raise UserError("the space is empty: name at least one hyperparameter")
     pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1) if prune else optuna.pruners.NopPruner()
     settings = {
         "network": _describe(create),
@@ -150,9 +150,9 @@ class Limits:
         choices = space.get("epochs", (recipe.epochs,))
         longest = int(max(choices) if isinstance(choices, tuple) else choices.high)
         if trials is not None and trials < 1:
-            raise ValueError(f"trials must be at least 1, got {trials}")
+            raise UserError(f"trials must be at least 1, got {trials}")
         if epochs is not None and epochs < longest:
-            raise ValueError(f"max_epochs must be at least {longest}, the epochs of one trial; got {epochs}")
+            raise UserError(f"max_epochs must be at least {longest}, the epochs of one trial; got {epochs}")
         return cls(TRIALS if trials is None and epochs is None else trials, epochs, longest)
 
     def allow(self, number: int, trials: Sequence[FrozenTrial]) -> bool:

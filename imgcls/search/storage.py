@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
-from imgcls.messages import describe_changes, did_you_mean
+from imgcls.messages import UserError, describe_changes, did_you_mean
 from imgcls.search import trials
 
 if TYPE_CHECKING:
@@ -38,29 +38,29 @@ def parse_storage(where: str | Path) -> "URL":
     if not mark:
         path = Path(where)
         if path.suffix in JOURNALS:
-            raise ValueError(
+            raise UserError(
                 f"storage {str(where)!r}: journal files are no longer read; export each study of it once: "
                 "from optuna.storages import JournalStorage, journal; optuna.copy_study(from_study_name=NAME, "
                 f"from_storage=JournalStorage(journal.JournalFileBackend({str(where)!r})), "
                 f"to_storage={f'sqlite:///{path.stem}.db'!r})"
             )
         if path.suffix not in FILES:
-            raise ValueError(
+            raise UserError(
                 f"storage {str(where)!r} is neither a SQLite file, whose name ends in {' or '.join(FILES)}, nor the "
                 f"address of a database; write {path.stem or 'study'}.db or postgresql://user:password@host/database"
             )
         return URL.create("sqlite", database=str(path))
     if driver not in DRIVERS:
-        raise ValueError(f"storage {shown(where)!r}: {driver!r} is unknown; {did_you_mean(driver, DRIVERS)}")
+        raise UserError(f"storage {shown(where)!r}: {driver!r} is unknown; {did_you_mean(driver, DRIVERS)}")
     try:
         url = make_url(str(where)).set(drivername=DRIVERS[driver])
     except (exc.ArgumentError, ValueError):  # the message of the error may contain the password
-        raise ValueError(
+        raise UserError(
             f"storage {shown(where)!r} cannot be read as {driver}://user:password@host:port/database; signs such as "
             "@ and / in a password are written %40 and %2F"
         ) from None
     if driver == "sqlite" and (url.host or not url.database):
-        raise ValueError(f"storage {shown(where)!r} names no file; write sqlite:///study.db, with three slashes")
+        raise UserError(f"storage {shown(where)!r} names no file; write sqlite:///study.db, with three slashes")
     return url
 
 
@@ -152,11 +152,11 @@ def start_study(where: str | Path | None, name: str, settings: Mapping[str, str]
     while not created and SETTINGS not in study.user_attrs and time.monotonic() < ends:
         time.sleep(0.1)
     if SETTINGS not in study.user_attrs and study.get_trials(deepcopy=False):
-        raise ValueError(f"{study_at} was not started by search(), and its settings are unknown; choose another name")
+        raise UserError(f"{study_at} was not started by search(), and its settings are unknown; choose another name")
     if SETTINGS not in study.user_attrs:
         study.set_user_attr(SETTINGS, dict(settings))
     if changes := describe_changes(study.user_attrs[SETTINGS], settings):
-        raise ValueError(f"{study_at} was started with other settings ({changes}): use its settings, or another name")
+        raise UserError(f"{study_at} was started with other settings ({changes}): use its settings, or another name")
     return study
 
 
@@ -178,5 +178,5 @@ def read_study(storage: str | Path, name: str | None = None) -> optuna.Study:
     if name not in names:
         wanted = "the study has to be named" if name is None else f"there is no study {name!r}"
         hint = did_you_mean(name, names) if names else "search(…, storage=…) starts one"
-        raise ValueError(f"{wanted} in {shown(storage)}; {hint}")
+        raise UserError(f"{wanted} in {shown(storage)}; {hint}")
     return optuna.load_study(study_name=name, storage=opened)

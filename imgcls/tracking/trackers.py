@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from imgcls.files import write
-from imgcls.messages import describe_changes, did_you_mean
+from imgcls.messages import UserError, describe_changes, did_you_mean
 
 if TYPE_CHECKING:
     pass
@@ -136,18 +136,23 @@ class TrackedRun:
 def _check(service: str) -> None:
     """Raise unless the name is known and its package is installed."""
     if service not in TRACKERS:
-        raise ValueError(f"unknown tracker {service!r}; {did_you_mean(service, TRACKERS)}")
+        raise UserError(f"unknown tracker {service!r}; {did_you_mean(service, TRACKERS)}")
     if importlib.util.find_spec(service) is None:
         package = service if service == "tensorboard" else f'"imgcls[{service}]"'
         raise ImportError(f"the tracker {service!r} needs a package that is not installed: pip install {package}")
 
 
 def _record(path: Path, settings: dict[str, Any]) -> None:
-    """Write the settings, or raise if the file contains other settings."""
+    """Write the settings, or raise if the file contains other settings, except for fewer epochs."""
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is not JSON ({error}): move it away or take another folder") from error
+        if found.get("epochs", 0) < settings.get("epochs", 0):
+            found["epochs"] = settings["epochs"]  # more epochs extend a run
         if changes := describe_changes(found, settings):
-            raise ValueError(f"{path.parent} contains another run ({changes}): use its settings, or another folder")
+            raise UserError(f"{path.parent} contains another run ({changes}): use its settings, or another folder")
     write(path, json.dumps(settings, indent=2) + "\n")
 
 
@@ -190,7 +195,7 @@ def _read(path: Path) -> dict[int, dict[str, Any]]:
             rows = [{key: _number(text) for key, text in row.items() if text} for row in csv.DictReader(file)]
         return {int(row["epoch"]): row for row in rows}
     except (KeyError, ValueError, AttributeError, csv.Error) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no history of a run ({_reason(error)}): move it away or take another folder"
         ) from None
 

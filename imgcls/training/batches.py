@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from imgcls.data.batches import ImageSet, balanced_weights, order, weighted_order
+from imgcls.messages import UserError
 from imgcls.precision import send
 from imgcls.reproducibility import generator
 from imgcls.training.distributed import Distributed
@@ -31,10 +32,10 @@ def steps_per_epoch(n: int, recipe: Recipe, processes: int = 1) -> int:
     """
     steps = n // recipe.batch_size if recipe.drop_last else -(-n // recipe.batch_size)
     if not steps:
-        raise ValueError(f"{n} images make no full batch of {recipe.batch_size}: lower batch_size")
+        raise UserError(f"{n} images make no full batch of {recipe.batch_size}: lower batch_size")
     smallest = recipe.batch_size if recipe.drop_last else n - (steps - 1) * recipe.batch_size
     if smallest < processes:
-        raise ValueError(
+        raise UserError(
             f"{processes} processes cannot share a batch of {smallest}: raise batch_size (now {recipe.batch_size}), "
             "or leave out the last batch with drop_last=True"
         )
@@ -62,7 +63,7 @@ def train_batches(
     """
     n, world = len(train.images), world or Distributed(train.images.device)
     if len(train.labels) != n:
-        raise ValueError(f"{n} images but {len(train.labels)} labels")
+        raise UserError(f"{n} images but {len(train.labels)} labels")
     balanced = recipe.balanced_sampling
     index = weighted_order(balanced_weights(train.labels.cpu()), seed, epoch) if balanced else order(n, seed, epoch)
     # What does not depend on the step is sent once an epoch; images may be on the device, or a map of a file.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imgcls.data.batches import ImageSet
 from imgcls.files import open_atomic
-from imgcls.messages import describe_changes
+from imgcls.messages import UserError, describe_changes
 from imgcls.precision import pick_precision
 from imgcls.training.distributed import Distributed
 from imgcls.training.history import History
@@ -85,6 +85,8 @@ class Checkpoints:
         content = {name: part.state_dict() for name, part in self.parts.items()}
         content |= {"identity": self.identity, "history": vars(state.history), "sums": sums}
         content["state"] = {key: value for key, value in vars(state).items() if key not in ("history", *SUMS)}
+        if state.step == 0 and state.history.best_epoch == len(state.history.rows) and "ema" not in self.parts:
+            content["state"]["best_weights"] = content["model"]  # the same values, written once
         with open_atomic(self.folder / f"step-{step:09d}.pt", sync=True) as file:
             torch.save(content, file)
         for old in [*self._newest_first()[KEEP:], *self.folder.glob(".step-*")]:  # and leftovers of a killed write
@@ -93,11 +95,12 @@ class Checkpoints:
     def restore(self) -> State | None:
         """Load the newest undamaged checkpoint into the parts and return its state; None where there is none.
 
-        A damaged checkpoint is renamed with a warning.
+        A damaged checkpoint is renamed with a warning. More epochs than before extend the run: the learning rate goes
+        on by the schedule of all epochs, so that the result is not that of as many epochs from the start.
 
         Raises:
-            ValueError: the checkpoint was made with another recipe, seed, data, precision or number of processes, or
-                it is a pickle that this library did not write.
+            ValueError: the checkpoint was made with another recipe (or more epochs), seed, data, precision or number of
+                processes, or it is a pickle that this library did not write.
         """
         content = self.world.broadcast(self._read_newest)
         if content is None:
@@ -118,8 +121,11 @@ class Checkpoints:
                 warnings.warn(f"{path} is damaged ({error}): resuming from the checkpoint before it", stacklevel=5)
                 path.replace(path.with_suffix(".damaged"))
                 continue
-            if changes := describe_changes(content.get("identity", {}), self.identity):
-                raise ValueError(f"{path} belongs to another run ({changes}): use its recipe, or another folder")
+            before = content.get("identity", {})
+            if int(before.get("epochs", 0)) < int(self.identity["epochs"]):
+                before = before | {"epochs": self.identity["epochs"]}  # more epochs extend a run
+            if changes := describe_changes(before, self.identity):
+                raise UserError(f"{path} belongs to another run ({changes}): use its recipe, or another folder")
             return content
         return None
 
@@ -132,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # the file is complete, so this content is intended
-        raise ValueError(
+        raise UserError(
             f"{path} is a pickle of more than tensors and plain values, which can run any code when it is read, and "
             f"is refused; no run of this library wrote it: remove it, or give another folder"
         ) from error

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Predictions, predict
 from imgcls.evaluation.predictions import halve
+from imgcls.messages import UserError
 from imgcls.models import freeze, initialize_from_data
 from imgcls.precision import autocast, make_scaler
 from imgcls.progress import Progress
@@ -184,6 +185,13 @@ def train_step(
             size = micro_batch_size or len(batch.labels)
             total, correct = _accumulate_gradients(model, batch, loss, world, size, scaler)
             break
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                "batch norm needs more than one value for each channel, and a batch of one image has one in the last "
+                "layers: use batches of at least 2 images (--batch-size), or larger images"
+            ) from error
         except torch.OutOfMemoryError as error:
             check_can_halve(size, world, error)
         # Outside the block above, whose exception holds the tensors of the failed attempt.

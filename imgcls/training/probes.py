@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imgcls.data.batches import ImageSet
+from imgcls.messages import UserError
 from imgcls.models import initialize_from_data
 from imgcls.precision import pick_device
 from imgcls.reproducibility import configure_threads, fork_rng, seed_device
@@ -99,7 +100,7 @@ def lr_range_test(
         ValueError: `low` is not below `high`, there are fewer than ten steps, or no full batch.
     """
     if not 0 < low < high or steps < 10:
-        raise ValueError(f"a range test needs 0 < low < high and at least 10 steps; got {low}, {high}, {steps}")
+        raise UserError(f"a range test needs 0 < low < high and at least 10 steps; got {low}, {high}, {steps}")
     configure_threads()
     device, probe = pick_device(), copy.deepcopy(model)
     initialize_from_data(probe, train.images)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 from imgcls.training.schedule import SCHEDULES, learning_rate
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
@@ -49,18 +49,21 @@ class Recipe:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             if value not in choices:
-                raise ValueError(f"{name} {value!r} is unknown; {did_you_mean(value, choices)}")
+                raise UserError(f"{name} {value!r} is unknown; {did_you_mean(value, choices)}")
         for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value!r}")
+                raise UserError(f"{name} must be positive, got {value!r}")
+        for name in ("momentum", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)!r}")
         if not 0 < self.warmup_fraction < 1:
-            raise ValueError(f"warmup_fraction must be between 0 and 1, got {self.warmup_fraction!r}")
+            raise UserError(f"warmup_fraction must be between 0 and 1, got {self.warmup_fraction!r}")
         if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay!r}")
+            raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay!r}")
         for name in ("ema_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")
+                raise UserError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")
         self._check_class_weights()
         self._check_schedule("unfreeze_schedule", "what trains from then on", 0, "((1, 'head'), (3, 'all'))")
         self._check_schedule("resolution_schedule", "side in px from then on", 1, "((1, 24), (5, 32))")
@@ -69,11 +72,11 @@ class Recipe:
         weights = self.class_weights
         if isinstance(weights, str):
             if weights != "balanced":
-                raise ValueError(f"class_weights {weights!r} is unknown; choose 'balanced' or one number per class")
+                raise UserError(f"class_weights {weights!r} is unknown; choose 'balanced' or one number per class")
         elif weights is not None:
             object.__setattr__(self, "class_weights", tuple(weights))
             if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
-                raise ValueError(f"class_weights must not be negative nor all zero, got {weights!r}")
+                raise UserError(f"class_weights must not be negative nor all zero, got {weights!r}")
 
     def _check_schedule(self, name: str, meaning: str, smallest: int, example: str) -> None:
         schedule = tuple((first, value) for first, value in getattr(self, name))
@@ -81,7 +84,7 @@ class Recipe:
         firsts = [first for first, _ in schedule]
         rising = firsts == sorted(set(firsts)) and all(first >= 1 for first in firsts)
         if not rising or any(isinstance(value, int) and value < smallest for _, value in schedule):
-            raise ValueError(
+            raise UserError(
                 f"{name} lists (first epoch, {meaning}), epochs counted from 1 and rising, "
                 f"such as {example}; got {schedule!r}"
             )
@@ -118,7 +121,7 @@ class Recipe:
             present = int((counts > 0).sum())
             return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), 0.0)
         if len(self.class_weights) != classes:
-            raise ValueError(f"class_weights gives {len(self.class_weights)} weights for {classes} classes")
+            raise UserError(f"class_weights gives {len(self.class_weights)} weights for {classes} classes")
         return torch.tensor(self.class_weights, dtype=torch.float32)
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from imgcls.messages import UserError
 from imgcls.precision import send
 from imgcls.reproducibility import generator as seeded_generator
 
@@ -60,7 +61,7 @@ def apply(
 def preview(transforms: Sequence[Transform], image: Tensor, count: int = 16, seed: int = 0) -> Tensor:
     """One image augmented `count` times; (C, H, W) to (count, C, H, W)."""
     if image.ndim != 3:
-        raise ValueError(f"preview takes one image of shape (C, H, W); got {tuple(image.shape)}")
+        raise UserError(f"preview takes one image of shape (C, H, W); got {tuple(image.shape)}")
     return apply(transforms, image.repeat(count, 1, 1, 1), seeded_generator(seed, "preview"))
 
 
@@ -83,7 +84,7 @@ def check_images(images: Tensor) -> None:
     """Raise unless the images are (N, C, H, W), uint8 or float."""
     if images.ndim != 4:
         hint = "; add the batch axis with images[None]" if images.ndim == 3 else ""
-        raise ValueError(f"images must have shape (N, C, H, W); got {tuple(images.shape)}{hint}")
+        raise UserError(f"images must have shape (N, C, H, W); got {tuple(images.shape)}{hint}")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise TypeError(f"images must be uint8, or float in [0, 1]; got {images.dtype}")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from imgcls.messages import did_you_mean
+from imgcls.messages import UserError, did_you_mean
 
 Interval = tuple[float, float]
 PADDING_MODES = {"constant": "zeros", "reflect": "reflection", "edge": "border"}  # our name -> grid_sample's
@@ -12,7 +12,7 @@ PADDING_MODES = {"constant": "zeros", "reflect": "reflection", "edge": "border"}
 def check_mode(mode: str) -> None:
     """Raise unless the mode is one of PADDING_MODES."""
     if mode not in PADDING_MODES:
-        raise ValueError(f"unknown mode {mode!r}; {did_you_mean(mode, PADDING_MODES)}")
+        raise UserError(f"unknown mode {mode!r}; {did_you_mean(mode, PADDING_MODES)}")
 
 
 def check_number(name: str, value: float, low: float, high: float = math.inf, whole: bool = False) -> None:
@@ -21,7 +21,7 @@ def check_number(name: str, value: float, low: float, high: float = math.inf, wh
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         limits = f"of at least {low}" if high == math.inf else f"between {low} and {high}"
-        raise ValueError(f"{name} must be {kind} {limits}; got {value!r}")
+        raise UserError(f"{name} must be {kind} {limits}; got {value!r}")
 
 
 def interval(
@@ -30,17 +30,17 @@ def interval(
     """The pair (first, last) in [low, high]; with a centre, one number d means (centre - d, centre + d)."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != 2:
-            raise ValueError(f"{name} must be one number or a pair (low, high); got {value!r}")
+            raise UserError(f"{name} must be one number or a pair (low, high); got {value!r}")
         first, last = value
     elif centre is None:
-        raise ValueError(f"{name} must be a pair (low, high); got {value!r}")
+        raise UserError(f"{name} must be a pair (low, high); got {value!r}")
     else:
         check_number(name, value, 0)
         first, last = max(low, centre - value), centre + value
     check_number(name, first, low, high)
     check_number(name, last, low, high)
     if first > last:
-        raise ValueError(f"{name} must be (low, high) with low <= high; got {value!r}")
+        raise UserError(f"{name} must be (low, high) with low <= high; got {value!r}")
     return first, last
 
 

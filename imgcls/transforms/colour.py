@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from imgcls.messages import UserError
 from imgcls.precision import send
 from imgcls.transforms.base import BatchTransform, Parameters, from_levels, grouped, per_image, to_levels, uniform
 from imgcls.transforms.checks import Interval, freeze, interval
@@ -21,7 +22,7 @@ def luma(levels: Tensor) -> Tensor:
     if channels == 1:
         return levels
     if channels != 3:
-        raise ValueError(f"colour transforms need 1 or 3 channels; the images have {channels}")
+        raise UserError(f"colour transforms need 1 or 3 channels; the images have {channels}")
     return LUMA[0] * levels[:, 0:1] + LUMA[1] * levels[:, 1:2] + LUMA[2] * levels[:, 2:3]
 
 

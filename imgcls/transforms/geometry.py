@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from imgcls.messages import UserError
 from imgcls.precision import send
 from imgcls.transforms.base import BatchTransform, Parameters, grouped, restore, uniform
 from imgcls.transforms.checks import PADDING_MODES, Interval, check_mode, check_number, freeze, interval
@@ -28,7 +29,7 @@ class RandomCrop(BatchTransform):
     def draw(self, n: int, height: int, width: int, generator: Generator) -> Parameters:
         """`top` and `left` (n,): the window's corner in pixels of the unpadded image, -padding to padding."""
         if self.mode == "reflect" and self.padding >= min(height, width):
-            raise ValueError(
+            raise UserError(
                 f"cannot reflect {self.padding} pixels of a {height} x {width} image: "
                 "padding must be smaller than the image, or mode 'constant' or 'edge'"
             )
@@ -96,7 +97,7 @@ class RandomAffine(BatchTransform):
         )
         for name, high in (("translate", 1), ("shear", 89)):
             if len(getattr(self, name)) != 2:
-                raise ValueError(f"{name} must be one number or a pair (x, y); got {getattr(self, name)!r}")
+                raise UserError(f"{name} must be one number or a pair (x, y); got {getattr(self, name)!r}")
             for value in getattr(self, name):
                 check_number(name, value, 0, high)
         check_mode(self.mode)

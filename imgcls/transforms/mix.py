@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from scipy.special import betaincinv
 from torch import Generator, Tensor
 
+from imgcls.messages import UserError
 from imgcls.precision import send
 from imgcls.transforms.base import Parameters, check_images, per_image, restore
 from imgcls.transforms.checks import check_number
@@ -88,9 +89,9 @@ def _mix_targets(targets: Tensor, num_classes: int | None, partner: Tensor, weig
     """Float (N, K): each row's targets times `weight` (N,), plus its partner's times 1 - weight."""
     if not (targets.is_floating_point() and targets.ndim == 2):
         if targets.is_floating_point() or targets.ndim != 1:
-            raise ValueError(f"targets must be int64 (N,) or float (N, K); got {targets.dtype} {targets.shape}")
+            raise UserError(f"targets must be int64 (N,) or float (N, K); got {targets.dtype} {targets.shape}")
         if num_classes is None:
-            raise ValueError("targets are class indices: give num_classes to the transform, or (N, K) targets")
+            raise UserError("targets are class indices: give num_classes to the transform, or (N, K) targets")
         targets = F.one_hot(targets.long(), num_classes).float()
     weight = send(weight, targets.device)[:, None]
     return weight * targets + (1 - weight) * targets[send(partner, targets.device)]

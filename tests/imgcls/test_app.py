@@ -505,6 +505,21 @@ def test_an_example_is_answered_on_the_page(random_run):
     assert "generated images only" not in text  # as this one is
 
 
+def test_runs_elsewhere_are_found_as_given_or_as_trained_last(save, own_folders, tmp_path, monkeypatch):
+    run = save(name="../elsewhere/run")
+    assert find_runs(paths.BUILD) == ([], [])
+    paths.remember_run(run)
+    paths.remember_run(own_folders / "gone")
+    assert [found.resolve() for found in paths.remembered_runs()] == [run.resolve()]
+    for others in (paths.remembered_runs(), [run.parent], [run.parent, run]):
+        (found,), broken = find_runs(paths.BUILD, others)
+        assert (found.folder.resolve(), broken) == (run.resolve(), [])
+    app = start()
+    assert app.selectbox(key="run").options == [str(run.resolve())]
+    with pytest.raises(ValueError, match="there is no folder /no/where"):
+        server.serve(folders=[Path("/no/where")])
+
+
 # ------------------------------------------------------------------ the server
 def test_the_server_listens_here_alone_and_tells_nobody(monkeypatch):
     from streamlit import config
@@ -513,7 +528,9 @@ def test_the_server_listens_here_alone_and_tells_nobody(monkeypatch):
     given = []
     monkeypatch.setattr(streamlit, "main", lambda arguments, **_: given.extend(arguments))
     monkeypatch.setattr(server, "keep_uploads_in_memory", lambda: None)
-    server.serve(port=8123, headless=True)
+    server.serve(folders=[Path("/")], port=8123, headless=True)
+    assert given[-2:] == ["--", "/"]
+    del given[-2:]
     assert given[:2] == ["run", str(Path(page.__file__))]
     options = dict(argument.removeprefix("--").split("=", 1) for argument in given[2:])
     assert options["server.address"] == "localhost"

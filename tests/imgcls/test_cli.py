@@ -75,10 +75,32 @@ def test_train_leaves_weights_card_history_and_log(photos, tmp_path, monkeypatch
     assert re.search(r"3 epochs of 5 steps of 32 images, about [\d.]+ s\n", said)
     assert f"imgcls evaluate {tmp_path} {photos}\n" in said
     assert f"imgcls predict {tmp_path} picture.jpg\n" in said
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000000010.pt",
-        "step-000000015.pt",
-    ]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000015.pt"]
+
+
+def test_a_run_is_repeated_extended_and_used_unfinished(photos, tmp_path, monkeypatch, capsys):
+    def ask(command, *arguments):
+        monkeypatch.setattr(sys, "argv", ["imgcls", command, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, capsys.readouterr()
+
+    settings = ("--model", "simple_cnn", "--image-size", 16, "--batch-size", 32, "--out", tmp_path, "--epochs")
+    assert not re.search("is complete|continuing", ask("train", photos, *settings, 1)[1].err)
+    again = ask("train", photos, *settings, 1)[1].err
+    assert f"note: {tmp_path} is complete with 1 epoch: nothing is trained; a larger --epochs extends it\n" in again
+    code, said = ask("train", photos, *settings, 2)
+    assert code == 0
+    assert "note: continuing after 1 epoch of 1, now 2 by the schedule of 2\n" in said.err
+    assert list(pd.read_csv(tmp_path / "history.csv")["epoch"]) == [1, 2]
+    assert (
+        models.read_card(tmp_path)["recipe"]["epochs"] == json.loads((tmp_path / "config.json").read_text())["epochs"]
+    )
+    (tmp_path / "card.json").unlink()  # as where training was interrupted
+    code, said = ask("predict", tmp_path, photos)
+    assert (code, "has not finished: the same `imgcls train` command continues it" in said.err) == (2, True)
+    (tmp_path / "history.csv").write_text("epoch,val_loss\n1,0.5\n")
+    assert "note: continuing after 1 epoch of 2\n" in ask("train", photos, *settings, 2)[1].err
 
 
 def test_the_estimate_touches_neither_network_nor_random_state_nor_result(photos, tmp_path, monkeypatch):
@@ -115,7 +137,7 @@ def test_the_estimate_adds_up(limit, clock, step, photos, monkeypatch):
 
 
 def test_an_unknown_model_is_refused_before_any_image_is_decoded(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("imgcls.cli.train.load", lambda *_, **__: pytest.fail("the data were loaded"))
+    monkeypatch.setattr("imgcls.data.load", lambda *_, **__: pytest.fail("the data were loaded"))
     monkeypatch.setattr(sys, "argv", ["imgcls", "train", str(photos), "--model", "resnt18"])
     with pytest.raises(SystemExit):
         cli.main()

@@ -148,9 +148,16 @@ def test_at_most_five_packages_are_named(pinned):
     assert found.endswith("and 3 more")
 
 
-def test_without_packaging_or_pins_nothing_is_compared(tmp_path, monkeypatch):
+def test_outside_a_checkout_the_ranges_of_the_package_count(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    assert doctor.check_packages()[:2] == ("note", f"not compared: there is no {tmp_path / 'requirements.txt'}")
+    needs = ["numpy>=1", "no-such ; extra == 'wandb'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needs if name == "imgcls" else [])
+    assert doctor.check_packages()[:2] == ("ok", "all 1 that imgcls needs; a checkout has exact pins")
+    needs[0] = "numpy<1"
+    assert doctor.check_packages()[:2] == ("problem", f"numpy is {NUMPY}, not <1")
+
+
+def test_without_packaging_nothing_is_compared(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
     assert doctor.check_packages().status == "note"
     assert "packaging" in doctor.check_packages().found

@@ -188,7 +188,7 @@ def test_a_test_split_that_cannot_be_read_is_not_replaced(a_run, tmp_path, monke
         (data / "test" / name).mkdir(parents=True)
         (data / "test" / name / "1.heic").write_bytes(b"\0\0\0\x18ftypheic")
     with pytest.raises(
-        ValueError, match=r"no image can be read of\n  test: test/blue/1.heic: not an image but a file of"
+        ValueError, match=r"no image can be read of\n  test: test/blue/1.heic: not an image but a HEIC photo"
     ):
         call(monkeypatch, capsys, a_run(), data)
     drawn = load(data, image_size=16, split_again=True)

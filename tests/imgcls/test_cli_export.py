@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from imgcls import models
+from imgcls.models import onnx as onnx_export
 
 command = importlib.import_module("imgcls.cli.export")  # the package may call the function so too
 CLASSES = ("cat", "<b>", "猫")
@@ -47,8 +48,8 @@ def test_torch_export_gives_the_models_logits(run, tmp_path):
 
 def test_a_file_that_differs_is_not_written(run, monkeypatch):
     other = models.create_model("simple_cnn", 3, image_size=16, statistics=(0.5, 0.2)).eval()
-    real = command.to_onnx
-    monkeypatch.setattr(command, "to_onnx", lambda model, images: real(other, images))
+    real = onnx_export.to_onnx
+    monkeypatch.setattr(onnx_export, "to_onnx", lambda model, images: real(other, images))
     with pytest.raises(ValueError, match=r"differs from the model by .* nothing was written; try --out .*\.pt2"):
         command.export(run)
     assert not (run / "model.onnx").exists()
@@ -58,7 +59,7 @@ def test_an_operation_without_onnx_leads_to_the_other_format(run, monkeypatch):
     def refuse(*_):
         raise torch.onnx.OnnxExporterError("no such operator\nmore")
 
-    monkeypatch.setattr(command, "to_onnx", refuse)
+    monkeypatch.setattr(onnx_export, "to_onnx", refuse)
     with pytest.raises(ValueError, match=r"\(no such operator\); write it with --out FILE\.pt2"):
         command.export(run)
 

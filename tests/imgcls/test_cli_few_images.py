@@ -11,9 +11,12 @@ from conftest import colour_split, write_photos
 
 from imgcls import cli, models, training
 from imgcls.cli.common import class_notes, fit_to_size
-from imgcls.cli.train import FINE_TUNE, SCRATCH
+from imgcls.cli.train import SCRATCH as SCRATCH_VALUES
 from imgcls.data import load
-from imgcls.training import fit, steps_per_epoch
+from imgcls.training import Recipe, fit, steps_per_epoch
+from imgcls.transfer import FINE_TUNE
+
+SCRATCH = Recipe(**SCRATCH_VALUES)
 
 
 def photos(folder, classes, each):

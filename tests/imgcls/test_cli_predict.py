@@ -86,6 +86,8 @@ def expected(run, folder, size, channels, resize):
     model, card = models.load(run)
     found = {}
     for _, split in imgcls.data.load(folder, image_size=size, channels=channels, resize=resize).items():
+        if not len(split):  # three pictures of a class are too few for one in each split
+            continue
         answers = evaluation.predict(model, replace(split, classes=CLASSES)).with_temperature(
             card.get("temperature", 1.0)
         )
@@ -110,7 +112,7 @@ def test_answers_are_those_of_the_library_on_the_pixels_of_a_data_set(
     pixels = {}
     load_image = imgcls.data.load_image
     monkeypatch.setattr(
-        command, "load_image", lambda source, *shape: pixels.setdefault(source, load_image(source, *shape))
+        imgcls.data, "load_image", lambda source, *shape: pixels.setdefault(source, load_image(source, *shape))
     )
     code, out, err = ask(run, photos, "--format", "json", "--batch-size", 5)
     assert (code, err) == (0, "")
@@ -204,7 +206,7 @@ def test_every_file_of_a_folder_is_classified_or_named_whatever_it_is_called(a_r
     assert [Path(row["image"]).name for row in csv.DictReader(io.StringIO(out))] == [
         "a.png", "photo.heif.bak", "portrait", "scan.jp2",
     ]  # fmt: skip
-    assert "b.heif: not an image but a file of type heic" in err
+    assert "b.heif: not an image but a HEIC photograph" in err
     assert "notes.txt: not an image but text" in err
     assert "2 of 6 images were not classified" in err
 
@@ -347,7 +349,7 @@ def test_many_pictures_pass_through_in_batches_and_print_as_they_come(a_run, tmp
     (tmp_path / "in").mkdir()
     for name in names:
         (tmp_path / "in" / name).touch()
-    monkeypatch.setattr(command, "load_image", load_image)
+    monkeypatch.setattr(imgcls.data, "load_image", load_image)
     monkeypatch.setattr(command, "predict_batch", answers)
     monkeypatch.setattr(command, "PROGRESS_FROM", 39)
     code, out, err = ask(run, tmp_path / "in", "--batch-size", 4)
@@ -441,7 +443,7 @@ def test_a_card_without_a_threshold_knows_no_unknown(tmp_path, a_run, ask):
 
 
 def test_a_file_of_predictions_is_whole_or_absent(tmp_path, a_run, monkeypatch):
-    monkeypatch.setattr(command, "predict_checked", lambda *_: 1 / 0)
+    monkeypatch.setattr(evaluation, "predict_checked", lambda *_: 1 / 0)
     picture, out = write(tmp_path / "a.png"), tmp_path / "p.csv"
     monkeypatch.setattr(sys, "argv", ["imgcls", "predict", str(a_run()), str(picture), "--out", str(out)])
     with pytest.raises(ZeroDivisionError):

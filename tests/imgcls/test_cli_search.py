@@ -39,7 +39,7 @@ SETTINGS = ("--model", "simple_cnn", "--image-size", 16, "--epochs", 2, "--batch
 LR = ("--space", "lr=1e-4..1e-1:log")
 
 
-def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_path):
+def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_path, monkeypatch):
     storage = tmp_path / "study.db"
     code, out, err = imgcls("search", photos, *SETTINGS, *LR, "--no-augment", "--trials", 5, "--storage", storage)
     assert code == 0
@@ -52,6 +52,9 @@ def test_the_line_at_the_end_trains_the_best_trial_again(photos, imgcls, tmp_pat
     best = re.search(r"best trials\n.*\n +(\d+) +(\S+) %", out)
     assert int(best[1]) == study.best_trial.number
     assert float(best[2]) == pytest.approx(100 * study.best_value, abs=0.051)
+    assert "importances are shown from 12 completed trials on, here 5: fewer give noise" in out
+    monkeypatch.setattr("imgcls.cli.search.WORTH_READING", 5)
+    _, out, _ = imgcls("search", photos, *SETTINGS, *LR, "--no-augment", "--trials", 5, "--storage", storage)
     assert re.search(r"importances.*5 trials\nlr +100 %", out)
 
     words = shlex.split(next(line for line in out.splitlines() if line.startswith("train: ")))[1:]
@@ -74,8 +77,15 @@ def test_the_same_command_continues_and_another_is_refused(photos, imgcls, own_f
     study = read_study(storage)
     assert study.study_name == "random"
     assert len(study.trials) == 3
-    assert f"no option for filters={study.best_params['filters']} " in err
-    assert "--grayscale" in next(line for line in out.splitlines() if line.startswith("train: "))
+    line = next(line for line in out.splitlines() if line.startswith("train: "))
+    assert "--grayscale" in line
+    assert f"--set filters={study.best_params['filters']}" in line
+    code, _, _ = imgcls(*shlex.split(line)[2:], "--quiet", "--out", own_folders / "best")
+    assert code == 0
+    metrics = json.loads((own_folders / "best" / "metrics.json").read_text())
+    assert metrics["validation"]["accuracy"]["value"] == study.best_value
+    code, out, err = imgcls("train", photos, *SETTINGS, "--set", "filtrs=8")
+    assert (code, out, "--set 'filtrs=8': simple_cnn has no 'filtrs'; did you mean 'filters'?" in err) == (2, "", True)
     code, _, err = imgcls(*command, "--trials", 3, "--epochs", 1)
     assert code == 2
     assert "epochs was 2, now 1" in err
@@ -89,7 +99,7 @@ def test_pictures_become_square_as_the_option_says(photos, imgcls, monkeypatch):
         loaded.append(resize)
         return load(*data, resize=resize, **settings)
 
-    monkeypatch.setattr("imgcls.cli.search.load", note)
+    monkeypatch.setattr("imgcls.data.load", note)
     for options in ((), ("--resize", "pad")):
         assert imgcls("search", photos, *SETTINGS, *LR, "--trials", 1, *options)[0] == 0
     assert loaded == ["crop", "pad"]
@@ -138,7 +148,7 @@ def test_no_completed_trial_is_a_warning(photos, imgcls, tmp_path):
     ],
 )
 def test_mistakes_are_named_before_any_image_is_decoded(photos, imgcls, monkeypatch, tmp_path, arguments, message):
-    monkeypatch.setattr("imgcls.cli.search.load", lambda *_, **__: pytest.fail("the data were loaded"))
+    monkeypatch.setattr("imgcls.data.load", lambda *_, **__: pytest.fail("the data were loaded"))
     code, _, err = imgcls("search", photos, *SETTINGS, *arguments)
     assert code == 2
     assert message in err

@@ -94,4 +94,18 @@ def test_a_class_without_validation_images_is_named(tmp_path, monkeypatch, capsy
     options = ("--model", "simple_cnn", "--image-size", 16, *FAST, "--out", tmp_path / "out")
     code, _, err = train(monkeypatch, capsys, tmp_path / "data", *options)
     assert code == 0
-    assert f"note: no validation image of {split.classes[0]}: validation cannot judge" in err
+    assert f"note: no validation image of {split.classes[0]}: validation chooses without regard" in err
+
+
+def test_set_values_stay_and_the_other_defaults_still_fit_the_number_of_images(photos, tmp_path, monkeypatch, capsys):
+    sets = [
+        word for value in ("filters=8", "batch_size=8", "momentum=0.8", "augment=false") for word in ("--set", value)
+    ]
+    options = ("--model", "simple_cnn", "--image-size", 16, "--epochs", 1, "--out", tmp_path)
+    assert train(monkeypatch, capsys, photos, *options, *sets)[0] == 0
+    card = models.read_card(tmp_path)
+    recipe = {key: card["recipe"][key] for key in ("batch_size", "momentum", "epochs", "lr", "transforms")}
+    assert recipe == {"batch_size": 8, "momentum": 0.8, "epochs": 1, "lr": 0.05 * 8 / 64, "transforms": "()"}
+    assert card["options"]["filters"] == 8
+    assert train(monkeypatch, capsys, photos, *options[:-1], tmp_path / "b", "--set", "lr=0.01")[0] == 0
+    assert models.read_card(tmp_path / "b")["recipe"]["lr"] == 0.01

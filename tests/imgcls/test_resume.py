@@ -76,6 +76,20 @@ def test_resuming_under_another_recipe_is_refused_and_named(tiny, tmp_path):
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_more_epochs_extend_a_finished_run_and_fewer_are_refused(tiny, tmp_path):
+    """With a constant learning rate, the extended run is that of as many epochs from the start, bit for bit."""
+    train, val = tiny
+    recipe = replace(RECIPE, epochs=1, schedule="constant")
+    undisturbed, extended = small_net(), small_net()
+    fit(undisturbed, train, val, replace(recipe, epochs=3), seed=5)
+    fit(extended, train, val, recipe, seed=5, checkpoint=tmp_path)
+    history = fit(extended, train, val, replace(recipe, epochs=3), seed=5, checkpoint=tmp_path)
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+    assert same(weights(extended), weights(undisturbed))
+    with pytest.raises(ValueError, match="epochs was 3, now 2"):
+        fit(small_net(), train, val, replace(recipe, epochs=2), seed=5, checkpoint=tmp_path)
+
+
 def test_the_newest_two_are_kept_and_a_damaged_one_is_skipped(tiny, tmp_path):
     train, val = tiny
     undisturbed = small_net()
