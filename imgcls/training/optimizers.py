@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from imgcls.models import head, stages
+from imgcls.precision import pick_precision
 from imgcls.training.muon import Muon, suits_muon
 from imgcls.training.recipe import Recipe
 
@@ -40,8 +41,11 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         groups.setdefault(key, group)["params"].append(parameter)
     parameters = list(groups.values())
     nesterov = recipe.nesterov and recipe.momentum > 0
-    # SGD's fused kernel fails if some weights have no momentum yet, such as those that are unfrozen later.
-    fused = next(model.parameters()).device.type in FUSED and not recipe.unfreeze_schedule
+    # SGD's fused kernel fails if some weights have no momentum yet, such as those that are unfrozen later; and it takes
+    # uninitialised memory for momentum if a scaler passes over its first step.
+    device = next(model.parameters()).device
+    scaled = pick_precision(device) == torch.float16
+    fused = device.type in FUSED and not recipe.unfreeze_schedule and not scaled
     if recipe.optimizer == "muon":
         return Muon(parameters, recipe.lr, recipe.momentum, nesterov, recipe.ns_steps, fused=fused)
     if recipe.optimizer == "sgd":
