@@ -44,6 +44,7 @@ SCRATCH = {
     "epochs": 10, "batch_size": 64, "lr": 0.05, "optimizer": "sgd", "schedule": "one_cycle", "weight_decay": 5e-4,
 }  # fmt: skip
 FINE_TUNE_SECONDS = 20.0  # fine-tuning that is expected to take no longer is done unasked
+STEP_COST = 4  # a training step in forward passes: the backward pass costs two, the optimizer and augmentation less
 TIMED_IMAGES = 32  # of the time estimate of features
 KNOWN_RATE = 0.95  # fraction of the validation images that the threshold for unknown inputs accepts
 ENOUGH_TO_JUDGE = 50  # images on which a collapse to one class shows
@@ -205,7 +206,8 @@ def train(
     if not scratch:
         head = _fit_head(network, splits, recipe.balanced_sampling or class_weights, distributed)
         if finetune is None:  # a run that was fine-tuned stays so, whatever the time it would take now
-            finetune = (folder / "checkpoints").is_dir() or _is_quick(network, splits, recipe, seed)
+            finetune = distributed.size > 1 or (folder / "checkpoints").is_dir()
+            finetune = finetune or _is_quick(recipe.epochs * STEP_COST * seconds)
     if scratch or finetune:
         opened, earlier = [], _earlier(folder, recipe.epochs)
         distributed.broadcast(lambda: opened.append(start(folder, to=tracker or ("tensorboard",), config=config)))
@@ -289,14 +291,12 @@ def _photo_size(data: str) -> int:
 def feature_seconds(network: nn.Module, splits: Splits) -> float:
     """Seconds for the features of the training and validation images, extrapolated from a few."""
     from imgcls import models
-    from imgcls.transfer import feature_extractor
+    from imgcls.evaluation import extract_features
 
-    images = splits.train.images[:TIMED_IMAGES]
-    extract = feature_extractor(models.backbone(network).eval(), images[:1])
-    few = splits.train.subset(slice(0, TIMED_IMAGES))
-    extract(few)  # the first batch allocates
+    body, few = models.backbone(network), splits.train.subset(slice(0, TIMED_IMAGES))
+    extract_features(body, few)  # the first batch allocates
     start_time = time.perf_counter()
-    extract(few)
+    extract_features(body, few)
     return (time.perf_counter() - start_time) / len(few) * (len(splits.train) + len(splits.val))
 
 
@@ -350,9 +350,8 @@ def _warn(network: nn.Module, splits: Splits, predictions: Predictions, temperat
         )
 
 
-def _is_quick(network: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> bool:
+def _is_quick(seconds: float) -> bool:
     """Whether fine-tuning takes only seconds; if not, says how long."""
-    seconds = expected_seconds(network, splits, recipe, seed)
     if seconds > FINE_TUNE_SECONDS:
         common.note(f"--finetune may gain more, in about {format_duration(seconds)}")
     return seconds <= FINE_TUNE_SECONDS

@@ -19,8 +19,6 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from imgcls.messages import UserError
-
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # and HEIF, by a plugin
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")  # of the photographs of telephones
 MAX_PIXELS = 80_000_000  # just under the size at which Pillow itself starts to warn
@@ -55,7 +53,7 @@ SIGNATURES = (
 )
 
 
-class Undecodable(UserError):
+class Undecodable(ValueError):
     """A file that is not a usable image, with a one-line `reason`."""
 
     def __init__(self, reason: str, source: str | Path | None = None) -> None:

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from conftest import REPOSITORY
 from PIL import Image, ImageOps
@@ -465,3 +466,14 @@ def test_an_avif_picture_needs_no_extra():
     found, size = decoding.open_rgb(file.getvalue())
     assert size == (256, 256)
     assert np.abs(np.asarray(found, int)[..., 0] - np.asarray(Image.linear_gradient("L"), int)).mean() < 3
+
+
+def test_the_decoder_of_another_process_imports_nothing_of_this_package():
+    """That process starts without site-packages, where an installed imgcls would be."""
+    code = "import sys; sys.path += sys.argv[1:]; import decoding; print(decoding.__file__)"
+    folders = [str(Path(decoding.__file__).parent), str(Path(PIL.__file__).parents[1])]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-S", "-c", code, *folders], capture_output=True, text=True, env=environment, cwd="/"
+    )
+    assert done.stdout.strip() == decoding.__file__, done.stderr
