@@ -10,7 +10,6 @@ import torch
 from imgcls import __version__, cli, models, precision, search, training
 from imgcls.cli import common
 from imgcls.data import DataError, decoding, load
-from imgcls.data.decoding import Undecodable
 from imgcls.messages import UserError
 from imgcls.tracking import start
 from imgcls.training import TrainingDiverged
@@ -125,7 +124,7 @@ def test_one_image_and_batch_norm_are_refused_in_our_words(tiny):
 
 
 USERS = [
-    UserError("too small"), DataError("no image"), Undecodable("no image"), FileNotFoundError("no such file"),
+    UserError("too small"), DataError("no image"), FileNotFoundError("no such file"),
     ImportError("pip install wandb"), ModuleNotFoundError("no psycopg", name="psycopg"), TrainingDiverged("nan"),
 ]  # fmt: skip
 BUGS = [
