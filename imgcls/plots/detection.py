@@ -1,5 +1,6 @@
 """Open-set detection: ROC curves of unknown-class scores, and histograms of the scores of known and unknown images."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ def detection_curves(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, ax
         raise UserError(f"detection_curves: the table has no row of {', '.join(map(repr, missing))}")
     others = {name: curve for name, curve in curves.items() if name != BASELINE}
     colours = [look[2] for look in theme.series(others, "detection_curves")] if others else []
-    ax = theme.axes(ax, 4.6, grid="both")
+    ax = theme.axes(ax, 4.45, grid="both")
     keys = []
     for name, colour in zip((BASELINE, *others), (theme.INK, *colours), strict=True):  # the thickest is drawn below
         curve = curves[name]
@@ -50,7 +51,7 @@ def detection_curves(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, ax
         look = {"color": colour, "linewidth": 3.4 if name == BASELINE else 1.6}
         ax.plot(curve["unknown_kept"], curve["known_kept"], **look)
         value, low, high = areas.loc[name, ["auroc", "low", "high"]]
-        keys.append(Line2D([], [], label=f"{name}\n{value:.3f} [{low:.3f}, {high:.3f}]", **look))
+        keys.append(Line2D([], [], label=f"{textwrap.fill(name, 26)}\n{value:.3f} [{low:.3f}, {high:.3f}]", **look))
     keys += ax.plot([0, 1], [0, 1], color=theme.MUTED, linewidth=1, linestyle=theme.DOTTED, label="chance")
     text = f"{theme.percent(KEEP)} of known accepted"
     keys.append(ax.axhline(KEEP, color=theme.MUTED, linewidth=1, linestyle=theme.DASHED, label=text))
@@ -60,7 +61,7 @@ def detection_curves(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame, ax
     theme.percent_axis(ax.yaxis)
     ax.legend(
         handles=keys, title="AUROC [95 % CI]", alignment="left", loc="upper left",
-        bbox_to_anchor=(1.03, 1.01), borderaxespad=0, labelspacing=0.75, title_fontsize=theme.SMALL,
+        bbox_to_anchor=(1.03, 1.01), borderaxespad=0, labelspacing=0.55, title_fontsize=theme.SMALL,
     )  # fmt: skip
     return ax
 
