@@ -13,7 +13,7 @@ WORKERS ?= 3
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 READY   := $(VENV)/.ready
-UV      := $(VENV)/bin/uv pip install --compile-bytecode --python $(RUN)
+UV      := $(VENV)/bin/uv pip install --system-certs --compile-bytecode --python $(RUN)
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z%A-Z-]+:.*##/ {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ $(READY): FORCE
 endif
 
 # pip brings uv, whose pin and hashes are those of requirements.txt; uv brings the rest and shows how far it is.
-# An editable install is refused beside hashed pins, hence another call.
+# An editable install is refused beside hashed pins, hence another call. uv does not read pip's settings, such as a mirror.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found (python3 is $$(python3 --version 2>&1)); try: make PYTHON=/path/to/python3.11 env"; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, one to a few minutes)"
@@ -39,7 +39,8 @@ $(READY): requirements.txt pyproject.toml
 	@test ! -L $(VENV) || rm $(VENV)
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r <(awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.txt)
-	@$(UV) --require-hashes -r requirements.txt
+	@$(UV) --require-hashes -r requirements.txt || { echo "uv could not bring the packages (see above); pip, with settings of its own, tries now, in about six minutes"; \
+	  $(RUN) -m pip install --disable-pip-version-check --require-hashes -r requirements.txt; }
 	@$(UV) --quiet --no-deps --no-build-isolation --editable .
 	@pwd -P > $@
 
