@@ -39,7 +39,7 @@ $(READY): requirements.txt pyproject.toml
 	@test ! -L $(VENV) || rm $(VENV)
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r <(awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.txt)
-	@$(UV) --require-hashes -r requirements.txt || { echo "uv could not bring the packages (see above); pip, with settings of its own, tries now, in about six minutes"; \
+	@$(UV) --require-hashes -r requirements.txt || { echo "uv could not bring the packages (see above); pip, with settings of its own, tries now, which is slower"; \
 	  $(RUN) -m pip install --disable-pip-version-check --require-hashes -r requirements.txt; }
 	@$(UV) --quiet --no-deps --no-build-isolation --editable .
 	@pwd -P > $@

@@ -6,6 +6,7 @@ python -m benchmarks.gpu [--runs 3] [--data cifar10-jpeg.zip] [--out FILE]     (
 import statistics
 import time
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -41,7 +42,7 @@ def main() -> None:
     rows, settings = [], torch.cuda.get_device_name()
     for batch_size, lr in BATCHES.items():
         recipe = replace(FAST, batch_size=batch_size, lr=lr)
-        create = lambda: create_model(NAME, len(splits.classes), image_size=32)  # noqa: E731
+        create = partial(create_model, NAME, len(splits.classes), image_size=32)
         fit(build_seeded(create, 99), splits.train, splits.val, replace(recipe, epochs=1), show=False)  # warm-up
         seconds, accuracies = [], []
         for seed in range(args.runs):

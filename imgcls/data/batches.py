@@ -18,10 +18,14 @@ class ImageSet(Protocol):
 
 
 def batches(
-    split: ImageSet, batch_size: int, device: torch.device | str | None = None
+    split: ImageSet, batch_size: int, device: torch.device | str | None = None, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The split in order as (images, labels int64) on `device`; views where the images are there, so do not write."""
-    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+    """The split in order as (images, labels int64) on `device`, from image `start` on.
+
+    Images are views where they are there already, so do not write.
+    """
+    parts = (values[start:].split(batch_size) for values in (split.images, split.labels))
+    for images, labels in zip(*parts, strict=True):
         yield images.to(device), labels.to(device).long()
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgcls.data.batches import ImageSet
+from imgcls.data.batches import ImageSet, batches
 from imgcls.evaluation.statistics import Interval, wilson
 from imgcls.messages import UserError
 from imgcls.precision import autocast
@@ -233,14 +233,14 @@ def _outputs(model: nn.Module, images: ImageSet, batch_size: int, tta: Sequence[
     outputs = []
     try:
         model.eval()
-        start = 0
-        while start < len(images.images):
+        done = 0
+        while True:
             try:
-                x = images.images[start : start + batch_size].to(device)
                 with autocast(device):
-                    outputs.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
-                start += batch_size
-                continue
+                    for x, _ in batches(images, batch_size, device, done):
+                        outputs.append(sum(model(view(x)).float() for view in tta).div(len(tta)).cpu())
+                        done += len(x)
+                break
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise

@@ -69,7 +69,8 @@ def train_batches(
     # What does not depend on the step is sent once an epoch; images may be on the device, or a map of a file.
     index = send(index, train.images.device)
     labels_of_epoch = send(train.labels.to(index.device).long()[index], world.device)
-    flipped = send(_alternating_flip(n, seed, epoch).to(index.device)[index], world.device)
+    if recipe.alternating_flip:
+        flipped = send(_alternating_flip(n, seed, epoch).to(index.device)[index], world.device)
     image_size = recipe.image_size_at(epoch + 1)
 
     for step in range(start_step, steps_per_epoch(n, recipe, world.size)):

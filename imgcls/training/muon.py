@@ -119,7 +119,7 @@ class Muon(torch.optim.AdamW):
         means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(means, gradients, 1 - self.momentum)
         updates = torch._foreach_lerp(gradients, means, self.momentum) if self.nesterov else means
-        # Channels last, as the weights lie in memory: a rotation does not depend on the order of the columns.
+        # Channels last, as the weights lie in memory: another order of columns only reorders the result's.
         stacked = torch.stack([update.movedim(1, -1) for update in updates])  # (L, filters, …, channels)
         matrices = stacked.flatten(2)
         steps = newton_schulz(matrices, self.coefficients, pick_precision(matrices.device))

@@ -21,9 +21,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Optimizer over the trainable parameters, with weight decay on weights only.
 
     Each group's `lr_scale` is its factor of the learning rate under `layer_decay`. Parameters that `unfreeze_schedule`
-    unfreezes later are included, and do not change while they have no gradient. Muon (Jordan et al. 2024,
-    "Muon: An optimizer for hidden layers in neural networks") orthogonalises the updates of hidden layers, each
-    convolution reshaped to (filters, the rest); head, biases and norms are trained by AdamW at the same learning rate.
+    unfreezes later are included, and do not change while they have no gradient. Muon trains the matrices of hidden
+    layers, each convolution reshaped to (filters, the rest), and by AdamW head, biases and norms at the same rate.
     """
     # Not timm's parameter groups: they omit parameters that are frozen first, and treat our networks as one layer.
     depths = _depths(model) if recipe.layer_decay < 1 else {}

@@ -14,7 +14,7 @@ from imgcls.explain import grad_cam
 from imgcls.models import create_model
 from imgcls.precision import pick_device
 from imgcls.reproducibility import generator
-from imgcls.training import Recipe, fit, init_distributed, train_batches, train_step
+from imgcls.training import Recipe, fit, init_distributed, steps_per_epoch, train_batches, train_step
 from imgcls.training.loop import make_loss
 from imgcls.training.optimizers import make_optimizer
 from imgcls.transforms import CutMix, MixUp, RandomCrop, RandomHorizontalFlip
@@ -123,6 +123,7 @@ def test_no_step_of_an_epoch_waits_for_the_device(optimizer, tiny):
         make_loss(recipe, train, torch.device("cuda")),
         init_distributed(),
     )
+    steps = 0
     for epoch in range(2):  # the first makes states and chooses kernels
         found = train_batches(resident, recipe, 0, epoch, 0, world)
         batch = next(found)
@@ -131,9 +132,10 @@ def test_no_step_of_an_epoch_waits_for_the_device(optimizer, tiny):
         try:
             while batch:
                 train_step(model, made, batch, loss, recipe, world)
-                batch = next(found, None)
+                batch, steps = next(found, None), steps + 1
         finally:
             torch.cuda.set_sync_debug_mode("default")
+    assert steps == 2 * steps_per_epoch(len(train), recipe)  # a step that waits raises
 
 
 def test_predictions_that_do_not_fit_are_made_in_parts(tiny):

@@ -71,6 +71,16 @@ def test_the_coefficients_are_those_of_timm():
     assert _COEFFICIENTS["original"] == [ORIGINAL]
 
 
+def take_steps(optimizer, ours, peer, theirs, count: int = 3) -> None:
+    """Steps of two optimizers with the same random gradients."""
+    for _ in range(count):
+        for parameter, other in zip(ours, theirs, strict=True):
+            parameter.grad = torch.randn_like(parameter)
+            other.grad = parameter.grad.clone()
+        optimizer.step()
+        peer.step()
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_steps_equal_timm_s_on_hidden_weights(monkeypatch, nesterov):
     """Three steps with weight decay and momentum, on convolutions in either memory format and on a linear layer."""
@@ -82,12 +92,7 @@ def test_steps_equal_timm_s_on_hidden_weights(monkeypatch, nesterov):
     theirs = [weight.detach().clone().requires_grad_() for weight in ours]
     optimizer = Muon([{"params": ours, "muon": True, "weight_decay": 0.1}], 0.1, 0.9, nesterov)
     peer = TimmMuon(theirs, 0.1, weight_decay=0.1, momentum=0.9, nesterov=nesterov)
-    for _ in range(3):
-        for weight, other in zip(ours, theirs, strict=True):
-            weight.grad = torch.randn_like(weight)
-            other.grad = weight.grad.clone()
-        optimizer.step()
-        peer.step()
+    take_steps(optimizer, ours, peer, theirs)
     for weight, other in zip(ours, theirs, strict=True):
         assert torch.allclose(weight, other, atol=0.02), tuple(weight.shape)  # timm's steps are in bfloat16
         assert weight.grad is None
@@ -99,12 +104,7 @@ def test_other_groups_are_adamw_s():
     theirs = [parameter.detach().clone().requires_grad_() for parameter in ours]
     optimizer = Muon([{"params": ours, "muon": False, "weight_decay": 0.1}], 0.1)
     peer = torch.optim.AdamW(theirs, 0.1, betas=(0.9, 0.95), weight_decay=0.1)
-    for _ in range(3):
-        for parameter, other in zip(ours, theirs, strict=True):
-            parameter.grad = torch.randn_like(parameter)
-            other.grad = parameter.grad.clone()
-        optimizer.step()
-        peer.step()
+    take_steps(optimizer, ours, peer, theirs)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
