@@ -1,5 +1,6 @@
 """Data-parallel training in several processes, through `accelerate`; one process alone does not need it."""
 
+import gc
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -86,4 +87,5 @@ def init_distributed() -> Distributed:
 def destroy_process_group() -> None:
     """Disconnect from the other processes, if there are any; an open connection may abort the interpreter's exit."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()  # a wrapped model in a reference cycle would keep the connection, and its threads, beyond this
         torch.distributed.destroy_process_group()

@@ -2,11 +2,13 @@
 
 An exercise is a sequence of cells with tags: `exercise-task` (text), `exercise-given` (code, optional),
 `exercise-solution` and `exercise-check`. Apart from the imports they need no other cell, so that a student can begin
-anywhere and a test can run every solution in seconds.
+anywhere and a test can run every solution in seconds. The check cell calls `check_answers`; what is expected is
+computed in the module of this package that has the name of the notebook without its number.
 """
 
 import ast
 import copy
+import importlib
 import json
 import os
 import re
@@ -27,6 +29,67 @@ _LENGTH = 60  # characters of a wrong answer that are shown
 
 class WrongSolution(AssertionError):
     """The solution of an exercise fails its own check while the report runner executes the notebook."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one answer of an exercise should be, and what is said about it.
+
+    Args:
+        name: Name of the variable or function that the student writes.
+        value: A number, a text, or an array, tensor, list or dict of them.
+        hint: Shown with a wrong answer; never the solution itself.
+        why: Shown with a right answer: a sentence on the reason.
+        within: Absolute tolerance.
+        answer: What to compare, if it is not the variable itself: what the student's function returned, for example.
+    """
+
+    name: str
+    value: Any
+    hint: str
+    why: str
+    within: float = 1e-6
+    answer: Any = None
+
+
+def check_answers(exercise: str, **answers: Any) -> None:
+    """Show which answers of an exercise are right and why, and a hint for those that are not.
+
+    A wrong answer raises no exception, so that the notebook continues after an exercise that is not solved.
+
+    Args:
+        exercise: Module and function of `course.exercises` that yield what is expected: "cifar_ten.temperature".
+        answers: What the student wrote, by name; `...` where nothing is written yet.
+
+    Raises:
+        WrongSolution: an answer is wrong and the report runner executes the notebook.
+    """
+    from IPython.display import Markdown, display
+
+    problems = []
+    for name, problem, remark in verdicts(exercise, answers):
+        display(Markdown(f"✓ `{name}` is right. {remark}" if problem is None else f"✗ `{name}` {problem}. {remark}"))
+        problems += [] if problem is None else [f"{name} {problem}"]
+    if problems and "IMGCLS_REPORT" in os.environ:
+        raise WrongSolution(f"the solution of the exercise {exercise} is wrong: {'; '.join(problems)}")
+
+
+def verdicts(exercise: str, answers: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
+    """For each answer its name, what is wrong with it (None if it is right), and a hint or the reason."""
+    missing = [name for name, answer in answers.items() if answer is ...]
+    if missing:
+        return [(name, "is not written yet", "") for name in missing]
+    module, _, function = exercise.partition(".")
+    found = []
+    try:
+        for expected in getattr(importlib.import_module(f"course.exercises.{module}"), function)(**answers):
+            answer = answers[expected.name] if expected.answer is None else expected.answer
+            problem = find_problem(answer, expected.value, expected.within)
+            found.append((expected.name, problem, expected.why if problem is None else expected.hint))
+    except Exception as error:  # of the student's own function, or of a value that is of the wrong type
+        names = ", ".join(answers)
+        found.append((names, f"cannot be evaluated: {type(error).__name__}: {error}", ""))
+    return found
 
 
 def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
