@@ -49,6 +49,31 @@ def test_an_exercise_without_its_check_is_refused(tree):
         render(tree, *EXERCISE[:-1])
 
 
+DIAGNOSTICS = re.compile(r'<details class="section"><summary><h2 id="diagnostics">Diagnostics</h2>(.*?)</summary>')
+
+
+def test_the_section_diagnostics_is_folded_and_its_figures_are_counted(tree):
+    shown = [cell(f"draw({k})", outputs=[figure()]) for k in range(4)]
+    source = render(tree, text("## A\n\nOne."), shown[0], text("## Diagnostics\n\n### Below\n\nTwo."), *shown[1:3],
+                    text("Three.\n\n## B\n\n### C\n\nFour."), shown[3])  # fmt: skip
+    page = assert_self_contained(source)
+    begin, end = DIAGNOSTICS.search(source), source.index('</details><h2 id="b">')
+    assert begin[1] == "<span>2 figures</span>"
+    folded = source[begin.end() : end]
+    assert [word for word in ("One.", "Two.", "Three.", "Four.") if word in folded] == ["Two.", "Three."]
+    assert re.findall(r'<figure id="figure-(\d)', folded) == ["2", "3"]
+    linked = [link["href"][1:] for link in page.all("a") if link.get("href", "").startswith("#")]
+    assert linked == ["content", *["a", "diagnostics", "b", "c"] * 2]
+    assert source.count("<details") == source.count("</details>")
+
+
+def test_a_folded_section_may_be_the_last(tree):
+    source = render(tree, text("## Diagnostics\n\nOne."))
+    assert_self_contained(source)
+    assert DIAGNOSTICS.search(source)[1] == ""
+    assert source.count("<details") == source.count("</details>")
+
+
 @pytest.mark.parametrize("kind", ["palette", "transparent", "grey", "colour"])
 def test_pictures_in_pages_are_smaller_and_the_same_to_the_last_pixel(kind):
     picture = Image.open(io.BytesIO(photograph((300, 200))))
