@@ -158,8 +158,9 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
         return {"label": "Parameters of this run", "lines": 0, "code": _parameters(result), "outputs": outputs}
     code = f'<pre class="code">{highlighted(cell.source)}</pre>' if cell.source.strip() else ""
     lines = len(cell.source.strip().splitlines())
-    label = {"given": "Given", "solution": "Solution", "check": "Check"}.get(part, "Code")
-    return {"label": label, "lines": lines, "code": code, "outputs": outputs, "folded": part, "last": part == "check"}
+    label = {"given": "Given", "start": "Start", "solution": "Solution", "check": "Check"}.get(part, "Code")
+    states = {"folded": part, "open": part == "start", "last": part == "check"}
+    return {"label": label, "lines": lines, "code": code, "outputs": outputs} | states
 
 
 def _fold(text: str, headings: list[Heading], report: Report) -> str:

@@ -93,6 +93,7 @@ LINKS = "[...document.querySelectorAll('a[href]')].map(e => e.getAttribute('href
 EXERCISE = [
     cell("### Try it: add up\n\nHow much is one and one, $1 + 1$?", "markdown", ("exercise-task",)),
     cell("given = 1", tags=("exercise-given",)),
+    cell("both = given * given  # repair this line", tags=("exercise-start",)),
     cell("both = given + given  # the sum", tags=("exercise-solution",)),
     cell('check("both", both, 2)', tags=("exercise-check",), outputs=[
         {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": "✓ `both` is right."}}]),

@@ -36,16 +36,17 @@ def test_an_exercise_is_one_box_with_its_solution_folded(tree):
     page = assert_self_contained(source)
     box = re.search(r'<section class="callout try-it exercise" aria-labelledby="([^"]+)">(.*?)</section>', source, re.S)
     assert f'<h3 id="{box[1]}">Try it: add up</h3>' in box[2]
-    assert re.findall(r"<summary>(\w+)", box[2]) == ["Given", "Solution", "Check"]
+    assert re.findall(r"<summary>(\w+)", box[2]) == ["Given", "Start", "Solution", "Check"]
     assert 'class="formula"' in box[2] or "<svg" in box[2]
     assert page.folded.count("code") == source.count('<pre class="code">')
+    assert re.findall(r"<details [^>]*open[^>]*><summary>(\w+)", box[2]) == ["Start"]
     assert box[2].index("Check") < box[2].index("is right") < box[2].rindex("</details>")
     assert source.count("<section") == source.count("</section") == 2  # the card is the other
     assert "Another" in source[box.end() :]
 
 
 def test_an_exercise_without_its_check_is_refused(tree):
-    with pytest.raises(RuntimeError, match=r"exercise 1 at cell .* its cells must be task, given, solution, check"):
+    with pytest.raises(RuntimeError, match=r"exercise 1 at cell .* its cells must be task, given, start"):
         render(tree, *EXERCISE[:-1])
 
 
