@@ -139,7 +139,7 @@ lab: $(READY)  ## open notebook 00 in JupyterLab
 	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
 
 exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
-	@$(REPORTS) exercises
+	@$(RUN) -m course.exercises write
 
 app: $(READY)  ## open the page that classifies pictures with trained models
 	@$(RUN) -m imgcls.app $(ARGS)
