@@ -110,7 +110,7 @@ def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
         except (_Interrupted, HTTPException, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(
-                    error.errno, f"no space left for {url} in {tag.parent}; make some, then try again"
+                    error.errno, f"no space left for {url} in {tag.parent}; free some space, then try again"
                 ) from error
             reason = getattr(error, "reason", None) or error or type(error).__name__
         futile = 0 if file.tell() - before >= GAIN else futile + 1

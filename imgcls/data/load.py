@@ -86,7 +86,7 @@ def load(
             below zero, in that of another class.
         clutter: of generated sets, how much pose, scale, position and occlusion vary, as in menagerie.generate.
         cache: folder of the decoded images, paths.CACHE if None.
-        split_again: draw all splits from all images, whatever splits are given.
+        split_again: ignore the given splits and draw all three from all images.
         partial: only what is there, to evaluate a model: no split is drawn, images without a split are in train, and
             `classes` may be absent.
 
