@@ -5,6 +5,7 @@
 
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,32 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
 
 
-PAGES = {"cli.md": command_line}
+REFERENCES_HEAD = """# References
+
+<!-- Made by `python docs/generate.py` from notebooks/references.toml; change that file instead. -->
+
+The works behind every method of the course. A notebook that names one of the methods links a work of it under "Further
+reading", and a test finds a method without a link.
+"""
+
+
+def references() -> str:
+    """docs/references.md: every work with its methods, below the headings that are comments of the file."""
+    source = (DOCS.parent / "notebooks" / "references.toml").read_text(encoding="utf-8")
+    works, parts = tomllib.loads(source), [REFERENCES_HEAD]
+    for heading, key in re.findall(r"^# -{10,} (.+)$|^\[([\w-]+)\]$", source, flags=re.M):
+        if heading:
+            parts.append(f"\n## {heading[0].upper()}{heading[1:]}\n\n")
+        else:
+            work = works[key]
+            phrases = [one.lower() for one in work["methods"]]
+            short = [one for one in work["methods"] if not any(p in one.lower() and p != one.lower() for p in phrases)]
+            methods = f" ({', '.join(short)})" if short else ""
+            parts.append(f"- {work['authors']} {work['year']}, [{work['title']}]({work['url']}){methods}\n")
+    return "".join(parts)
+
+
+PAGES = {"cli.md": command_line, "references.md": references}
 
 if __name__ == "__main__":
     for page, made in PAGES.items():

@@ -564,7 +564,7 @@ def test_no_advertisement_reaches_the_terminal(tmp_path, monkeypatch):
         wait_for_server(f"{address[0]}/_stcore/health")
     finally:
         served.terminate()
-        served.wait(10)
+        served.wait(60)
     assert "streamlit" not in (tmp_path / "said.txt").read_text().lower()
 
 
@@ -620,7 +620,7 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
             use_in_browser(browser, f"http://localhost:{port}/", tmp_path)
     finally:
         served.terminate()
-        served.wait(10)
+        served.wait(60)
     lines = (tmp_path / "written.txt").read_text().splitlines()
     written = [line for line in lines if ".pyc" not in line and "/dev/null" not in line]
     assert written == []
