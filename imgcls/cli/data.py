@@ -336,7 +336,7 @@ def _text(facts: dict) -> str:
     table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
     blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", pairs) if pairs else "no duplicates")
     if groups := facts["duplicate_groups"]:
-        blocks.append(f"{plural(groups, 'group')} of duplicates among the images that were divided, each in one split")
+        blocks.append(f"{plural(groups, 'group')} of duplicates among the images that were split; each is in one split")
     return "\n\n".join([*blocks, *(f"note: {text}" for text in facts["notes"])])
 
 

@@ -155,7 +155,7 @@ def _load(data: str, card: Mapping[str, Any], run: Path, split: str | None) -> t
             f"{data} has classes unknown to the model in {run}: {some(unknown)}; leave their folders out, rename them "
             f"as the model does ({some(ours)}), or train a model on these data"
         )
-    notes = [f"the class {name!r} is taken for {spelled[name]!r}" for name in there.classes if spelled[name] != name]
+    notes = [f"the class {name!r} is treated as {spelled[name]!r}" for name in there.classes if spelled[name] != name]
     if split != "all" and (split or "test") not in there.given and _drawn_in_training(card, there):
         split = split or "test"
         splits = load(data, classes=ours, split_again=again, **settings)

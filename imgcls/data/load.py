@@ -156,7 +156,7 @@ def locate(name_or_path: str | Path) -> Path:
         return found
     name = str(name_or_path)
     if steps := catalogue.steps_for(name):
-        raise UnknownDataset(f"{name!r} is not there yet: {steps}")
+        raise UnknownDataset(f"{name!r} has not been downloaded: {steps}")
     in_folder = "/" in name and path.parent.is_dir() and not name.startswith(PREFIX)
     looks_like_path = path.suffix or name.startswith((".", "~", os.sep)) or in_folder
     what = f"no folder or archive at {path.absolute()}" if looks_like_path else f"unknown data set {name!r}"

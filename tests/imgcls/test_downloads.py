@@ -300,7 +300,7 @@ def cifar(server, monkeypatch):
 
 def test_cifar_arrives_pixel_for_pixel_and_is_loaded_by_its_name(cifar, server):
     server.plan = [dies_half_way, honest]
-    with pytest.raises(UnknownDataset, match="'cifar10' is not there yet: imgcls data get cifar10"):
+    with pytest.raises(UnknownDataset, match="'cifar10' has not been downloaded: imgcls data get cifar10"):
         load("cifar10")
     assert "cifar10" not in available()
     path = download("CIFAR10")
