@@ -74,7 +74,6 @@ BANNED = {
     r"torn (?:by|file|one|in)": "incomplete",
     r"take(?:s)? (?:it|them) as (?:it|they) (?:is|are)": "use unchanged",
     r"hostile": "malformed or malicious",
-    r"validation chooses": "selected on the validation split",
     r"if need be": "if necessary",
     r"and the like": "name them, or 'similar'",
     r"none turns|none of which turns": "none is contradicted",
