@@ -94,7 +94,7 @@ def test_ctrl_c_is_one_line_and_status_130(command):
         "from imgcls.cli import main; main()"
     )
     done = python(code, command, *(["photos"] if command == "train" else []))
-    said = "interrupted: the same command continues" if command == "train" else "interrupted"
+    said = "interrupted: run the same command again to continue" if command == "train" else "interrupted"
     assert (done.returncode, done.stderr.strip()) == (130, said)
 
 
