@@ -80,11 +80,10 @@ def time_limit(seconds):
 
 def run(cells, exercise, answer, more=""):
     """The names that an exercise has after an answer, alone but for the notebook's imports."""
-    imports = [cell for cell in cells if cell["cell_type"] == "code" and "import" in source_of(cell)][:1]
-    given = [] if exercise.given is None else [cells[exercise.given]]
+    given = [] if exercise.given is None else [source_of(cells[exercise.given])]
     scope = {}
     with time_limit(SECONDS):
-        for part in (*map(source_of, [*imports, *given]), answer, more):
+        for part in (exercises.imports_of(cells), *given, answer, more):
             exec(part, scope)
     return scope
 
