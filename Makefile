@@ -76,7 +76,8 @@ CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9
 EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
-RENDERER := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) course/exercises/__init__.py
+RENDERER := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) \
+            course/contents.py course/exercises/__init__.py $(wildcard notebooks/course.toml)
 TIMEOUT  ?= $(if $(filter real,$(PROFILE)),14400,3600)
 REQUEST   = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
 REPORTS  := $(RUN) -m course.reports
