@@ -67,7 +67,7 @@ class CollapseWatch:
                 predicted, true = one.predicted == k, one.labels == k
                 counted = {"share of the predictions": wilson(int(predicted.sum()), len(one))}
                 counted["recall"] = wilson(int((predicted & true).sum()), int(true.sum()))
-                rows += [{"panel": panel, "x": epoch, "series": name, **vars(value)} for panel, value in counted.items()]
+                rows += [{"panel": what, "x": epoch, "series": name, **vars(share)} for what, share in counted.items()]
         return pd.DataFrame(rows)
 
     def favourites(self) -> pd.DataFrame:
@@ -146,6 +146,7 @@ def at_thresholds(predictions: Predictions, thresholds: Mapping[str, float]) -> 
     for name, cut in thresholds.items():
         moved = predictions.with_threshold(cut)
         (a, b), (c, d) = np.asarray(moved.confusion()).tolist()
-        counts = {f"{first} → {first}": a, f"{first} → {second}": b, f"{second} → {first}": c, f"{second} → {second}": d}
+        counts = {f"{first} → {first}": a, f"{first} → {second}": b}
+        counts |= {f"{second} → {first}": c, f"{second} → {second}": d}
         rows.append({"": name, "threshold": f"{cut:.3f}", **counts, "balanced accuracy": str(moved.balanced_accuracy)})
     return pd.DataFrame(rows)

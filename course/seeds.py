@@ -51,7 +51,8 @@ def seeds_table(table: pd.DataFrame) -> pd.DataFrame:
     """The result of `compare_seeds` as text: mean ± standard deviation over seeds, gain with its interval, verdict."""
     rows = []
     for row in table.to_dict("records"):
-        text = {"": row["name"], f"mean of {row['seeds']} seeds": f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"}
+        mean = f"{100 * row['mean']:.1f} ± {100 * row['spread']:.1f} %"
+        text = {"": row["name"], f"mean of {row['seeds']} seeds": mean}
         text |= {"gain (points)": "–", "paired test over seeds": "–"}
         if pd.notna(row.get("gain", np.nan)):
             gain, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))

@@ -94,13 +94,15 @@ def validation(validate: Callable[..., Any], make_splits: Callable[..., Sequence
     for name, sign in (("train", -1), ("val", 1)):
         kind = "augmented" if name == "train" else "unchanged"
         found = all((sign * image >= 0).all() for image in read[name])
-        yield Expected("make_splits", True, f"{hint} The {name} images should be {kind}.", f"The {name} images are {kind}.",
-                       answer=bool(found and len(read[name])))  # fmt: skip
+        wanted = f"{hint} The {name} images should be {kind}."
+        yield Expected(
+            "make_splits", True, wanted, f"The {name} images are {kind}.", answer=bool(found and len(read[name]))
+        )
     together = torch.stack([image.abs() for part in read.values() for image in part])
-    complete = len(together) == 64 and torch.equal(together.sum(dim=(1, 2, 3)).sort().values,
-                                                   images.sum(dim=(1, 2, 3)).sort().values)  # fmt: skip
-    yield Expected("make_splits", True, "Each image belongs to exactly one of the two splits.",
-                   "Each image is in exactly one split.", answer=complete)  # fmt: skip
+    sums = [part.sum(dim=(1, 2, 3)).sort().values for part in (together, images)]
+    complete = len(together) == len(images) and torch.equal(*sums)
+    hint = "Each image belongs to exactly one of the two splits."
+    yield Expected("make_splits", True, hint, "Each image is in exactly one split.", answer=complete)
 
 
 def _brighter_side(images: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ def claims(holds: Any) -> Iterator[Expected]:
     yield Expected(
         "holds",
         {"A": False, "B": False, "C": True, "D": False},
-        "Sampling error belongs to the choice of the images, and every epoch has the same ones. The entropy bound needs "
-        "constant probabilities, not a constant class. A smoothed line is an average over the past.",
+        "Sampling error is about the choice of the images, and every epoch has the same ones. The entropy bound needs "
+        "constant probabilities, not a constant class. A smoothed line averages over the past.",
         "Only C follows: a loss below the entropy excludes constant probabilities, and nothing more.",
     )

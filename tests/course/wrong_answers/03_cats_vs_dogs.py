@@ -1,7 +1,10 @@
 """Plausible wrong answers to the exercises of notebook 03; each replaces the solution cell."""
 
 AVERAGE = "start_share = {0}\nstart_share_fast = {1}\nbatches_needed = {2}"
-FAIR = """def fair_accuracy(dog_chance, is_dog, cut):
+FAIR = """is_dog, dog_chance = shy_network()
+
+
+def fair_accuracy(dog_chance, is_dog, cut):
     says_dog = dog_chance >= cut
     return {0}
 
@@ -32,7 +35,7 @@ WRONG = {
     "thresholds": [
         FAIR.format("(says_dog == is_dog).float().mean()"),
         FAIR.format("(says_dog & is_dog).sum() / is_dog.sum()"),
-        FAIR.format("((says_dog & is_dog).sum() / says_dog.sum() + (~says_dog & ~is_dog).sum() / (~says_dog).sum()) / 2"),
+        FAIR.format("((says_dog & is_dog).sum() / says_dog.sum() + (~says_dog & ~is_dog).sum() / 90) / 2"),
     ],
     "validation": [
         REPAIRED.format("return (classify(images.flip(-1)) == labels).float().mean()", SPLITS),
