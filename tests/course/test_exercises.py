@@ -26,7 +26,6 @@ NOT_YET = {
     "01_arctic_fox_vs_elephant",
     "02_forty_species",
     "04_inaturalist_ten",
-    "05_cifar_ten",
 }
 """Notebooks whose check cells still call `check`."""
 CONVERTED = [case for case in CASES if case not in NOT_YET]
