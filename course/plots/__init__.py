@@ -3,6 +3,7 @@
 from course.plots.comparisons import controls, gains, ladder, mistakes, predicted_shares
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
+from course.plots.methods import method_gains
 from course.plots.parts import part_bars, part_maps
 from course.plots.speed import accuracy_against_seconds, learning_speed
 
@@ -16,6 +17,7 @@ __all__ = [
     "ladder",
     "landscape",
     "learning_speed",
+    "method_gains",
     "mistakes",
     "part_bars",
     "part_maps",
