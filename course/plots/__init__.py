@@ -4,12 +4,14 @@ from course.plots.comparisons import controls, gains, ladder, mistakes, predicte
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
 from course.plots.parts import part_bars, part_maps
+from course.plots.species import feature_space
 from course.plots.speed import accuracy_against_seconds, learning_speed
 
 __all__ = [
     "accuracy_against_seconds",
     "controls",
     "explanation_scores",
+    "feature_space",
     "gains",
     "gradient_rows",
     "guided_grid",
