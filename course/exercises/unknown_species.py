@@ -24,13 +24,14 @@ def example_scores() -> tuple[Tensor, Tensor, Tensor]:
 def energy_score(energy_of: Callable[[Tensor, float], Tensor]) -> Iterator[Expected]:
     """The energy score at two temperatures, also of logits whose exponentials overflow."""
     logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 0.0], [500.0, 499.0, -3.0]])
+    found = [energy_of(logits, temperature) for temperature in (1.0, 4.0)]
     yield Expected(
         "energy_of",
         torch.stack([openset.energy(logits, 1.0), openset.energy(logits, 4.0)]),
         "T · ln Σ exp(z / T), one number for each row. `logsumexp` computes the sum without an overflow.",
         "The score is a soft maximum of the logits. `logsumexp` subtracts the largest logit, so nothing overflows.",
         within=1e-3,
-        answer=torch.stack([energy_of(logits, 1.0), energy_of(logits, 4.0)]),
+        answer=... if any(scores is ... for scores in found) else torch.stack(found),
     )
 
 
