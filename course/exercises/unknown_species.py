@@ -69,7 +69,7 @@ def honest_threshold(choose_threshold: Callable[[Tensor, Tensor, Tensor], float]
 
 
 def harmonic_means(lopsided: float, even: float) -> Iterator[Expected]:
-    """Harmonic means of two pairs of accuracies with the same arithmetic mean."""
+    """Harmonic means of two pairs of accuracies with an equal arithmetic mean."""
     hint = "The harmonic mean of a and b is 2ab / (a + b)."
     yield Expected(
         "lopsided", hmean([0.88, 0.02]), hint, "One accuracy near 0 makes the harmonic mean small.", within=1e-3
