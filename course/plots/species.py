@@ -67,10 +67,9 @@ def _vim(ax: Axes, energy: np.ndarray, residual: np.ndarray, is_unknown: np.ndar
     ax.plot(residual[known], energy[known], "o", color=theme.ACCENT, **DOT)
     ax.plot(residual[~known], energy[~known], **CROSS)
     middle = np.median(energy[known] - residual[known])
-    ends = np.array([residual.min(), residual.max()])
-    ax.autoscale(False)
+    ends, limits = np.array([residual.min(), residual.max()]), ax.get_ylim()
     ax.plot(ends, ends + middle, color=theme.ORANGE, linewidth=1.6, linestyle=theme.DASHED)
-    ax.set(title="ViM", xlabel="residual norm, scaled", ylabel="energy of the logits")
+    ax.set(title="ViM", xlabel="residual norm, scaled", ylabel="energy of the logits", ylim=limits)
     return [
         Line2D([], [], color=theme.ACCENT, marker="o", linestyle="", markersize=7, label="known, all classes"),
         Line2D([], [], color=theme.ORANGE, linewidth=1.6, linestyle=theme.DASHED, label="equal ViM score"),
