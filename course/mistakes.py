@@ -68,6 +68,23 @@ def unscaled_bgr(images: Tensor) -> Tensor:
     return without_scaling(swapped_channels(images))
 
 
+def random_split(train: Split, val: Split, seed: int = 0) -> tuple[Split, Split]:
+    """The images of both splits divided anew at random, without regard to their classes, into splits of the same sizes.
+
+    As `torch.utils.data.random_split` does it, and the report that called its split stratified.
+    """
+    pool = Split(
+        torch.cat([train.images, val.images]),
+        torch.cat([train.labels, val.labels]),
+        None if train.masks is None else torch.cat([train.masks, val.masks]),
+        train.names + val.names,
+        train.classes,
+        None if train.sizes is None else torch.cat([train.sizes, val.sizes]),
+    )
+    mixed = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    return pool.subset(mixed[: len(train)]), pool.subset(mixed[len(train) :])
+
+
 def imbalanced(split: Split, fractions: Mapping[str, float], seed: int = 0) -> Split:
     """The split with a random sample of the images of some classes: an imbalance made on purpose.
 

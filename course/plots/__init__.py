@@ -5,6 +5,7 @@ from course.plots.explanations import explanation_scores, gradient_rows, guided_
 from course.plots.landscape import landscape
 from course.plots.parts import part_bars, part_maps
 from course.plots.speed import accuracy_against_seconds, learning_speed
+from course.plots.verdicts import verdicts
 
 __all__ = [
     "accuracy_against_seconds",
@@ -20,4 +21,5 @@ __all__ = [
     "part_bars",
     "part_maps",
     "predicted_shares",
+    "verdicts",
 ]
