@@ -13,6 +13,7 @@ from imgcls.data import DataError, Split
 from imgcls.data.splits import select_classes, shuffle_key
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import mcnemar
+from imgcls.models import head
 
 
 def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -> pd.DataFrame:
@@ -83,6 +84,16 @@ def random_split(train: Split, val: Split, seed: int = 0) -> tuple[Split, Split]
     )
     mixed = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
     return pool.subset(mixed[: len(train)]), pool.subset(mixed[len(train) :])
+
+
+def freeze_weights_only(create: Callable[[], nn.Module]) -> nn.Module:
+    """A network of which only the head trains, while its batch norms keep updating their running averages.
+
+    `models.freeze` stops those too.
+    """
+    model = create().requires_grad_(False)
+    head(model).requires_grad_(True)
+    return model
 
 
 def imbalanced(split: Split, fractions: Mapping[str, float], seed: int = 0) -> Split:

@@ -26,7 +26,6 @@ NOT_YET = {
     "01_arctic_fox_vs_elephant",
     "02_forty_species",
     "03_cats_vs_dogs",
-    "04_inaturalist_ten",
     "05_cifar_ten",
 }
 """Notebooks whose check cells still call `check`."""
