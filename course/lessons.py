@@ -42,7 +42,7 @@ def _verdict(gain: float, p: float, level: float) -> str:
     return "inconclusive" if p >= level else "supported" if gain > 0 else "contradicted"
 
 
-def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
+def verdict_table(tests: pd.DataFrame) -> pd.DataFrame:
     """The result of `paired_tests` as text: gain in points with its interval, both p-values, the verdict."""
     gains = [
         f"{100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"

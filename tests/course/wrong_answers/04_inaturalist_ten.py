@@ -56,7 +56,8 @@ def stratified(all_labels, share, seed):
 """,
     ],
     "best_of_twenty": [
-        'half_width = 1.96 * (0.43 * 0.57 / 2400) ** 0.5\noptimism = 100 * 1.87 * (0.43 * 0.57 / 2400) ** 0.5\nobjection = "b"',
+        "half_width = 1.96 * (0.43 * 0.57 / 2400) ** 0.5\n"
+        'optimism = 100 * 1.87 * (0.43 * 0.57 / 2400) ** 0.5\nobjection = "b"',
         'half_width = 100 * 1.96 * (0.43 * 0.57 / 2400) ** 0.5\noptimism = 1.87 * half_width\nobjection = "b"',
         "half_width = 100 * 1.96 * (0.43 * 0.57 / 2400) ** 0.5\n"
         'optimism = 100 * 1.87 * (0.43 * 0.57 / 2400) ** 0.5\nobjection = "a"',
