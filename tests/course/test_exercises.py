@@ -38,7 +38,10 @@ def cells_of(case):
 
 
 def wrong_answers(case):
-    return runpy.run_path(str(Path(__file__).with_name("wrong_answers") / f"{case}.py"))["WRONG"]
+    """Those of tests/course/wrong_answers, in a file with the name of the notebook, with or without its number."""
+    folder = Path(__file__).with_name("wrong_answers")
+    (path,) = (path for path in folder.glob("*.py") if path.stem in (case, case.partition("_")[2]))
+    return runpy.run_path(str(path))["WRONG"]
 
 
 def names(cells):
