@@ -7,6 +7,7 @@ from course.plots.methods import method_gains
 from course.plots.parts import part_bars, part_maps
 from course.plots.species import feature_space
 from course.plots.speed import accuracy_against_seconds, learning_speed
+from course.plots.verdicts import verdicts
 
 __all__ = [
     "accuracy_against_seconds",
@@ -24,4 +25,5 @@ __all__ = [
     "part_bars",
     "part_maps",
     "predicted_shares",
+    "verdicts",
 ]

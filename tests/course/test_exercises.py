@@ -23,7 +23,6 @@ from imgcls import paths
 CASES = sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 NOT_YET = {
     "01_arctic_fox_vs_elephant",
-    "04_inaturalist_ten",
 }
 """Notebooks whose check cells may still call `check`."""
 OLD = [
