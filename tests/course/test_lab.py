@@ -101,7 +101,6 @@ def test_notebook_00_runs_in_jupyterlab_and_its_output_is_clean(project, lab):
         page.goto(f"{lab}/tree/{NOTEBOOK}")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
         page.locator(".jp-DirListing-item", has_text="01_arctic_fox").wait_for()
-        crumbs = page.locator(".jp-FileBrowser-crumbs .jp-BreadCrumbs-item")
         page.locator(".jp-StatusBar-Widget").get_by_text("| Idle").wait_for(timeout=120_000)
         menu(page, "Run", "Run All Cells")
         page.wait_for_function(f"() => {STATUS} === 'busy'", timeout=60_000)
@@ -109,7 +108,7 @@ def test_notebook_00_runs_in_jupyterlab_and_its_output_is_clean(project, lab):
         assert not page.locator(".jp-toast-message, .Toastify__toast-body, .jp-Dialog").count()
         menu(page, "File", "Save Notebook")
         wait(lambda: all(one["execution_count"] for one in code_cells(project)), 30)
-        crumbs.first.click()  # up to the project
+        page.locator(".jp-BreadCrumbs-home").first.click()  # up to the project
         for folder in ("notebooks", "reports", "build"):
             page.locator(".jp-DirListing-item", has_text=folder).first.wait_for()
     assert [output for one in code_cells(project) for output in one["outputs"] if not is_clean(output)] == []
