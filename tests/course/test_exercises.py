@@ -22,12 +22,7 @@ from imgcls import paths
 
 CASES = sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 NOT_YET = {
-    "00_start_here",
     "01_arctic_fox_vs_elephant",
-    "02_forty_species",
-    "03_cats_vs_dogs",
-    "04_inaturalist_ten",
-    "05_cifar_ten",
 }
 """Notebooks whose check cells may still call `check`."""
 OLD = [
