@@ -35,6 +35,7 @@ from course.exercises import source_of
 from imgcls import paths
 
 SECONDS = 60.0
+_MEMORY = 8 * 2**30  # bytes for one answer, where the system enforces it
 _WIDTH = 110  # characters of a remark in the text
 
 
@@ -271,6 +272,7 @@ def _run(sender: Connection, question: Question, answer: str, folder: str) -> No
     except Exception as problem:  # not of the student's making
         sender.send(f"{type(problem).__name__}: {problem}")
         return
+    _limit_memory()
     _seed()
     verdicts, modules, functions = exercises.verdicts, dict(sys.modules), _functions()
     sender.send(None)
@@ -282,6 +284,15 @@ def _run(sender: Connection, question: Question, answer: str, folder: str) -> No
             namespace[name] = function
     answers = {name: shell.user_ns.get(name, ...) for name in question.answers}
     sender.send((f"{type(error).__name__}: {error}" if error else None, verdicts(question.name, answers)))
+
+
+def _limit_memory() -> None:
+    """Let an answer that fills a list without end run into a MemoryError, before the machine stops."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _seed() -> None:
@@ -440,8 +451,20 @@ def to_csv(asked: Sequence[Question], people: Sequence[Person]) -> str:
     for person in people:
         grades = [person.grades.get(question.name) for question in asked]
         remarks = "\n".join(_remarks(asked, person))
-        table.writerow([person.name, *("" if one is None else one.points for one in grades), _points(person), remarks])
+        table.writerow(
+            [
+                _no_formula(person.name),
+                *("" if one is None else one.points for one in grades),
+                _points(person),
+                _no_formula(remarks),
+            ]
+        )
     return stream.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A text that a spreadsheet does not compute, whatever a file is called."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _points(person: Person) -> int:

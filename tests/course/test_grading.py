@@ -111,6 +111,8 @@ PEOPLE = {
     "partly": (lambda edition: handed_in(edition, WRONG, "half = 2"), 1, 0, "amount is not `41`\n.*half is not `2`$"),
     "magic": (lambda edition: handed_in(edition, f"%matplotlib inline\n{RIGHT}\ndisplay(amount)"), 2, 1, "^$"),
     "hangs": (lambda edition: handed_in(edition, "while True:\n    pass"), 0, 1, "doubled still running after 10 s$"),
+    "hoards": (lambda edition: handed_in(edition, "kept = []\nwhile True:\n    kept.append(bytes(10**8))"), 0, 1,
+               "raises MemoryError"),
     "waits": (lambda edition: handed_in(edition, HANGS), 0, 1, "still running after 10 s$"),
     "asks": (lambda edition: handed_in(edition, f"{RIGHT}\namount = int(input())"), 2, 1, "raises EOFError"),
     "crashes": (lambda edition: handed_in(edition, "import os\nos.abort()"), 0, 1, "process ended by SIGABRT"),
@@ -237,6 +239,11 @@ def test_several_notebooks_have_a_table_each_and_one_of_all_points():
         "anna: 01.2 y is not `2`\n"
         "ben: b.ipynb is not JSON\n"
     )
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet():
+    table = grading.to_csv([], [grading.Person("=1+1", {}, ["=2.ipynb is not JSON"])])
+    assert next(csv.reader(table.splitlines()[1:])) == ["'=1+1", "0", "'=2.ipynb is not JSON"]
 
 
 def test_persons_are_read_from_names_of_files_and_folders(tmp_path):
