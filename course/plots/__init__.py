@@ -4,6 +4,7 @@ from course.plots.comparisons import controls, gains, ladder, mistakes, predicte
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
 from course.plots.parts import part_bars, part_maps
+from course.plots.ranking import threshold_and_ranking
 from course.plots.speed import accuracy_against_seconds, learning_speed
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "part_bars",
     "part_maps",
     "predicted_shares",
+    "threshold_and_ranking",
 ]
