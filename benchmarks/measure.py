@@ -23,6 +23,7 @@ def arguments(
     images: int | None = None,
     runs: int | None = 5,
     table: bool = False,
+    airbench: bool = False,
 ) -> argparse.Namespace:
     """Command line of a benchmark: `--out`, and `--runs`, `--images`, `--data`, `--table` if requested.
 
@@ -37,6 +38,8 @@ def arguments(
         parser.add_argument("--images", type=int, default=images, help="images of a run (%(default)s)")
     if archive:
         parser.add_argument("--data", type=Path, default=SHARED, help=f"{archive}, or its folder (%(default)s)")
+    if airbench:
+        parser.add_argument("--airbench", type=Path, help="the peer's airbench94_muon.py")
     if table:
         parser.add_argument("--table", action="store_true", help="print the table of --out for README, measure nothing")
     args = parser.parse_args()
@@ -47,6 +50,8 @@ def arguments(
         args.data = args.data / archive if args.data.is_dir() else args.data
         if not args.data.is_file():
             parser.error(f"no archive at {args.data}; download {archive} and pass its path as --data")
+    if airbench and args.airbench and not args.airbench.is_file():
+        parser.error(f"no file at {args.airbench}; it is in the public repository KellerJordan/cifar10-airbench")
     return args
 
 

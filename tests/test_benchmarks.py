@@ -22,6 +22,7 @@ import menagerie
 from benchmarks import (
     chart,
     decode,
+    fast,
     fuzz,
     loop_overhead,
     loops,
@@ -34,7 +35,9 @@ from benchmarks import (
 )
 from benchmarks.record import meets_target, report, row, versus
 from imgcls import paths
+from imgcls.data import load
 from imgcls.evaluation import FeatureSplit
+from imgcls.messages import UserError
 
 SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}
 PER_CLASS, BATCH = 40, 16
@@ -376,3 +379,72 @@ def test_decoding_is_timed_on_the_same_pictures(task):
     found = decode.image_folder(task.folder, 0)
     assert found == len(list(task.folder.rglob("*.jpg")))
     assert decode.rate(lambda n: n, 7) > 7
+
+
+# ------------------------------------------------------------------ the fast recipe
+
+STAND_IN = """
+import sys
+import torch
+from torch import nn
+
+with open(sys.argv[0]) as f:
+    code = f.read()
+
+@torch.compile
+def score(images, labels):
+    return float((2 - images.flatten(2).mean(2).argmax(1) == labels).float().mean())
+
+class CifarNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        for mod in self.modules():
+            mod.half()
+
+def optimizer(model):
+    return torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
+
+class Loader:
+    def __init__(self, split):
+        data = torch.load(f"cifar10/{split}.pt", map_location=torch.device("cuda"))
+        self.images = data["images"]
+        self.images = (self.images.half() / 255).permute(0, 3, 1, 2)
+        self.labels = data["labels"]
+
+def main(run, model):
+    starter, ender = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    starter.record()
+    train, test = Loader("train"), Loader("test")
+    assert model.layer.weight.dtype == torch.float32 and len(train.images) > len(test.images)
+    ender.record()
+    torch.cuda.synchronize()
+    time_seconds = 1e-3 * starter.elapsed_time(ender)
+    print_training_details(locals(), is_final_entry=True)
+    return score(test.images, test.labels)
+"""
+
+
+@pytest.fixture
+def small_fast(monkeypatch):
+    """The fast recipe for a few small images."""
+    monkeypatch.setattr(fast, "FAST", replace(fast.FAST, epochs=8, batch_size=16, resolution_schedule=((1, 24),)))
+    monkeypatch.setattr(fast, "WIDTHS", (8, 8, 8))
+
+
+def test_the_peer_of_the_fast_recipe_is_adapted_and_gets_all_images(task, tmp_path):
+    (tmp_path / "airbench94_muon.py").write_text(STAND_IN)
+    seconds, accuracy = fast.airbench(task.archive, 0, tmp_path / "airbench94_muon.py")
+    assert seconds > 0
+    assert accuracy > 0.9  # the brightest channel gives the class: blue, green, red
+    with pytest.raises(UserError, match="it has no"):
+        fast.adapt(STAND_IN.replace("@torch.compile", ""))
+
+
+@pytest.mark.parametrize("run", [fast.ours, fast.plain_loop])
+def test_the_fast_recipe_and_the_plain_loop_train_on_every_image(task, small_fast, run):
+    splits = load(task.archive, image_size=32)
+    assert len(fast.all_for_training(task.archive).train) == len(splits.train) + len(splits.val)
+    seconds, accuracy = run(task.archive, 0)
+    assert seconds > 0
+    assert accuracy > 0.4  # three classes

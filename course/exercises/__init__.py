@@ -1,6 +1,7 @@
 """Exercises of the notebooks: check an answer, and make the notebooks without solutions.
 
 An exercise is a sequence of cells with tags: `exercise-task` (text), `exercise-given` (code, optional),
+`exercise-start` (code, optional: what a student sees instead of the solution, such as code to repair),
 `exercise-solution` and `exercise-check`. Apart from the imports they need no other cell, so that a student can begin
 anywhere and a test can run every solution in seconds. The check cell calls `check_answers`; what is expected is
 computed in the module of this package that has the name of the notebook without its number.
@@ -22,9 +23,12 @@ import numpy as np
 from imgcls import paths
 from imgcls.files import write
 
-PARTS = ("task", "given", "solution", "check")
+PARTS = ("task", "given", "start", "solution", "check")
+LETTERS = {None: "-", "task": "t", "given": "g", "start": "b", "solution": "s", "check": "c"}
 TURN = "# Your turn: write what belongs in place of the dots, then run the next cell."
 _LENGTH = 60  # characters of a wrong answer that are shown
+_OPEN = "is not written yet"
+_VARIABLE = object()  # compare the variable itself
 
 
 class WrongSolution(AssertionError):
@@ -42,6 +46,7 @@ class Expected:
         why: Shown with a right answer: a sentence on the reason.
         within: Absolute tolerance.
         answer: What to compare, if it is not the variable itself: what the student's function returned, for example.
+            `...` is not written yet; None is an answer, of a function that returns nothing.
     """
 
     name: str
@@ -49,7 +54,7 @@ class Expected:
     hint: str
     why: str
     within: float = 1e-6
-    answer: Any = None
+    answer: Any = _VARIABLE
 
 
 def check_answers(exercise: str, **answers: Any) -> None:
@@ -68,28 +73,36 @@ def check_answers(exercise: str, **answers: Any) -> None:
 
     problems = []
     for name, problem, remark in verdicts(exercise, answers):
-        display(Markdown(f"✓ `{name}` is right. {remark}" if problem is None else f"✗ `{name}` {problem}. {remark}"))
+        line = f"✓ `{name}` is right. {remark}" if problem is None else f"✗ `{name}` {problem}. {remark}"
+        display(Markdown(line.strip()))
         problems += [] if problem is None else [f"{name} {problem}"]
     if problems and "IMGCLS_REPORT" in os.environ:
         raise WrongSolution(f"the solution of the exercise {exercise} is wrong: {'; '.join(problems)}")
 
 
 def verdicts(exercise: str, answers: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
-    """For each answer its name, what is wrong with it (None if it is right), and a hint or the reason."""
-    missing = [name for name, answer in answers.items() if answer is ...]
-    if missing:
-        return [(name, "is not written yet", "") for name in missing]
+    """For each answer its name, what is wrong with it (None if it is right), and a hint or the reason.
+
+    An error, of the student's own function or of a value of the wrong type, is what is wrong with every answer that
+    was not compared before it.
+    """
     module, _, function = exercise.partition(".")
+    missing = [name for name, answer in answers.items() if answer is ...]
     found = []
+    failure = "was not compared: it is not expected"
     try:
         for expected in getattr(importlib.import_module(f"course.exercises.{module}"), function)(**answers):
-            answer = answers[expected.name] if expected.answer is None else expected.answer
-            problem = find_problem(answer, expected.value, expected.within)
-            found.append((expected.name, problem, expected.why if problem is None else expected.hint))
-    except Exception as error:  # of the student's own function, or of a value that is of the wrong type
-        names = ", ".join(answers)
-        found.append((names, f"cannot be evaluated: {type(error).__name__}: {error}", ""))
-    return found
+            answer = answers[expected.name] if expected.answer is _VARIABLE else expected.answer
+            problem = find_problem(... if expected.name in missing else answer, expected.value, expected.within)
+            remark = expected.why if problem is None else "" if problem == _OPEN else expected.hint
+            found.append((expected.name, problem, remark))
+    except Exception as error:
+        failure = f"cannot be evaluated: {type(error).__name__}: {error}"
+        if missing:  # most likely the reason: the others depend on what is not there
+            failure = f"waits for {', '.join(f'`{name}`' for name in missing)}"
+    compared = {name for name, _, _ in found}
+    rest = [(name, _OPEN if name in missing else failure, "") for name in answers if name not in compared]
+    return found + rest
 
 
 def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
@@ -120,9 +133,13 @@ def check(name: str, answer: Any, expected: Any, hint: str = "", within: float =
 
 def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
     """What is wrong with an answer, as the end of a sentence; None if it is correct."""
-    if answer is ...:
-        return "is not written yet"
-    if isinstance(expected, str | bool | None):
+    if answer is ... or (isinstance(answer, list | tuple) and any(part is ... for part in answer)):
+        return _OPEN
+    if answer is None and expected is not None:
+        return "is None (is a `return` missing?)"
+    if isinstance(expected, bool | np.bool_):
+        return None if _is_bool(answer) and bool(answer) == bool(expected) else f"is not {_short(answer)}"
+    if isinstance(expected, str | None):
         return None if type(answer) is type(expected) and answer == expected else f"is not {_short(answer)}"
     if isinstance(expected, Mapping):
         return _problem_of_dict(answer, expected, within)
@@ -140,6 +157,13 @@ def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None
     if not off.any():
         return None
     return f"is not {_short(answer)}" if off.ndim == 0 else f"is wrong in {off.sum():,} of {off.size:,} places"
+
+
+def _is_bool(value: Any) -> bool:
+    """Whether a value is True or False of Python, NumPy or PyTorch."""
+    return isinstance(value, bool | np.bool_) or (
+        str(getattr(value, "dtype", "")).endswith("bool") and getattr(value, "ndim", 1) == 0
+    )
 
 
 def _array(value: Any) -> np.ndarray:
@@ -162,11 +186,12 @@ def _short(answer: Any) -> str:
 
 @dataclass(frozen=True)
 class Exercise:
-    """Positions of the cells of one exercise in its notebook; `given` is optional."""
+    """Positions of the cells of one exercise in its notebook; `given` and `start` are optional."""
 
     number: int
     task: int
     given: int | None
+    start: int | None
     solution: int
     check: int
 
@@ -183,39 +208,56 @@ def find(cells: Sequence[Mapping[str, Any]]) -> list[Exercise]:
     Raises:
         ValueError: parts are missing or in another order.
     """
-    letters = "".join((part_of(cell) or "-")[0] for cell in cells)  # such as --tgsc--tsc
+    letters = "".join(LETTERS[part_of(cell)] for cell in cells)  # such as --tgsc--tbsc
     found = []
-    for match in re.finditer("t(g?)sc|[tgsc]", letters):
-        number, start = len(found) + 1, match.start()
+    for match in re.finditer("t(g?)(b?)sc|[tgbsc]", letters):
+        number, first = len(found) + 1, match.start()
         if len(match[0]) == 1:
             raise ValueError(
-                f"exercise {number} at cell {start + 1} ({cells[start].get('id', 'without id')}): its cells must be "
-                f"{', '.join(PARTS)} in this order with nothing between them; only given may be missing"
+                f"exercise {number} at cell {first + 1} ({cells[first].get('id', 'without id')}): its cells must be "
+                f"{', '.join(PARTS)} in this order with nothing between them; only given and start may be missing"
             )
-        found.append(Exercise(number, start, start + 1 if match[1] else None, match.end() - 2, match.end() - 1))
+        given = first + 1 if match[1] else None
+        start = first + 1 + len(match[1]) if match[2] else None
+        found.append(Exercise(number, first, given, start, match.end() - 2, match.end() - 1))
     return found
 
 
+def question_of(check_source: str) -> tuple[str, list[str]]:
+    """Name of the exercise that a check cell is about, and the names that it reads.
+
+    Raises:
+        ValueError: the cell is not, after imports, one `check_answers("module.function", name=name, …)`.
+    """
+    match [node for node in ast.parse(check_source).body if not isinstance(node, ast.Import | ast.ImportFrom)]:
+        case [ast.Expr(ast.Call(ast.Name("check_answers"), [ast.Constant(str(exercise))], keywords))]:
+            if keywords and all(ast.unparse(keyword.value) == keyword.arg for keyword in keywords):
+                return exercise, [keyword.arg for keyword in keywords]
+    raise ValueError('a check cell is one line: check_answers("notebook.exercise", name=name, …)')
+
+
 def solution_names(solution: str, check_source: str) -> list[str]:
-    """Names that a solution assigns and its check reads, which a student has to write."""
+    """Names of variables and functions that a solution defines and its check reads, which a student has to write."""
     read = {node.id for node in ast.walk(ast.parse(check_source)) if isinstance(node, ast.Name)}
-    return [name for name in _assignments(solution) if name in read]
+    return [name for name in _definitions(solution) if name in read]
 
 
 def blank(solution: str, check_source: str) -> str:
     """The solution with dots for each name of `solution_names` and its comment; imports stay, other steps go.
 
     Raises:
-        ValueError: the check reads nothing that the solution assigns, or a name has no comment.
+        ValueError: the check reads nothing that the solution defines, or a name has no comment, or is a function.
     """
     names, lines = solution_names(solution, check_source), solution.splitlines()
     if not names:
-        raise ValueError("the check reads no name that the solution assigns")
+        raise ValueError("the check reads no name that the solution defines")
     kept = [ast.unparse(node) for node in ast.parse(solution).body if isinstance(node, ast.Import | ast.ImportFrom)]
     kept.append(TURN)
-    assignments = _assignments(solution)
+    definitions = _definitions(solution)
     for name in names:
-        statement = assignments[name]
+        statement = definitions[name]
+        if isinstance(statement, ast.FunctionDef):
+            raise ValueError(f"{name} is a function: add a start cell (exercise-start) with what a student begins from")
         comment = lines[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode().strip()
         if not comment.startswith("#"):
             raise ValueError(f"{name} needs a comment after it that says what to write")
@@ -223,25 +265,40 @@ def blank(solution: str, check_source: str) -> str:
     return "\n".join(kept)
 
 
-def _assignments(source: str) -> dict[str, ast.stmt]:
-    """The last statement of the form `name = …` for each name, in the order of the first ones."""
-    return {
-        target.id: statement
-        for statement in ast.parse(source).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
+def _definitions(source: str) -> dict[str, ast.stmt]:
+    """The last statement `name = …` or `def name` for each name, in the order of the first ones."""
+    found: dict[str, ast.stmt] = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.FunctionDef):
+            found[statement.name] = statement
+        elif isinstance(statement, ast.Assign):
+            found |= {target.id: statement for target in statement.targets if isinstance(target, ast.Name)}
+    return found
 
 
 def student_edition(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """The notebook with dots instead of solutions; everything else, checks included, is unchanged."""
+    """The notebook with start cells or dots instead of solutions; everything else, checks included, is unchanged.
+
+    Raises:
+        ValueError: `find` or `blank` raises it; the message names the exercise.
+    """
     edition = copy.deepcopy(notebook)
-    for exercise in find(edition["cells"]):
-        cell, check_source = edition["cells"][exercise.solution], _source(edition["cells"][exercise.check])
-        cell["source"] = blank(_source(cell), check_source).splitlines(keepends=True)
-        tags = cell["metadata"]["tags"]
-        cell["metadata"]["tags"] = ["exercise-answer" if tag == "exercise-solution" else tag for tag in tags]
+    cells, dropped = edition["cells"], []
+    for exercise in find(cells):
+        answer = cells[exercise.solution]
+        if exercise.start is not None:
+            answer = cells[exercise.start]
+            dropped.append(exercise.solution)
+        else:
+            try:
+                text = blank(source_of(answer), source_of(cells[exercise.check]))
+            except ValueError as error:
+                raise ValueError(f"exercise {exercise.number}: {error}") from None
+            answer["source"] = text.splitlines(keepends=True)
+        tags = answer["metadata"]["tags"]
+        own = ("exercise-start", "exercise-solution")
+        answer["metadata"]["tags"] = ["exercise-answer" if tag in own else tag for tag in tags]
+    edition["cells"] = [cell for k, cell in enumerate(cells) if k not in dropped]
     return edition
 
 
@@ -255,5 +312,6 @@ def write_editions(folder: Path | None = None) -> list[Path]:
     return written
 
 
-def _source(cell: Mapping[str, Any]) -> str:
+def source_of(cell: Mapping[str, Any]) -> str:
+    """Source of a cell, which a notebook file holds as lines."""
     return "".join(cell["source"])

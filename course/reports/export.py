@@ -28,6 +28,8 @@ from imgcls import paths
 from imgcls.files import write
 
 MAX_BYTES = 2_000_000
+FOLDED = "Diagnostics"  # heading of the section that the page folds
+_COUNT = "\ue002"  # placeholder for the number of figures in it, which come after its heading
 _DARK = "application/vnd.imgcls.dark+png"
 # Durations and rates as `imgcls.messages.format_duration`, the training loop and `imgcls train` write them.
 _TIMES = re.compile(r"[\d,.]+ images/s\b|\b[\d,.]+ (?:s|min|h)\b(?: \d+ (?:min|s)\b)?")
@@ -64,6 +66,8 @@ class Report:
     contents: list[Heading] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     slugs: Slugs = field(default_factory=Slugs)
+    folding: bool = False  # inside the folded section
+    folded: int = 0  # figures in it
 
 
 def render(name: str, profile: str = "default") -> Path:
@@ -117,6 +121,10 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
             cell.metadata["report"] = None if hidden else _cell(cell, report, result, f"cell {number}")
         except (Unexportable, FormulaError) as error:
             raise type(error)(f"cell {number} ({title(cell.source)!r}): {error}") from None
+    for cell in notebook.cells:
+        if (part := cell.metadata["report"]) and _COUNT in part.get("html", ""):
+            count = f"<span>{report.folded} figure{'' if report.folded == 1 else 's'}</span>" if report.folded else ""
+            part["html"] = part["html"].replace(_COUNT, count)
     exporter = TemplateExporter(
         template_name=pages.TEMPLATE.name,
         template_file="report.html.j2",
@@ -127,6 +135,7 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
         "result": result,
         "title": report.title or result["case"],
         "contents": [item for item in report.contents if item.level in (2, 3)],
+        "folding": report.folding,
     }
     return exporter.from_notebook_node(notebook, {"report": values})[0], report.figures
 
@@ -138,7 +147,7 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
         if not report.title and headings and headings[0].level == 1:
             report.title = headings.pop(0).plain
             text = re.sub(r"<h1[^>]*>.*?</h1>", "", text, count=1, flags=re.S)
-        report.contents += headings
+        text = _fold(text, headings, report)
         opens = exercises.part_of(cell) == "task"
         return {"html": text, "exercise": headings[0].id if opens and headings else None}
     if cell.cell_type != "code":
@@ -149,8 +158,28 @@ def _cell(cell: Any, report: Report, result: dict[str, Any], name: str) -> dict[
         return {"label": "Parameters of this run", "lines": 0, "code": _parameters(result), "outputs": outputs}
     code = f'<pre class="code">{highlighted(cell.source)}</pre>' if cell.source.strip() else ""
     lines = len(cell.source.strip().splitlines())
-    label = {"given": "Given", "solution": "Solution", "check": "Check"}.get(part, "Code")
-    return {"label": label, "lines": lines, "code": code, "outputs": outputs, "folded": part, "last": part == "check"}
+    label = {"given": "Given", "start": "Start", "solution": "Solution", "check": "Check"}.get(part, "Code")
+    states = {"folded": part, "open": part == "start", "last": part == "check"}
+    return {"label": label, "lines": lines, "code": code, "outputs": outputs} | states
+
+
+def _fold(text: str, headings: list[Heading], report: Report) -> str:
+    """The HTML of a Markdown cell in which the folded section begins and ends at its headings of the second level.
+
+    Headings are added to the contents, but not those inside the folded section, to which a link could not lead.
+    """
+    for heading in headings:
+        if heading.level == 2:
+            end, report.folding = "</details>" if report.folding else "", heading.plain == FOLDED
+            begin = '<details class="section"><summary>' if report.folding else ""
+            close = f"{_COUNT}</summary>" if report.folding else ""
+            tag = f'<h2 id="{heading.id}">'
+            before, _, after = text.partition(tag)
+            words, _, after = after.partition("</h2>")
+            text = f"{before}{end}{begin}{tag}{words}</h2>{close}{after}"
+        if heading.level <= 2 or not report.folding:
+            report.contents.append(heading)
+    return text
 
 
 def _parameters(result: dict[str, Any]) -> str:
@@ -230,6 +259,7 @@ def _figure(output: Any, kind: str, report: Report, name: str) -> str:
         cell=name,
     )
     report.figures.append(figure)
+    report.folded += report.folding
     width, height = _size(content, kind, meta.get("width"))
     size = f' width="{width}" height="{height}"' if width else ""
     light, twin = picture_uri(content, kind), picture_uri(figure.dark, "image/png") if figure.dark else ""

@@ -1,132 +1,286 @@
-"""Every exercise of the notebooks: its solution passes its check, the blank and a typical mistake do not."""
+"""Every exercise of the notebooks: its solution is right, and the start and three plausible wrong answers are not."""
 
 import ast
 import json
 import re
+import runpy
+import signal
+import symtable
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 from course import exercises
-from course.exercises import find_problem
+from course.exercises import Expected, find_problem, source_of
 from course.reports.markup import Slugs, markdown
 from imgcls import paths
 
 CASES = sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-TYPICAL = {  # mistakes that a check has to notice
-    ("00", 1): "coat = zoo.images[0].float().mean(dim=(1, 2))",
-    ("00", 2): "expected_at_home = bias_here",
-    ("00", 3): "wrong_costs = log(0.01)",
-    ("00", 4): "too_long = 0.5",
-    ("01", 1): "four_numbers['precision'] = 100 / 140",
-    ("01", 2): "epoch_loss = batch_means.mean()",
-    ("01", 3): "with_one_wrong = wilson(enough, enough).low",
-    ("01", 4): "share_inside = (drawn_maps * pack.masks).sum(dim=(1, 2)) / pack.masks.sum(dim=(1, 2))",
-    ("02", 1): "floor_of_40 = log((e + 39) / e)",
-    ("02", 2): "area_by_hand = (sure_known[:40] > sure_unknown).float().mean()",
-    ("02", 3): "cut_off = unknown_scores.sort().values[4]",
-    ("02", 4): "lopsided = 0.45",
-    ("03", 1): "points_off = 100 * (around_it.high - around_it.low)",
-    ("03", 2): "mistaken_loss = -0.6 * log(0.6) - 0.4 * log(0.4)",
-    ("03", 3): "fair_weights = 1 / rare_labels.bincount()",
-    ("03", 4): "best_fair = max((says == is_dog).float().mean() for says in called)",
-    ("04", 1): "layer_parameters = 128 * 9 * 64",
-    ("04", 2): "drifted_to = 2 * 0.9**20",
-    ("04", 3): "flattery = (drawn_scores - 0.43).mean()",
-    ("04", 4): "gain_half = 4.303 * gains.std() / np.sqrt(3)",
-    ("05", 1): "ten_sigmoids = 10 * one_sigmoid",
-    ("05", 2): "coin_p = one_sided",
-    ("05", 3): "softer = raw_logits.softmax(dim=1).amax(dim=1) / 2",
-    ("05", 4): "seen_by_network = unit - colour_mean[:, None, None]",
+NOT_YET = {
+    "00_start_here",
+    "01_arctic_fox_vs_elephant",
+    "02_forty_species",
+    "03_cats_vs_dogs",
+    "04_inaturalist_ten",
+    "05_cifar_ten",
 }
+"""Notebooks whose check cells still call `check`."""
+CONVERTED = [case for case in CASES if case not in NOT_YET]
+SECONDS = 60  # for one answer; most take less than 0.1
 
 
 def cells_of(case):
     return json.loads((paths.NOTEBOOKS / f"{case}.ipynb").read_text())["cells"]
 
 
-def source(cell):
-    return "".join(cell["source"])
+def wrong_answers(case):
+    return runpy.run_path(str(Path(__file__).with_name("wrong_answers") / f"{case}.py"))["WRONG"]
 
 
-def names(cells, kind):
-    """Names that code cells read (ast.Load) or bind (ast.Store), but for variables of comprehensions."""
-    nodes = [node for cell in cells for node in ast.walk(ast.parse(source(cell)))]
-    found = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
-    targets = [node.target for node in nodes if isinstance(node, ast.comprehension)]
-    return found - {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+def names(cells):
+    """Names of variables and functions that code cells define, and those that they read, locals left out."""
+    written, read = set(), set()
+    for cell in cells:
+        tables = [symtable.symtable(source_of(cell), "cell", "exec")]
+        written |= {symbol.get_name() for symbol in tables[0].get_symbols() if symbol.is_assigned()}
+        while tables:
+            table = tables.pop()
+            tables += table.get_children()
+            top = table.get_type() == "module"
+            read |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
+    return written, read
 
 
-NUMBERED = [(case, number) for case in CASES for number in range(1, len(exercises.find(cells_of(case))) + 1)]
+@contextmanager
+def time_limit(seconds):
+    """Raise TimeoutError in this thread after so many seconds, where the system can."""
+
+    def stop(*_):
+        raise TimeoutError(f"still running after {seconds} s")
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-@pytest.fixture
-def attempt(monkeypatch):
-    """Runs an exercise, alone but for the notebook's imports, and tells which names its checks accept."""
-
-    def run(case, number, answer=None, more=""):
-        cells, verdicts = cells_of(case), {}
-
-        def judge(name, given, expected, hint="", within=1e-6):
-            verdicts[name] = find_problem(given, expected, within)
-
-        monkeypatch.setattr(exercises, "check", judge)
-        exercise = exercises.find(cells)[number - 1]
-        imports = next(cell for cell in cells if "import" in source(cell) and cell["cell_type"] == "code")
-        given = [] if exercise.given is None else [source(cells[exercise.given])]
-        solution = source(cells[exercise.solution]) if answer is None else answer
-        scope = {}
-        for part in (source(imports), *given, solution, more, source(cells[exercise.check])):
+def run(cells, exercise, answer, more=""):
+    """The names that an exercise has after an answer, alone but for the notebook's imports."""
+    imports = [cell for cell in cells if cell["cell_type"] == "code" and "import" in source_of(cell)][:1]
+    given = [] if exercise.given is None else [cells[exercise.given]]
+    scope = {}
+    with time_limit(SECONDS):
+        for part in (*map(source_of, [*imports, *given]), answer, more):
             exec(part, scope)
-        return verdicts
+    return scope
 
-    return run
+
+def attempt(cells, exercise, answer):
+    """What is found of an answer: for each name a problem or None, and a remark."""
+    question, asked = exercises.question_of(source_of(cells[exercise.check]))
+    scope = run(cells, exercise, answer)
+    with time_limit(SECONDS):
+        return exercises.verdicts(question, {name: scope[name] for name in asked})
+
+
+def faults(case, cells, wrong):
+    """What is wrong with the exercises of a notebook, as sentences that begin with the name of the exercise."""
+    found = exercises.find(cells)
+    if len(found) < 4:
+        yield f"{len(found)} exercises, where at least four belong"
+    functions = []
+    for exercise in found:
+        question, asked = exercises.question_of(source_of(cells[exercise.check]))
+        module, _, function = question.partition(".")
+        functions.append(function)
+        if module != case.partition("_")[2]:
+            yield f"{question}: not the module of the notebook {case}"
+        if not source_of(cells[exercise.task]).startswith("### Exercise: "):
+            yield f"{question}: the heading of the task must begin with 'Exercise: '"
+        solution = source_of(cells[exercise.solution])
+        if set(exercises.solution_names(solution, source_of(cells[exercise.check]))) != set(asked):
+            yield f"{question}: the check reads a name that the solution does not define"
+            continue
+        verdicts = attempt(cells, exercise, solution)
+        if {name for name, _, _ in verdicts} != set(asked):
+            yield f"{question}: what is expected has other names than the answers"
+        for name, problem, why in verdicts:
+            if problem:
+                yield f"{question}: {name} {problem} in the solution"
+            elif not why:
+                yield f"{question}: no reason why {name} is right"
+        if exercise.start is not None:
+            verdicts = attempt(cells, exercise, source_of(cells[exercise.start]))
+            if not any(problem for _, problem, _ in verdicts):
+                yield f"{question}: what a student begins from is right already"
+        answers = wrong.get(function, [])
+        if len(answers) < 3:
+            yield f"{question}: {len(answers)} wrong answers, where at least three belong"
+        for answer in answers:
+            try:
+                verdicts = attempt(cells, exercise, answer)
+            except Exception as error:
+                yield f"{question}: {type(error).__name__} ({error}) from the wrong answer\n{answer}"
+                continue
+            if not any(problem and hint for _, problem, hint in verdicts):
+                yield f"{question}: no hint for the wrong answer\n{answer}\n{verdicts}"
+    if set(wrong) != set(functions):
+        yield f"wrong answers to {sorted(wrong)}, and the exercises are {sorted(functions)}"
+
+
+@pytest.mark.parametrize("case", CONVERTED)
+def test_solutions_are_right_and_wrong_answers_get_a_hint(case):
+    assert list(faults(case, cells_of(case), wrong_answers(case))) == []
+
+
+@pytest.mark.parametrize("case", sorted(NOT_YET & set(CASES)))
+def test_solutions_are_right_where_the_check_is_still_the_old_one(case, monkeypatch):
+    cells, verdicts = cells_of(case), []
+    monkeypatch.setattr(
+        exercises, "check", lambda name, *given, **more: verdicts.append(find_problem(*given[:2], 0.05))
+    )
+    for exercise in exercises.find(cells):
+        run(cells, exercise, source_of(cells[exercise.solution]), source_of(cells[exercise.check]))
+    assert verdicts
+    assert set(verdicts) == {None}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_notebook_has_three_to_five_exercises_and_says_what_for(case):
+def test_tasks_can_be_rendered(case):
     cells = cells_of(case)
-    found = exercises.find(cells)
-    assert 3 <= len(found) <= 5
-    for exercise in found:
-        assert source(cells[exercise.task]).startswith("### Try it: ")
-        markdown(source(cells[exercise.task]), Slugs())  # raises for a formula that a report could not draw
-    about = next(source(cell) for cell in cells if cell.get("id") == "about")
-    assert [line.split(":**")[0] for line in about.splitlines()] == ["- **Before", "- **Afterwards", "- **Time"]
+    for exercise in exercises.find(cells):
+        markdown(source_of(cells[exercise.task]), Slugs())  # raises for a formula that a report could not draw
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_names_of_exercises_are_their_own(case):
     """A student's slip must not reach the rest of the notebook, nor the notebook an exercise."""
     cells = [cell for cell in cells_of(case) if cell["cell_type"] == "code"]
-    inside = [cell for cell in cells if exercises.part_of(cell)]
-    outside = [cell for cell in cells if not exercises.part_of(cell)]
-
-    written, read = names(inside, ast.Store), names(inside, ast.Load)
-    assert written & (names(outside, ast.Store) | names(outside, ast.Load)) == set()
-    assert (read & names(outside, ast.Store)) - written == set()
+    written, read = names(cell for cell in cells if exercises.part_of(cell))
+    written_outside, read_outside = names(cell for cell in cells if not exercises.part_of(cell))
+    assert written & (written_outside | read_outside) == set()
+    assert (read & written_outside) - written == set()
 
 
-@pytest.mark.parametrize(("case", "number"), NUMBERED)
-def test_the_solution_is_right_and_the_blank_is_not(attempt, case, number):
-    cells = cells_of(case)
-    exercise = exercises.find(cells)[number - 1]
-    right = attempt(case, number)
-    assert right
-    assert set(right.values()) == {None}
-    blank = exercises.blank(source(cells[exercise.solution]), source(cells[exercise.check]))
-    open_ones = attempt(case, number, blank)
-    assert open_ones == dict.fromkeys(right, "is not written yet")
+# ---------------------------------------------------------------- the checks of the checks
 
 
-@pytest.mark.parametrize(("case", "number"), NUMBERED)
-def test_a_typical_mistake_is_noticed(attempt, case, number):
-    mistake = TYPICAL[case[:2], number]
-    verdicts = attempt(case, number, more=mistake)
-    name = mistake.split(" = ")[0].split("[")[0]
-    assert {key for key, problem in verdicts.items() if problem} == {name}
-    assert verdicts[name] != "is not written yet"
+def cell(part, source):
+    kind = "markdown" if part == "task" else "code"
+    return {"id": f"{part}-{abs(hash(source)) % 10**8}", "cell_type": kind, "source": source.splitlines(keepends=True),
+            "metadata": {"tags": [f"exercise-{part}"] if part else []}}  # fmt: skip
+
+
+def doubled(amount, double):
+    yield Expected("amount", 42, "Multiply.", "It is 6 times 7.")
+    yield Expected("double", [2, 4], "Add it to itself.", "Twice is plus itself.", answer=[double(1), double(2)])
+
+
+def halved(half):
+    yield Expected("half", 0.5, "Divide.", "One of two parts.")
+
+
+TASKS = {
+    "doubled": [
+        cell("task", "### Exercise: twice\n\nWhat is $6 \\cdot 7$?"),
+        cell("given", "factors = (6, 7)"),
+        cell("start", "amount = ...\n\n\ndef double(x):\n    return x"),
+        cell("solution", "amount = factors[0] * factors[1]\n\n\ndef double(x):\n    y = x\n    return x + y"),
+        cell("check", 'check_answers("tiny.doubled", amount=amount, double=double)'),
+    ],
+    "halved": [
+        cell("task", "### Exercise: half"),
+        cell("solution", "half = 1 / 2  # a half"),
+        cell("check", 'check_answers("tiny.halved", half=half)'),
+    ],
+}
+WRONG = {
+    "doubled": ["amount = 13\n\ndef double(x):\n    return x * x"] * 3,
+    "halved": ["half = 0", "half = 1", "half = 2"],
+}
+
+
+@pytest.fixture
+def tiny_module(monkeypatch):
+    """What is expected in a notebook of two tasks, as a module of `course.exercises`."""
+    module = ModuleType("course.exercises.tiny")
+    module.doubled, module.halved = doubled, halved
+    monkeypatch.setitem(sys.modules, "course.exercises.tiny", module)
+    return module
+
+
+def tiny_cells(**changed):
+    """The notebook with some cells of the first task replaced; None removes one."""
+    sources = {exercises.part_of(cell): source_of(cell) for cell in TASKS["doubled"]} | changed
+    first = [cell(part, source) for part, source in sources.items() if source is not None]
+    return [cell(None, "import math"), *first, *TASKS["halved"] * 3]
+
+
+def test_no_fault_is_found_where_none_is(tiny_module):
+    assert list(faults("09_tiny", tiny_cells(), WRONG)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"task": "### Try it: twice"}, "must begin with 'Exercise: '"),
+        ({"check": 'check_answers("tiny.doubled", amount=amount)'}, "missing 1 required positional argument"),
+        ({"check": 'check_answers("other.halved", amount=amount, double=double)'}, "not the module of the notebook"),
+        ({"solution": "amount = 41\n\ndef double(x):\n    return 2 * x"}, "amount is not `41` in the solution"),
+        ({"solution": "amount = 42"}, "a name that the solution does not define"),
+        ({"start": source_of(TASKS["doubled"][3])}, "right already"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_an_exercise_is_found(tiny_module, changed, words):
+    found = list(faults("09_tiny", tiny_cells(**changed), WRONG))
+    assert any(re.search(words, fault) for fault in found), found
+
+
+@pytest.mark.parametrize(
+    ("function", "answers", "words"),
+    [
+        ("doubled", [], "doubled: 0 wrong answers"),
+        ("halved", ["half = 0", "half = 1"], "halved: 2 wrong answers"),
+        ("halved", ["half = 0.5", "half = 1", "half = 2"], "halved: no hint for the wrong answer\nhalf = 0.5"),
+        ("halved", ["half = 1 / 0", "half = 1", "half = 2"], r"halved: ZeroDivisionError \(division by zero\)"),
+        ("halved", ["half = ..."] * 3, "halved: no hint"),
+        ("third", ["half = 0"] * 3, "wrong answers to .*third"),
+    ],
+)
+def test_a_wrong_answer_that_is_none_is_found(tiny_module, function, answers, words):
+    found = list(faults("09_tiny", tiny_cells(), WRONG | {function: answers}))
+    assert any(re.search(words, fault) for fault in found), found
+
+
+def test_an_answer_that_hangs_is_stopped():
+    with pytest.raises(TimeoutError), time_limit(0.05):
+        exec("while True:\n    pass")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "x = 1", 'check_answers("a.b")', 'check_answers("a.b", x=y)',
+     'check_answers("a.b", x=2)', "check_answers(x=x)",
+     'print(check_answers("a.b", x=x))', 'x = 0.5\ncheck_answers("a.b", x=x)', 'check("a.b", x, 2)'],
+)  # fmt: skip
+def test_a_check_cell_shows_nothing_of_what_is_expected(source):
+    with pytest.raises(ValueError, match="a check cell is one line"):
+        exercises.question_of(source)
+    assert exercises.question_of('import math\ncheck_answers("a.b", x=x, y=y)') == ("a.b", ["x", "y"])
+
+
+# ---------------------------------------------------------------- what is right and what is not
 
 
 @pytest.mark.parametrize(
@@ -138,9 +292,15 @@ def test_a_typical_mistake_is_noticed(attempt, case, number):
         (np.float32(3), torch.tensor(3.0), None),
         (3.1, 3, "is not `3.1`"),
         ("3", 3, "is a str, where numbers"),
-        (None, 3, "is a NoneType"),
+        (None, 3, r"is None \(is a `return` missing\?\)"),
+        (None, None, None),
+        (len, 3, "is a builtin_function_or_method, where numbers"),
         (float("nan"), 3, "is not `nan`"),
         (True, True, None),
+        (np.True_, True, None),
+        (torch.tensor(True), True, None),
+        (torch.tensor(False), True, "is not `tensor"),
+        (torch.tensor([True, True]), True, "is not `tensor"),
         (1, True, "is not `1`"),
         (False, True, "is not `False`"),
         ("cat", "cat", None),
@@ -165,18 +325,56 @@ def test_a_check_knows_right_from_wrong(answer, expected, words):
         assert re.search(words, problem or "right"), problem
 
 
-def test_a_wrong_solution_stops_a_report_but_not_a_student(monkeypatch):
+@pytest.mark.parametrize(
+    ("amount", "double", "first", "second"),
+    [
+        (42, lambda x: 2 * x, (None, "It is 6 times 7."), (None, "Twice is plus itself.")),
+        (41, lambda x: x * x, ("is not `41`", "Multiply."), ("is wrong in 1 of 2 places", "Add it to itself.")),
+        (..., lambda x: 2 * x, ("is not written yet", ""), (None, "Twice is plus itself.")),
+        (42, ..., (None, "It is 6 times 7."), ("is not written yet", "")),
+        (42, lambda x: ..., (None, "It is 6 times 7."), ("is not written yet", "")),
+        (42, lambda x: x / 0, (None, "It is 6 times 7."),
+         ("cannot be evaluated: ZeroDivisionError: division by zero", "")),
+    ],
+)  # fmt: skip
+def test_each_answer_of_an_exercise_has_its_own_verdict(tiny_module, amount, double, first, second):
+    found = exercises.verdicts("tiny.doubled", {"amount": amount, "double": double})
+    assert found == [("amount", *first), ("double", *second)]
+
+
+def test_answers_that_depend_on_a_missing_one_wait_for_it(tiny_module):
+    tiny_module.doubled = lambda a, b: [Expected("b", a + 1, "One more.", "It is one more.")]
+    assert exercises.verdicts("tiny.doubled", {"a": ..., "b": 2}) == [
+        ("a", "is not written yet", ""),
+        ("b", "waits for `a`", ""),
+    ]
+
+
+def test_what_a_function_returns_may_be_nothing(tiny_module):
+    tiny_module.doubled = lambda double: [Expected("double", 2, "Add.", "So it is.", answer=double(1))]
+    assert exercises.verdicts("tiny.doubled", {"double": lambda x: None})[0][1].startswith("is None")
+    assert exercises.verdicts("tiny.doubled", {"double": lambda x: ...})[0][1] == "is not written yet"
+
+
+def test_a_wrong_solution_stops_a_report_but_not_a_student(tiny_module, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda markdown: shown.append(markdown.data))
     monkeypatch.delenv("IMGCLS_REPORT", raising=False)
-    exercises.check("answer", 41, 42, "Look again.")
-    exercises.check("answer", ..., 42)
-    assert shown == ["✗ `answer` is not `41`. Look again.", "✗ `answer` is not written yet."]
+    exercises.check_answers("tiny.halved", half=0.4)
+    exercises.check_answers("tiny.halved", half=...)
+    exercises.check_answers("tiny.halved", half=0.5)
+    assert shown == [
+        "✗ `half` is not `0.4`. Divide.",
+        "✗ `half` is not written yet.",
+        "✓ `half` is right. One of two parts.",
+    ]
     monkeypatch.setenv("IMGCLS_REPORT", "{}")
-    exercises.check("answer", 42, 42)
-    with pytest.raises(exercises.WrongSolution, match="answer is not `41`"):
-        exercises.check("answer", 41, 42)
-    assert shown[2] == "✓ `answer` is right."
+    exercises.check_answers("tiny.halved", half=0.5)
+    with pytest.raises(exercises.WrongSolution, match=r"half is not `0\.4`"):
+        exercises.check_answers("tiny.halved", half=0.4)
+
+
+# ---------------------------------------------------------------- what a student begins from
 
 
 def test_a_blank_keeps_imports_names_and_comments_and_gives_nothing_away():
@@ -188,18 +386,38 @@ def test_a_blank_keeps_imports_names_and_comments_and_gives_nothing_away():
         exercises.blank(solution, 'check("step", step, 7)')
     with pytest.raises(ValueError, match="reads no name"):
         exercises.blank(solution, "check('x', 1, 7)")
+    with pytest.raises(ValueError, match="double is a function: add a start cell"):
+        exercises.blank("def double(x):\n    return 2 * x", "check(double(1))")
+
+
+def test_a_start_cell_takes_the_place_of_the_solution():
+    before = tiny_cells()
+    after = exercises.student_edition({"cells": before})["cells"]
+    assert [cell["id"] for cell in after] == [cell["id"] for cell in before if exercises.part_of(cell) != "solution"
+                                              or cell["source"] == TASKS["halved"][1]["source"]]  # fmt: skip
+    answers = [cell for cell in after if "exercise-answer" in cell["metadata"]["tags"]]
+    assert [source_of(cell) for cell in answers] == [
+        "amount = ...\n\n\ndef double(x):\n    return x",
+        *[f"{exercises.TURN}\nhalf = ...  # a half"] * 3,
+    ]
+    assert not any(exercises.part_of(cell) in ("start", "solution") for cell in after)
+    with pytest.raises(ValueError, match="exercise 1: double is a function"):
+        exercises.student_edition({"cells": tiny_cells(start=None, solution="def double(x):\n    return 2 * x")})
 
 
 @pytest.mark.parametrize(
     "parts",
     ["task check", "task solution", "solution check", "task solution other check", "task solution given check",
-     "task task solution check", "task given given solution check"],
+     "task task solution check", "task given given solution check", "task start given solution check",
+     "task solution start check", "task start check", "task start start solution check"],
 )  # fmt: skip
 def test_an_incomplete_exercise_is_named(parts):
     tags = ["other", "exercise-task", "exercise-solution", "exercise-check"]
     tags += [f"exercise-{part}" for part in parts.split()]
     cells = [{"metadata": {"tags": [tag]}, "source": "", "cell_type": "code"} for tag in tags]
-    with pytest.raises(ValueError, match=r"exercise 2 at cell 5 .*: its cells must be task, given, solution, check"):
+    with pytest.raises(
+        ValueError, match=r"exercise 2 at cell 5 .*: its cells must be task, given, start, solution, ch"
+    ):
         exercises.find(cells)
 
 
@@ -208,10 +426,14 @@ def test_the_student_edition_differs_in_the_solutions_alone(own_folders):
     assert [path.stem for path in written] == CASES
     for path, case in zip(written, CASES, strict=True):
         before, after = cells_of(case), json.loads(path.read_text())["cells"]
-        solutions = {exercise.solution for exercise in exercises.find(before)}
-        assert {i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b} == solutions
-        for i in solutions:
-            assert exercises.TURN in source(after[i])
-            kept = [node for node in ast.parse(source(after[i])).body if isinstance(node, ast.Assign)]
-            assert kept
-            assert all(isinstance(node.value, ast.Constant) and node.value.value is ... for node in kept)
+        found = exercises.find(before)
+        dropped = {exercise.solution for exercise in found if exercise.start is not None}
+        answers = {exercise.solution if exercise.start is None else exercise.start for exercise in found}
+        kept = [k for k in range(len(before)) if k not in dropped]
+        assert {k for k, cell in zip(kept, after, strict=True) if before[k] != cell} == answers
+        for exercise in found:
+            if exercise.start is None:
+                answer = source_of(after[kept.index(exercise.solution)])
+                assert exercises.TURN in answer
+                values = [node.value for node in ast.parse(answer).body if isinstance(node, ast.Assign)]
+                assert {ast.unparse(value) for value in values} == {"..."}

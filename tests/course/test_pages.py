@@ -93,6 +93,7 @@ LINKS = "[...document.querySelectorAll('a[href]')].map(e => e.getAttribute('href
 EXERCISE = [
     cell("### Try it: add up\n\nHow much is one and one, $1 + 1$?", "markdown", ("exercise-task",)),
     cell("given = 1", tags=("exercise-given",)),
+    cell("both = given * given  # repair this line", tags=("exercise-start",)),
     cell("both = given + given  # the sum", tags=("exercise-solution",)),
     cell('check("both", both, 2)', tags=("exercise-check",), outputs=[
         {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": "✓ `both` is right."}}]),
@@ -114,6 +115,9 @@ def contents():
         cell("y = 2", outputs=[figure("On a plate.", caption="With a *caption* and $x$."), stream("out\n" * 60)]),
         cell("z = 3", outputs=[frame, stream("careful " * 60, "stderr"), error], tags=("raises-exception",)),
         *EXERCISE,
+        text("## Diagnostics\n\nWhat every run shows.\n\n### Class counts\n\nThe counts:"),
+        cell("counts", outputs=[figure("Counts."), frame, stream("out\n" * 60)]),
+        text("## After it\n\nThe end."),
     ]
 
 
@@ -227,9 +231,18 @@ def test_print_has_no_contents_and_no_code(site, visit):
     hidden = "[...document.querySelectorAll('.contents, details.source, .skip')].every(e => !e.checkVisibility())"
     assert page.evaluate(hidden)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.evaluate(
-        "[...document.querySelectorAll('.exercise h3, figure, .callout')].every(e => e.checkVisibility())"
-    )
+    shown = "[...document.querySelectorAll('.exercise h3, figure, .callout, .section p')]"
+    assert page.evaluate(f"{shown}.every(e => e.checkVisibility())")
+
+
+def test_diagnostics_are_folded_until_they_are_opened(site, visit):
+    page = visit(site / MADE["report"], scripts=False)
+    assert page.get_by_text("What every run shows.").is_hidden()
+    assert page.get_by_text("The end.").is_visible()
+    page.locator(".contents.side a", has_text="Diagnostics").click()
+    assert 0 <= page.locator("#diagnostics").bounding_box()["y"] < 900
+    page.locator("#diagnostics").click()
+    assert page.get_by_text("What every run shows.").is_visible()
 
 
 BAD = {

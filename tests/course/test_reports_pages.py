@@ -36,17 +36,43 @@ def test_an_exercise_is_one_box_with_its_solution_folded(tree):
     page = assert_self_contained(source)
     box = re.search(r'<section class="callout try-it exercise" aria-labelledby="([^"]+)">(.*?)</section>', source, re.S)
     assert f'<h3 id="{box[1]}">Try it: add up</h3>' in box[2]
-    assert re.findall(r"<summary>(\w+)", box[2]) == ["Given", "Solution", "Check"]
+    assert re.findall(r"<summary>(\w+)", box[2]) == ["Given", "Start", "Solution", "Check"]
     assert 'class="formula"' in box[2] or "<svg" in box[2]
     assert page.folded.count("code") == source.count('<pre class="code">')
+    assert re.findall(r"<details [^>]*open[^>]*><summary>(\w+)", box[2]) == ["Start"]
     assert box[2].index("Check") < box[2].index("is right") < box[2].rindex("</details>")
     assert source.count("<section") == source.count("</section") == 2  # the card is the other
     assert "Another" in source[box.end() :]
 
 
 def test_an_exercise_without_its_check_is_refused(tree):
-    with pytest.raises(RuntimeError, match=r"exercise 1 at cell .* its cells must be task, given, solution, check"):
+    with pytest.raises(RuntimeError, match=r"exercise 1 at cell .* its cells must be task, given, start"):
         render(tree, *EXERCISE[:-1])
+
+
+DIAGNOSTICS = re.compile(r'<details class="section"><summary><h2 id="diagnostics">Diagnostics</h2>(.*?)</summary>')
+
+
+def test_the_section_diagnostics_is_folded_and_its_figures_are_counted(tree):
+    shown = [cell(f"draw({k})", outputs=[figure()]) for k in range(4)]
+    source = render(tree, text("## A\n\nOne."), shown[0], text("## Diagnostics\n\n### Below\n\nTwo."), *shown[1:3],
+                    text("Three.\n\n## B\n\n### C\n\nFour."), shown[3])  # fmt: skip
+    page = assert_self_contained(source)
+    begin, end = DIAGNOSTICS.search(source), source.index('</details><h2 id="b">')
+    assert begin[1] == "<span>2 figures</span>"
+    folded = source[begin.end() : end]
+    assert [word for word in ("One.", "Two.", "Three.", "Four.") if word in folded] == ["Two.", "Three."]
+    assert re.findall(r'<figure id="figure-(\d)', folded) == ["2", "3"]
+    linked = [link["href"][1:] for link in page.all("a") if link.get("href", "").startswith("#")]
+    assert linked == ["content", *["a", "diagnostics", "b", "c"] * 2]
+    assert source.count("<details") == source.count("</details>")
+
+
+def test_a_folded_section_may_be_the_last(tree):
+    source = render(tree, text("## Diagnostics\n\nOne."))
+    assert_self_contained(source)
+    assert DIAGNOSTICS.search(source)[1] == ""
+    assert source.count("<details") == source.count("</details>")
 
 
 @pytest.mark.parametrize("kind", ["palette", "transparent", "grey", "colour"])
