@@ -44,7 +44,6 @@ def matching_confusions(accuracy: float, precision: float, recall: float, f1: fl
     return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
 
 
-<<<<<<< HEAD
 def nearest_confusions(
     predictions: Mapping[tuple, Predictions], names: Sequence[str], recalls: Sequence[float]
 ) -> pd.DataFrame:
@@ -75,12 +74,8 @@ def nearest_confusions(
     return pd.DataFrame(rows).sort_values(["free_distance", "own_distance"], kind="stable").reset_index(drop=True)
 
 
-def possible_sample_sizes(shares: Sequence[str], most: int = 1000) -> list[int]:
-    """Sizes of a split for which all printed shares can be fractions with that denominator.
-=======
 def possible_sample_sizes(shares: Sequence[str], most: int = 1000, batch_size: int | None = None) -> list[int]:
     """Sizes of a split for which every printed accuracy is possible.
->>>>>>> main
 
     Args:
         shares: As printed, such as ".759" or "0.7589"; the number of digits sets the rounding error.
