@@ -97,5 +97,5 @@ def test_the_overwritten_split_holds_all_labelled_images():
 def test_the_figure_names_accuracy_and_auroc_of_each_setting():
     figure = plots.threshold_and_ranking({"normalised": two_classes(0), "not normalised": two_classes(0, shift=-2)})
     *panels, roc = figure.axes
-    assert [panel.get_title().split(":")[0] for panel in panels] == ["normalised", "not normalised"]
+    assert [panel.get_title(loc="left").split(":")[0] for panel in panels] == ["normalised", "not normalised"]
     assert f"AUROC {auroc(two_classes(0)):.3f}" in roc.get_legend().get_texts()[0].get_text()
