@@ -232,6 +232,7 @@ def example_rows():
         versus("augment_vs_kornia", "images/s", [12.0], [10.0], "kornia 0.9", ">= 1.5", what="crop"),
         versus("loop_overhead", "ms", [1.02], [1.0], "bare PyTorch loop", "<= 1.05"),
         versus("loop_overhead_fastai", "ms", [1.02], [1.9], "fastai 2.8", "> 1", peer_overhead=1.9),
+        versus("muon_vs_adamw", "s", [1.0], [0.1], "AdamW, fused", "none"),
         row("menagerie_64px", "images/s", 300.0, ">= 300", 5),
     ]
 

@@ -3,9 +3,11 @@
 from course.plots.comparisons import controls, gains, ladder, mistakes, predicted_shares
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
+from course.plots.methods import method_gains
 from course.plots.parts import part_bars, part_maps
 from course.plots.species import feature_space
 from course.plots.speed import accuracy_against_seconds, learning_speed
+from course.plots.verdicts import verdicts
 
 __all__ = [
     "accuracy_against_seconds",
@@ -18,8 +20,10 @@ __all__ = [
     "ladder",
     "landscape",
     "learning_speed",
+    "method_gains",
     "mistakes",
     "part_bars",
     "part_maps",
     "predicted_shares",
+    "verdicts",
 ]

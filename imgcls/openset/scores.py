@@ -60,7 +60,7 @@ def knn(train: Tensor, k: int = NEIGHBOUR) -> Detector:
     """
     bank = F.normalize(as_matrix(train, "training features"), dim=1)
     if not 1 <= k <= len(bank):
-        raise UserError(f"k = {k} is no neighbour among {len(bank)} training features; choose 1 to {len(bank)}")
+        raise UserError(f"k = {k} is impossible with {len(bank)} training features; choose 1 to {len(bank)}")
 
     def score(features: Tensor) -> Tensor:
         queries = F.normalize(as_matrix(features, "features", bank.shape[1]), dim=1)

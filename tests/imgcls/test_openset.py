@@ -191,7 +191,7 @@ def test_an_image_is_scored_alone_so_that_unknown_ones_change_nothing(trained):
 @pytest.mark.parametrize(
     ("message", "wrong"),
     [
-        ("k = 41 is no neighbour among 40", lambda x: openset.knn(x, 41)),
+        ("k = 41 is impossible with 40", lambda x: openset.knn(x, 41)),
         (r"logits of shape \(40,\)", lambda x: openset.max_logit(x[:, 0])),
         (r"1 of 40 rows of the training features are not finite", lambda x: openset.knn(x / x[0, 0].sub(x[:, :1]), 3)),
         (r"features of shape \(40, 4\), expected \(N, 5\)", lambda x: openset.knn(x, 3)(x[:, :4])),
