@@ -76,7 +76,8 @@ CASES    := $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9][0-9
 EXECUTED := build/executed/$(PROFILE)
 OUT      := reports$(if $(filter-out default,$(PROFILE)),/$(PROFILE))
 PAGES    := $(CASES:%=$(OUT)/%.html)
-RENDERER := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) course/exercises/__init__.py
+RENDERER := $(wildcard course/reports/template/*) $(addprefix course/reports/,export.py markup.py math.py pages.py) \
+            course/contents.py course/exercises/__init__.py $(wildcard notebooks/course.toml)
 TIMEOUT  ?= $(if $(filter real,$(PROFILE)),14400,3600)
 REQUEST   = --profile '$(PROFILE)' $(if $(DATA),--data '$(subst ','\'',$(DATA))') $(ARGS)
 REPORTS  := $(RUN) -m course.reports
@@ -134,11 +135,13 @@ $(VENV)/.bench-ready: requirements-bench.txt $(READY)
 bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with other libraries
 	@$(RUN) -m benchmarks
 
+# The file browser shows the whole project, beginning with notebooks/; no news, and no line for every request.
 lab: $(READY)  ## open notebook 00 in JupyterLab
-	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
+	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb --ServerApp.root_dir='$(CURDIR)' --log-level=WARN \
+	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
-	@$(REPORTS) exercises
+	@$(RUN) -m course.exercises write
 
 app: $(READY)  ## open the page that classifies pictures with trained models
 	@$(RUN) -m imgcls.app $(ARGS)

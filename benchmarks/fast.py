@@ -2,7 +2,7 @@
 
 python -m benchmarks.fast [--airbench airbench94_muon.py] [--runs 3] [--data ../shared/data] [--out FILE]
 
-A run trains on all 50,000 training images and is tested on the 10,000 test images, ours and the peer's with six views.
+A run trains on all 50,000 training images and is tested on the 10,000 test images, both with test-time augmentation.
 Its time is that of training and of this test. The three take turns on the same cores in the same precision, and a turn
 of all takes about 25 minutes on two cores with bfloat16 units. The peer's file belongs to the public repository
 KellerJordan/cifar10-airbench (Jordan 2024, arXiv:2404.00498): it is read from the path given and adapted to a CPU in
@@ -58,7 +58,7 @@ def all_for_training(archive: Path) -> Splits:
 
 
 def ours(archive: Path, seed: int) -> tuple[float, float]:
-    """Seconds and test accuracy of the fast recipe, with six views."""
+    """Seconds and test accuracy of the fast recipe, with test-time augmentation."""
     splits = all_for_training(archive)
     create = partial(create_model, "cifar_fast", len(splits.classes), widths=WIDTHS)
     # These validation images are trained on: the epoch that they choose is the last or close to it.
@@ -137,7 +137,7 @@ def adapt(source: str) -> str:
 
 
 def airbench(archive: Path, seed: int, path: Path) -> tuple[float, float]:
-    """Seconds of training and of its test, and the test accuracy with its six views."""
+    """Seconds of training and of its test, and the test accuracy with its test-time augmentation."""
     configure_threads()
     torch.manual_seed(seed)
     splits = all_for_training(archive)

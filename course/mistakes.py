@@ -12,6 +12,7 @@ from imgcls.data import DataError, Split
 from imgcls.data.splits import select_classes, shuffle_key
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import mcnemar
+from imgcls.models import head
 
 
 def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -> pd.DataFrame:
@@ -53,6 +54,33 @@ def swapped_channels(images: Tensor) -> Tensor:
 def unscaled_bgr(images: Tensor) -> Tensor:
     """Both mistakes together, as in the original report's `predict`."""
     return without_scaling(swapped_channels(images))
+
+
+def random_split(train: Split, val: Split, seed: int = 0) -> tuple[Split, Split]:
+    """The images of both splits divided anew at random, without regard to their classes, into splits of the same sizes.
+
+    As `torch.utils.data.random_split` does it, and the report that called its split stratified.
+    """
+    pool = Split(
+        torch.cat([train.images, val.images]),
+        torch.cat([train.labels, val.labels]),
+        None if train.masks is None else torch.cat([train.masks, val.masks]),
+        train.names + val.names,
+        train.classes,
+        None if train.sizes is None else torch.cat([train.sizes, val.sizes]),
+    )
+    mixed = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    return pool.subset(mixed[: len(train)]), pool.subset(mixed[len(train) :])
+
+
+def freeze_weights_only(create: Callable[[], nn.Module]) -> nn.Module:
+    """A network of which only the head trains, while its batch norms keep updating their running averages.
+
+    `models.freeze` stops those too.
+    """
+    model = create().requires_grad_(False)
+    head(model).requires_grad_(True)
+    return model
 
 
 def imbalanced(split: Split, fractions: Mapping[str, float], seed: int = 0) -> Split:

@@ -20,12 +20,14 @@ def pick_device() -> torch.device:
     """
     if forced := os.environ.get("IMGCLS_DEVICE"):
         try:
-            torch.empty(1, device=forced)
+            device = torch.empty(1, device=forced).device
+            reason = "" if device.type in ("cpu", "cuda", "mps") else "training does not run on this type"
         except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without it
             reason = str(error).partition("\n")[0]
+        if reason:
             raise UserError(
                 f"there is no device {forced!r} here ({reason}); choose cpu, cuda, cuda:1 or mps, or leave it out"
-            ) from error
+            )
         return torch.device(forced)
     if torch.cuda.is_available():
         return torch.device("cuda")

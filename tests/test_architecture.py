@@ -52,8 +52,8 @@ OPENS = {("imgcls.__main__", "imgcls.cli"), ("imgcls.cli", "imgcls.app.__main__"
 HARMLESS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.AnnAssign)
 PURE_CALLS = {
     "LinearSegmentedColormap.from_list", "Path(__file__).resolve", "Path(__file__).with_name", "_rebuilt", "_root",
-    "dict.fromkeys", "fields", "frozenset", "functools.partial", "list", "names.split", "os.environ.get", "partial",
-    "range", "re.compile", "slice", "torch.tensor", "tuple",
+    "dict.fromkeys", "fields", "frozenset", "functools.partial", "list", "names.split", "object", "os.environ.get",
+    "partial", "range", "re.compile", "slice", "torch.tensor", "tuple",
 }  # fmt: skip
 """What the value of a module's constant may call, besides classes."""
 

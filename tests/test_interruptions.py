@@ -171,7 +171,7 @@ def fill(disk, leave=0):
 
 def test_a_cache_that_does_not_fit_says_what_it_needs(small_disk, tmp_path):
     photos = write_photos(tmp_path / "photos", colour_split(24, seed=4))
-    with pytest.raises(OSError, match=r"no space for 14 MB of decoded images in .*cache; make some") as caught:
+    with pytest.raises(OSError, match=r"no space for 14 MB of images in .*cache; free some space") as caught:
         load(photos, image_size=450, cache=small_disk / "cache")
     assert caught.value.errno == errno.ENOSPC
     assert "\n" not in str(caught.value)

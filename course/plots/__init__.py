@@ -5,12 +5,15 @@ from course.plots.explanations import explanation_scores, gradient_rows, guided_
 from course.plots.landscape import landscape
 from course.plots.methods import method_gains
 from course.plots.parts import part_bars, part_maps
+from course.plots.species import feature_space
 from course.plots.speed import accuracy_against_seconds, learning_speed
+from course.plots.verdicts import verdicts
 
 __all__ = [
     "accuracy_against_seconds",
     "controls",
     "explanation_scores",
+    "feature_space",
     "gains",
     "gradient_rows",
     "guided_grid",
@@ -22,4 +25,5 @@ __all__ = [
     "part_bars",
     "part_maps",
     "predicted_shares",
+    "verdicts",
 ]

@@ -141,15 +141,6 @@ def compare(
     raise typer.Exit(1)
 
 
-@app.command()
-def exercises() -> None:
-    """Write the notebooks without the solutions of the exercises to build/exercises/."""
-    from course.exercises import write_editions
-
-    for path in write_editions():
-        print(path)
-
-
 def main() -> None:
     """Run one command; exit 2 for an invalid request, 1 for a failure, 130 for an interruption."""
     try:

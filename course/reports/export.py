@@ -22,7 +22,7 @@ from course.reports.errors import ReportError
 from course.reports.files import Files
 from course.reports.markup import Heading, Slugs, Unexportable, data_uri, highlighted, inline, markdown, plain, sanitize
 from course.reports.math import FormulaError, to_svg
-from course.reports.parameters import Parameter, read
+from course.reports.parameters import Parameter, notebooks, read
 from course.reports.run import fail, title
 from imgcls import paths
 from imgcls.files import write
@@ -131,7 +131,13 @@ def to_html(notebook: Any, result: dict[str, Any]) -> tuple[str, list[Figure]]:
         extra_template_basedirs=[str(pages.TEMPLATE.parent)],
         filters=pages.filters(),
     )
+    names = notebooks()
+    here = names.index(result["case"]) if result["case"] in names else None
+    beside = {} if here is None else {"previous": names[:here][-1:], "next": names[here + 1 :][:1]}
     values = pages.globals_() | {
+        "neighbours": {
+            side: {"name": found[0], "title": index.title(Files(found[0]))} for side, found in beside.items() if found
+        },
         "result": result,
         "title": report.title or result["case"],
         "contents": [item for item in report.contents if item.level in (2, 3)],

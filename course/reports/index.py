@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from course.reports import pages
+from course.contents import read_contents
+from course.reports import duration, pages
 from course.reports.files import Files, read_cells
 from course.reports.markup import data_uri, highlighted, plain
 from course.reports.parameters import notebooks
@@ -54,7 +55,12 @@ def write_index(profile: str = "default") -> Path:
     """
     target = Files("index", profile).html
     with lock(paths.BUILD / "executed" / ".index"):
+        chapters, recorded = read_contents(), duration.read_record().get(profile, {})
         entries = [entry(Files(name, profile)) for name in notebooks()]
+        for one in entries:
+            one["chapter"] = chapters.get(one["name"])
+            run = one.get("result") or recorded.get(one["name"])  # the last run here, or else the one on record
+            one["seconds"] = run["seconds"] if run else None
         results = [entry["result"] for entry in entries if "result" in entry]
         about = {
             "seconds": sum(result["seconds"] for result in results),
@@ -73,7 +79,7 @@ def write_index(profile: str = "default") -> Path:
 
 def entry(files: Files) -> dict[str, Any]:
     """Name, title, state, reason of failure and, if there is one, result of a notebook."""
-    found: dict[str, Any] = {"name": files.name, "title": _title(files), "state": "not built", "reason": ""}
+    found: dict[str, Any] = {"name": files.name, "title": title(files), "state": "not built", "reason": ""}
     if files.failed.exists():
         match = _REASON.search(files.failed.read_text(encoding="utf-8"))
         reason = html.unescape(match[1]) if match else "unknown"
@@ -92,8 +98,10 @@ def entry(files: Files) -> dict[str, Any]:
     return found | {"state": "stale" if stale else "done", "result": result}
 
 
-def _title(files: Files) -> str:
-    """First heading of the notebook, or its name."""
+def title(files: Files) -> str:
+    """Title of a notebook in the table of contents; if it is not in there, its first heading, or its name."""
+    if chapter := read_contents().get(files.name):
+        return chapter.title
     for cell in read_cells(files.notebook):
         heading = re.search(r"^# (.+)", cell["source"], re.MULTILINE)
         if heading and cell["cell_type"] == "markdown":

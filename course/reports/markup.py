@@ -19,6 +19,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from course.contents import read_contents
+
 _TAGS, _DROPPED, _UNSHOWABLE = (
     frozenset(names.split())
     for names in (
@@ -120,6 +122,12 @@ class _Renderer(mistune.HTMLRenderer):
         source = html.escape(_embed(url, self.attachments, self.folder), quote=True)
         return f'<img src="{source}" alt="{html.escape(html.unescape(text), quote=True)}">'
 
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        other = re.match(r"(?:\./)?([^:#?]+)\.ipynb(?:#|$)", url)
+        if other and not self.from_results and not _is_notebook(unquote(other[1]), self.folder):
+            raise Unexportable(f"the link {url!r} leads to a notebook that does not exist")
+        return super().link(text, url, title)
+
     def block_quote(self, text: str) -> str:
         callout = _CALLOUT.match(text)
         kind = f' class="callout {callout[1].lower().replace(" ", "-")}"' if callout else ""
@@ -147,7 +155,7 @@ def markdown(
 
     Raises:
         FormulaError: a formula cannot be drawn.
-        Unexportable: a picture is on the network, is missing or has no alt text.
+        Unexportable: a picture is on the network, is missing or has no alt text; a link leads to no notebook.
     """
     renderer = _Renderer(slugs, attachments or {}, folder, from_results)
     source = source.translate({0xE000: "?", 0xE001: "?"})  # not to be taken for the mark of a formula
@@ -223,7 +231,7 @@ def _clean_attributes(tag: Any, keep_ids: bool) -> None:
         if bad or href == "#harmful-link":  # mistune's word for one
             del tag["href"]
         else:  # a link to another notebook leads to its report
-            tag["href"] = re.sub(r"^(\d\d_\w+)\.ipynb", r"\1.html", href)
+            tag["href"] = re.sub(r"^(?:\./)?(\d\d_\w+)\.ipynb", r"\1.html", href)
     if tag.name == "img":
         if not tag.get("src", "").startswith("data:image/"):
             raise Unexportable(f"the picture {tag.get('src', '')[:60]!r} would have to be fetched by the reader")
@@ -273,6 +281,11 @@ def plain(text: str) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """Bytes of a MIME type as an address that a page can hold."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _is_notebook(name: str, folder: Path) -> bool:
+    """Whether a notebook is in the folder or in the table of contents of the course."""
+    return (folder / f"{name}.ipynb").is_file() or name in read_contents()
 
 
 def _embed(url: str, attachments: Mapping[str, Any], folder: Path) -> str:

@@ -27,8 +27,7 @@ SPLIT = {
     "01_arctic_fox_vs_elephant": {"tune_epochs": "probed_tune_epochs, tune_epochs"},
     "04_inaturalist_ten": {
         "short_epochs": "trial_epochs, lesson_epochs",
-        "epochs": "published_epochs, repaired_epochs, better_epochs",
-        "tune_epochs": "probe_epochs, tune_epochs",
+        "epochs": "lesson_epochs, improved_epochs",
     },
     "05_cifar_ten": {
         "epochs": "baseline_epochs, batchnorm_epochs, dropout_epochs, augmented_epochs",

@@ -17,7 +17,9 @@ from imgcls.messages import printable
 
 CODE = ("commit", "dirty")  # keys of the environment that name the state of the code
 SCHEMA = Path(__file__).parent / "result.schema.json"
-STAGES = ("claimed", "as_published", "repaired", "best")
+# What the report says, its way of working on our images, the same idea without the mistakes, the best we know: the
+# keys of a claim, and what readers see.
+STAGES = {"claimed": "claimed", "as_published": "as published", "repaired": "corrected", "best": "improved"}
 MAX_REASONS, MAX_NAMES = 20, 10  # of skipped files that a page lists: reasons, and names for each reason
 
 
@@ -82,7 +84,7 @@ class Result:
         best: Any = None,
         unit: str | None = None,
     ) -> None:
-        """Add a row to the table claimed -> as published -> repaired -> best.
+        """Add a row to the table claimed -> as published -> corrected (`repaired`) -> improved (`best`).
 
         Each is a number, a text, an interval or None. The limits of an interval are stored under "intervals" by the
         name of the stage. See `show` for `unit`.
@@ -120,7 +122,7 @@ class Result:
 
     def claims_table(self) -> Any:
         """The claims as a table to show in the notebook."""
-        header = ["", *(stage.replace("_", " ") for stage in STAGES)]
+        header = ["", *STAGES.values()]
         claims = self.content["claims"]
         rows = [[claim["what"], *(_with_limits(claim, stage) for stage in STAGES)] for claim in claims]
         return _markdown(_table(header, rows, align="l" + "r" * len(STAGES)))

@@ -83,7 +83,7 @@ def _advice(error: Exception) -> str:
     from imgcls import paths
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "; make some space, then run the same command again"
+        return "; free some space, then run the same command again"
     denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
     below = denied and Path(paths.ROOT).absolute() in Path(os.fsdecode(error.filename)).absolute().parents
     return "; set IMGCLS_ROOT to a folder that you can write to" if below else ""

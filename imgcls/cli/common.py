@@ -47,21 +47,21 @@ COLLAPSED = 0.9  # fraction of predictions of one class that suggests a collapse
 Data = Annotated[
     str, typer.Argument(help="Folder, .zip or .tar of CLASS/IMAGE files, or a name from `imgcls data list`.")
 ]
-Model = Annotated[str, typer.Option(help="Train the network of this name; `imgcls models` lists all.")]
+Model = Annotated[str, typer.Option(help="Name of the network; `imgcls models` lists all.")]
 ImageSize = Annotated[int, typer.Option(help="Resize images to squares of this side, in pixels.")]
 Resize = Annotated[
-    str, typer.Option(help="Make images square: crop keeps the centre alone, squash distorts, pad adds borders.")
+    str, typer.Option(help="How images become square: crop keeps the centre, squash distorts, pad adds borders.")
 ]
 Grayscale = Annotated[bool, typer.Option("--grayscale", help="Use one channel instead of three.")]
 Augment = Annotated[bool, typer.Option(help="Augment with random crops and horizontal flips.")]
 Seed = Annotated[int, typer.Option(help="Random seed for the split, initialisation, shuffling and augmentation.")]
 Device = Annotated[
     str | None,
-    typer.Option(help="Compute on cpu, cuda, cuda:1 or mps; default the fastest here.", callback=use),
+    typer.Option(help="Compute on cpu, cuda, cuda:1 or mps; default: the fastest available.", callback=use),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only errors, warnings and notes.")]
 SplitAgain = Annotated[
-    bool, typer.Option("--split-again", help="Draw train, val and test from all images, whatever splits are given.")
+    bool, typer.Option("--split-again", help="Ignore the given splits and draw train, val and test from all images.")
 ]
 Format = Annotated[str, typer.Option(help="Print as table or json.")]
 Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file, such as report.json.")]
@@ -88,7 +88,7 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             if "RANK" not in os.environ:  # the process that started the others says it
                 again = ctx.invoked_subcommand in ("train", "search")
-                print(f"\ninterrupted{': the same command continues' if again else ''}", file=sys.stderr)
+                print(f"\ninterrupted{': run the same command again to continue' if again else ''}", file=sys.stderr)
             raise typer.Exit(130) from None
 
 
@@ -194,7 +194,7 @@ def class_notes(splits: Splits) -> Iterator[str]:
         yield f"the classes {' and '.join(map(repr, group))} differ in form only: if they are one, merge their folders"
     counts = splits.val.labels.bincount(minlength=len(splits.classes)).tolist()
     if absent := [name for name, count in zip(splits.classes, counts, strict=True) if not count]:
-        yield f"no validation image of {some(absent)}: validation chooses without regard to them; add images"
+        yield f"no validation image of {some(absent)}: model selection ignores them; add images"
 
 
 def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe:
@@ -215,8 +215,8 @@ def fit_to_size(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe
     batch = given.get("batch_size") or min(recipe.batch_size, images, max(LEAST_BATCH, fits))
     if batch > images:
         raise UserError(
-            f"{images} training images make no full batch of {batch}: lower --batch-size, or leave it out for one that "
-            "fits"
+            f"{images} training images are fewer than one batch of {batch}: lower --batch-size, or leave it "
+            "out for one that fits"
         )
     lr = recipe.lr * min(1, batch / recipe.batch_size)
     epochs = max(recipe.epochs, math.ceil(recipe.epochs * FULL_EPOCH / (images // batch)))

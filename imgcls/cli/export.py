@@ -30,11 +30,11 @@ def export(
         typer.Option(help="File to write: .onnx for ONNX, .pt2 for torch.export; default model.onnx in the run."),
     ] = None,
 ) -> None:
-    """Write a trained model as one file, and check that the file gives the same logits.
+    """Export a trained model to one file, and check its logits.
 
-    The file takes RGB images as uint8 (N, channels, size, size), any number of them; normalisation is inside. Its
-    output is logits (N, classes): softmax(logits / temperature) are the probabilities of imgcls predict. Classes,
-    size, temperature and how images are made square are stored in the file.
+    The input is any number of RGB images, uint8 (N, channels, size, size); normalisation is part of the model. The
+    output is logits (N, classes): softmax(logits / temperature) are the probabilities of imgcls predict. The classes,
+    size, temperature and resize method are stored in the file.
 
     \b
       imgcls export build/runs/photos-resnet18

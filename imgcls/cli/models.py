@@ -35,17 +35,18 @@ GIVEN_BY_CREATE_MODEL = {
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show the layers of this network; omit for a table.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show the layers of this network; default: list all.")] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Count for images of this side in pixels; default 64, or what it accepts.")
+        int | None, typer.Option(min=1, help="Image side in pixels; default 64, or more where a network needs it.")
     ] = None,
-    num_classes: Annotated[int, typer.Option(help="Count for this number of outputs.")] = 10,
-    every: Annotated[bool, typer.Option("--all", help="Print only the names, but of all networks.")] = False,
+    num_classes: Annotated[int, typer.Option(help="Number of outputs.")] = 10,
+    every: Annotated[bool, typer.Option("--all", help="Print the names of all networks, timm included.")] = False,
     format: Annotated[str, typer.Option(help=f"Print as one of {', '.join(FORMATS)}.")] = "table",
 ) -> None:
-    """Show the networks with parameters, multiply-adds and smallest image size, or the layers of one network.
+    """List the networks, or show the layers of one.
 
-    Nothing is downloaded; the table shows whose ImageNet weights are on this machine, and whose would be downloaded.
+    The table has parameters, multiply-adds, the smallest image size, and whether ImageNet weights are on this machine
+    or would be downloaded. Nothing is downloaded.
 
     \b
       imgcls models --image-size 96

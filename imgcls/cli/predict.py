@@ -51,7 +51,7 @@ def predict(
     ] = False,
     unknown: Annotated[
         bool,
-        typer.Option("--unknown", help="Print 'unknown' for images below the threshold on the run's card."),
+        typer.Option("--unknown", help="Print 'unknown' for images that score below the threshold on the run's card."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Also write CSV or JSON to this file, such as predictions.csv.")
@@ -62,13 +62,13 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Number of images in a batch.")] = 64,
     device: Device = None,
 ) -> None:
-    """Print the class of every image, its confidence, and the second most probable class.
+    """Print the class of every image, its confidence and the second class.
 
-    Folders are searched recursively, without hidden files, and every file is tried, whatever its name; - reads paths,
-    one a line, or one image. Confidences are calibrated by the temperature on the run's card. No file is overwritten:
-    an overlay whose name exists gets another.
-    Training sets the threshold of --unknown so that 95 % of the validation images reach it.
-    The exit status is 0 if every image was classified, 1 if some were not, 2 if none was.
+    Folders are searched recursively; hidden files are ignored, and every other file is tried, whatever its name. A
+    single - reads paths, one per line, or the bytes of one image from standard input. Confidences are calibrated with
+    the temperature on the run's card. --cam-dir overwrites nothing: if a name exists, the overlay gets another one. The
+    threshold of --unknown was set so that 95 % of the validation images reach it. The exit status is 0 if every image
+    was classified, 1 if some were not, 2 if none was.
 
     \b
       imgcls predict build/runs/photos-resnet18 holiday.jpg albums/

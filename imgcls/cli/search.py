@@ -38,26 +38,24 @@ def search(
     model: common.Model = "resnet18",
     space: Annotated[
         list[str] | None,
-        typer.Option(help=f"Search NAME=LOW..HIGH[:log] or NAME=A,B,…, {EXAMPLE}; repeatable. Default: by model."),
+        typer.Option(help=f"Search NAME=LOW..HIGH[:log] or NAME=A,B,…, {EXAMPLE}; repeatable; default: by model."),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many trials; default 24 without --max-epochs.")
     ] = None,
-    max_epochs: Annotated[int | None, typer.Option(help="Limit the epochs of all trials together.")] = None,
-    sampler: Annotated[str, typer.Option(help=f"Draw with one of {', '.join(SAMPLERS)}.")] = "tpe",
-    prune: Annotated[bool, typer.Option(help="Stop trials below the median of the others early.")] = True,
+    max_epochs: Annotated[int | None, typer.Option(help="Stop after this many epochs over all trials.")] = None,
+    sampler: Annotated[str, typer.Option(help=f"Sampler, one of {', '.join(SAMPLERS)}.")] = "tpe",
+    prune: Annotated[bool, typer.Option(help="Stop a trial early if it is below the median of the others.")] = True,
     storage: Annotated[
         str | None,
-        typer.Option(help="SQLite file or postgresql://… with the study; default build/searches/DATA-MODEL.db."),
+        typer.Option(help="SQLite file or postgresql://… of the study; default build/searches/DATA-MODEL.db."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name the study in the storage. Default: the sampler.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the study in the storage; default: the sampler.")] = None,
     image_size: common.ImageSize = 64,
     resize: common.Resize = RESIZE,
     grayscale: common.Grayscale = False,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training images in each trial; default 5, more for few images.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images of one step; default 64, less for few images.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each trial; default 5, more for few images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step; default 64, fewer for few images.")] = None,
     optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "sgd",
     schedule: Annotated[str, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = "one_cycle",
     augment: common.Augment = True,
@@ -65,15 +63,15 @@ def search(
     seed: common.Seed = 0,
     device: common.Device = None,
 ) -> None:
-    """Search for the settings with the best validation accuracy; the test split is not used.
+    """Search for the hyperparameters with the best validation accuracy.
 
-    The same command continues a stopped search. Run in several terminals, or on several machines that reach the
-    storage, it shares the trials among them; a trial whose process was killed is done again.
+    The test split is not used. Repeat the command to continue an interrupted search. Processes in several terminals, or
+    on several machines that reach the storage, share the trials; a trial whose process was killed is run again.
 
     \b
       imgcls search photos.zip --model simple_cnn --trials 20
       imgcls search photos.zip --model configurable_cnn --space lr=1e-4..1e-1:log --space filters=16,32,64
-      imgcls search photos.zip --sampler random --max-epochs 100      beside --sampler tpe: equal compute
+      imgcls search photos.zip --sampler random --max-epochs 100      # and --sampler tpe, at equal compute
       imgcls search photos.zip --storage postgresql://me:secret@host/studies --name photos
     """  # noqa: D301 - \b keeps the lines of the examples
     from optuna.trial import TrialState
@@ -117,7 +115,7 @@ def search(
         create, splits.train, splits.val, recipe, chosen, trials, sampler, prune, seed, where, name, max_epochs
     )
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        note("no trial was completed: all diverged or failed; search among smaller learning rates", "warning")
+        note("no trial was completed: all diverged or failed; search smaller learning rates", "warning")
         return
     _print_results(study, list(chosen), seed)
     common_class = float(splits.val.labels.bincount().max()) / len(splits.val)
@@ -256,7 +254,7 @@ def _print_results(study: optuna.Study, names: list[str], seed: int) -> None:
     completed = int((table["state"] == "complete").sum())
     if completed < WORTH_READING:
         typer.echo(
-            f"importances are shown from {WORTH_READING} completed trials on, here {completed}: fewer give noise"
+            f"importances are shown from {WORTH_READING} completed trials on, here {completed}: fewer are mostly noise"
         )
         return
     try:

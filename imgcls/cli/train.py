@@ -59,57 +59,61 @@ def train(
     image_size: Annotated[
         int | None,
         typer.Option(
-            help="Resize images to squares of this side, in pixels; default 160, or 128 to 160 for smaller pictures."
+            help="Resize images to squares of this side, in pixels; default 160, or 128 to 160 for small images."
         ),
     ] = None,
     resize: common.Resize = RESIZE,
     grayscale: common.Grayscale = False,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Download ImageNet weights of other models.")
+        bool, typer.Option("--pretrained", help="Download ImageNet weights of a model that are not installed.")
     ] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="Start from the weights of this run instead of ImageNet; its model and size.")
+        Path | None, typer.Option(help="Start from the weights of this run, with its model and image size.")
     ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from random weights.")] = False,
     finetune: Annotated[
         bool | None,
-        typer.Option(help="Train the whole network after its head; default only if that takes a few seconds."),
+        typer.Option(help="Train the whole network after its head; default: only if that takes a few seconds."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Number of epochs; default 10, more for few images, or 3 to fine-tune.")
+        int | None, typer.Option(help="Number of epochs; default 10 (more for few images), or 3 for fine-tuning.")
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            help="Images of one step, over all processes together; default 64, or 32 to fine-tune, less for few images."
+            help="Images in a step, over all processes; default 64, or 32 for fine-tuning; fewer for few images."
         ),
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; default 0.05, less for small batches, or 1e-4 to fine-tune."),
+        typer.Option(help="Peak learning rate; default 0.05 (lower for small batches), or 1e-4 for fine-tuning."),
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}; default sgd, or adamw to fine-tune.")
+        str | None, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}; default sgd, or adamw for fine-tuning.")
     ] = None,
     schedule: Annotated[str | None, typer.Option(help=f"One of {', '.join(SCHEDULES)}; default one_cycle.")] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="Decay of weights of two or more dimensions; default 5e-4, or 0.05 to fine-tune."),
+        typer.Option(help="Weight decay of tensors of two or more dimensions; default 5e-4, or 0.05 for fine-tuning."),
     ] = None,
     ema_decay: Annotated[
-        float | None, typer.Option(help="Average the weights with this decay for each step, such as 0.98; default 0.")
+        float | None,
+        typer.Option(help="Average the weights (EMA) with this decay, such as 0.98; default 0: off."),
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(help="Fraction of each target spread over all classes; default 0.")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this many epochs without a better one; default never.")
+        int | None,
+        typer.Option(min=1, help="Early stopping after this many epochs without improvement; default: never."),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Set any other value that imgcls search finds; repeatable."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Set another hyperparameter of imgcls search; repeatable."),
     ] = None,
-    balanced_sampling: Annotated[bool, typer.Option("--balanced-sampling", help="Weight every class equally.")] = False,
+    balanced_sampling: Annotated[
+        bool, typer.Option("--balanced-sampling", help="Draw images of every class equally often.")
+    ] = False,
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Weight the loss of each class inversely to its number of images.")
     ] = False,
@@ -118,7 +122,7 @@ def train(
     max_train_images: Annotated[int | None, typer.Option(help="Use at most this number of training images.")] = None,
     seed: common.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default build/runs/DATA-MODEL.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes on this machine that share each batch.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this machine; they share each batch.")] = 1,
     tracker: Annotated[
         list[str] | None, typer.Option(help=f"Log to one of {', '.join(TRACKERS)}; repeatable; default tensorboard.")
     ] = None,
@@ -126,16 +130,18 @@ def train(
     device: common.Device = None,
     quiet: common.Quiet = False,
 ) -> None:
-    """Train a classifier on a folder of images; validation chooses, and the test split is not used.
+    """Train a classifier on a folder of images.
 
-    A model with ImageNet weights, such as the default one, computes its features of every image once, and a logistic
-    regression on them becomes its head: seconds for a thousand photographs. --finetune then trains the whole network,
-    and keeps that if validation gains; so do --epochs, --lr and the like. --from-scratch trains from random weights,
-    as does a model without ImageNet weights here.
+    Everything is selected on the validation split; the test split is not used.
 
-    The same command again resumes an interrupted run, also in the middle of an epoch; with more --epochs, it extends a
-    finished one, of which one checkpoint stays. The folder of the run gets the weights and their card and metrics.json
-    (validation), and from epochs history.csv and learning_curves.png.
+    A model with ImageNet weights, such as the default, computes the features of every image once and fits a logistic
+    regression on them as its head: seconds for a thousand photographs. --finetune then trains the whole network, and
+    keeps it if the validation loss falls; --epochs, --lr and the other options of training imply it. --from-scratch
+    starts from random weights, as does a model whose ImageNet weights are not installed.
+
+    Repeat the command to resume an interrupted run, even in the middle of an epoch; a larger --epochs extends a
+    finished run. The folder of the run gets the weights, their card and metrics.json (validation); training by epochs
+    adds history.csv, learning_curves.png and the last checkpoint.
 
     \b
       imgcls train photos.zip
@@ -223,7 +229,7 @@ def train(
         if not scratch:
             history, gained = history
             if distributed.is_main and not gained:
-                common.note("fine-tuning lowered no validation loss: the network before it is kept")
+                common.note("fine-tuning did not lower the validation loss: the network without it is kept")
     if distributed.is_main:
         _save(folder, network, splits, resize, history, recipe if history else None, seed, head, split_again)
         for old in sorted((folder / "checkpoints").glob("step-*.pt"))[:-1]:  # the last is enough for more epochs
@@ -353,7 +359,7 @@ def _warn(network: nn.Module, splits: Splits, predictions: Predictions, temperat
 def _is_quick(seconds: float) -> bool:
     """Whether fine-tuning takes only seconds; if not, says how long."""
     if seconds > FINE_TUNE_SECONDS:
-        common.note(f"--finetune may gain more, in about {format_duration(seconds)}")
+        common.note(f"--finetune may raise the accuracy, in about {format_duration(seconds)}")
     return seconds <= FINE_TUNE_SECONDS
 
 

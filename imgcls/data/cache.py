@@ -136,6 +136,7 @@ def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> 
             raise
         needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
         raise OSError(
-            error.errno, f"no space for {needed / 2**20:,.0f} MB of decoded images in {path.parents[2]}; make some"
+            error.errno,
+            f"no space for {needed / 2**20:,.0f} MB of images in {path.parents[2]}; free some space",
         ) from error
     return array

@@ -27,7 +27,7 @@ CATALOGUE = {
         "01",
         "arctic-fox-elephant",
         "put the report's folder, or a zip of it, at data/arctic-fox-elephant or data/arctic-fox-elephant.zip: Train "
-        "and Test, each with the folders 'Arctic Fox' and 'Elephant'; pictures of your own in that layout do as well",
+        "and Test, each with the folders 'Arctic Fox' and 'Elephant'; your own images in that layout work too",
     ),
     "awa2": Entry(
         "Animals with Attributes 2, 50 species",

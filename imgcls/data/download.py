@@ -110,7 +110,7 @@ def _receive_all(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
         except (_Interrupted, HTTPException, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(
-                    error.errno, f"no space left for {url} in {tag.parent}; make some, then try again"
+                    error.errno, f"no space left for {url} in {tag.parent}; free some space, then try again"
                 ) from error
             reason = getattr(error, "reason", None) or error or type(error).__name__
         futile = 0 if file.tell() - before >= GAIN else futile + 1
@@ -140,7 +140,7 @@ def _receive(url: str, file: BinaryIO, tag: Path, at_least: int) -> None:
                 return
             file.truncate(0)
             file.seek(0)
-            raise _Interrupted("the server has another file by now") from error
+            raise _Interrupted("the file on the server has changed") from error
         raise
     with reply:
         start, total = _range(reply, start)
@@ -175,7 +175,7 @@ def _range(reply: HTTPResponse, start: int) -> tuple[int, int | None]:
         sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range") or "")
         if sent and int(sent[1]) == start:
             return start, None if sent[2] == "*" else int(sent[2])
-        raise _Interrupted("the server sent another part than was requested")
+        raise _Interrupted("the server sent a different part from the one requested")
     length = reply.headers.get("Content-Length") or ""
     return 0, int(length) if length.isdigit() else None
 

@@ -86,7 +86,7 @@ def load(
             below zero, in that of another class.
         clutter: of generated sets, how much pose, scale, position and occlusion vary, as in menagerie.generate.
         cache: folder of the decoded images, paths.CACHE if None.
-        split_again: draw all splits from all images, whatever splits are given.
+        split_again: ignore the given splits and draw all three from all images.
         partial: only what is there, to evaluate a model: no split is drawn, images without a split are in train, and
             `classes` may be absent.
 
@@ -156,7 +156,7 @@ def locate(name_or_path: str | Path) -> Path:
         return found
     name = str(name_or_path)
     if steps := catalogue.steps_for(name):
-        raise UnknownDataset(f"{name!r} is not there yet: {steps}")
+        raise UnknownDataset(f"{name!r} has not been downloaded: {steps}")
     in_folder = "/" in name and path.parent.is_dir() and not name.startswith(PREFIX)
     looks_like_path = path.suffix or name.startswith((".", "~", os.sep)) or in_folder
     what = f"no folder or archive at {path.absolute()}" if looks_like_path else f"unknown data set {name!r}"

@@ -122,6 +122,23 @@ def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: fl
     """
     from scipy import stats  # slow to import, and predicting does not need it
 
+    value, error, freedom, seeds = _mean_gain(correct_a, correct_b)
+    half = stats.t.ppf(0.5 + confidence / 2, freedom) * error if error else 0.0
+    return Interval(value, float(value - half), float(value + half), seeds)
+
+
+def paired_p_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
+    """Two-sided p-value of no difference between a and b, by the t test whose interval is `paired_over_seeds`."""
+    from scipy import stats  # slow to import, and predicting does not need it
+
+    value, error, freedom, _ = _mean_gain(correct_a, correct_b)
+    if not error:
+        return float(value == 0)
+    return float(2 * stats.t.sf(abs(value) / error, freedom))
+
+
+def _mean_gain(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[float, float, float, int]:
+    """Mean gain of b over a, its standard error, the degrees of freedom of the error, and the number of seeds."""
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
         raise UserError(
@@ -130,9 +147,18 @@ def paired_over_seeds(correct_a: ArrayLike, correct_b: ArrayLike, confidence: fl
     gains = b.astype(float) - a
     means = gains.mean(axis=1), gains.mean(axis=0)  # of each seed, of each image
     variances = np.array([values.var(ddof=1) / values.size for values in means])
-    value, total = float(gains.mean()), variances.sum()
-    if not total:
-        return Interval(value, value, value, len(a))
-    freedom = total**2 / (variances**2 / [values.size - 1 for values in means]).sum()
-    half = stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(total)
-    return Interval(value, float(value - half), float(value + half), len(a))
+    total = variances.sum()
+    freedom = total**2 / (variances**2 / [values.size - 1 for values in means]).sum() if total else np.inf
+    return float(gains.mean()), float(np.sqrt(total)), float(freedom), len(a)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """p-values adjusted for testing several hypotheses at once (Holm 1979), in the order given.
+
+    Rejecting where the adjusted p-value is below α keeps the chance of at least one false rejection below α, however
+    the tests depend on each other.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)).clip(max=1)
+    return adjusted[np.argsort(order, kind="stable")]

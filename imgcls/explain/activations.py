@@ -35,7 +35,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     if isinstance(layer, nn.Module):
         if any(layer is module for module in modules.values()):
             return layer
-        raise UserError(f"the layer {type(layer).__name__} is no part of the model; choose one of its modules")
+        raise UserError(f"the layer {type(layer).__name__} is not a part of the model; choose one of its modules")
     if layer in modules:
         return modules[layer]
     raise UserError(f"unknown layer {layer!r} in model.named_modules(); {did_you_mean(layer, filter(None, modules))}")

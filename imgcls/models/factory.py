@@ -161,8 +161,11 @@ def _own(
     name: str, num_classes: int, normalize: Normalize, pretrained: bool, image_size: int, options: dict
 ) -> nn.Module:
     constructor = NETWORKS[name]
-    parameters = inspect.signature(constructor).parameters.values()
-    _check_options(name, options, [p.name for p in parameters if p.kind is p.KEYWORD_ONLY])
+    parameters = {p.name: p for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    _check_options(name, options, parameters)
+    for option, value in options.items():
+        if type(parameters[option].default) is int and type(value) is int and value < 1:
+            raise UserError(f"{option} of {name!r} must be at least 1, not {value}")
     for option, choices in CHOICES.items():
         if option in options and options[option] not in choices:
             raise UserError(

@@ -196,7 +196,7 @@ def _read(path: Path) -> dict[int, dict[str, Any]]:
         return {int(row["epoch"]): row for row in rows}
     except (KeyError, ValueError, AttributeError, csv.Error) as error:
         raise UserError(
-            f"{path} is no history of a run ({_reason(error)}): move it away or take another folder"
+            f"{path} is not a history of a run ({_reason(error)}): move it away or take another folder"
         ) from None
 
 

@@ -32,7 +32,7 @@ def steps_per_epoch(n: int, recipe: Recipe, processes: int = 1) -> int:
     """
     steps = n // recipe.batch_size if recipe.drop_last else -(-n // recipe.batch_size)
     if not steps:
-        raise UserError(f"{n} images make no full batch of {recipe.batch_size}: lower batch_size")
+        raise UserError(f"{n} images are fewer than one batch of {recipe.batch_size}: lower batch_size")
     smallest = recipe.batch_size if recipe.drop_last else n - (steps - 1) * recipe.batch_size
     if smallest < processes:
         raise UserError(

@@ -61,6 +61,11 @@ PREDICTED = pd.DataFrame(
 )
 TRUTH = {"owl": 0.25, "fox": 0.5, "elephant": 0.25}
 
+VERDICTS = pd.DataFrame(
+    {"statement": ["deeper is better", "wider is better", "ReLU beats GELU"], "gain": [0.031, -0.02, 0.004]}
+    | {"low": [0.012, -0.03, -0.009], "high": [0.05, -0.01, 0.017]}
+    | {"verdict": ["supported", "contradicted", "inconclusive"]}
+)
 PARTS = pd.DataFrame(
     [
         ("cat", "head", 0.30, 0.25, 0.35, 0.10, 3.0),
@@ -89,6 +94,7 @@ FIGURES = {
     "predicted_shares": lambda: plots.predicted_shares(PREDICTED, TRUTH),
     "part_bars": lambda: plots.part_bars(PARTS),
     "explanation_scores": lambda: plots.explanation_scores(SCORES),
+    "verdicts": lambda: plots.verdicts(VERDICTS),
 }
 SHEETS = {
     "part_maps": lambda: plots.part_maps(pictures(3), torch.arange(3 * 256).view(3, 16, 16) % 6, NAMES),
@@ -512,3 +518,17 @@ def test_explanation_scores_puts_baselines_below_and_draws_the_best_of_them():
     assert spans == [[0.7, 0.9], [0.6, 0.8]]
     only = plots.explanation_scores(SCORES[["method", "road", "road_low", "road_high"]])
     assert [ax.get_title(loc="left") for ax in only.axes] == ["ROAD"]
+
+
+# ------------------------------------------------------------------ verdicts
+
+
+def test_verdicts_are_drawn_in_points_and_named_in_the_legend():
+    ax = plots.verdicts(VERDICTS)
+    assert legend(ax) == VERDICTS["verdict"].tolist()
+    assert line_of(ax, "supported").get_xdata() == pytest.approx([3.1])
+    assert "-2.0  [-3.0, -1.0]" in texts(ax)
+
+
+def test_verdicts_that_are_not_there_are_left_out_of_the_legend():
+    assert legend(plots.verdicts(VERDICTS.iloc[2:])) == ["inconclusive"]

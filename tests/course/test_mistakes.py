@@ -9,11 +9,14 @@ from torch import nn
 
 from course.diagnostics import CorrectEachEpoch
 from course.mistakes import (
+    freeze_weights_only,
     micro_average_at_threshold,
+    random_split,
     swapped_channels,
     without_normalization,
     without_scaling,
 )
+from imgcls.data import Split
 from imgcls.evaluation import Predictions, predict
 from imgcls.models import Normalize
 
@@ -62,3 +65,29 @@ def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):
     assert keep.correct.shape == (2, len(train))
     assert keep.correct[0].all()
     assert torch.equal(keep.correct[1], train.labels == 0)
+
+
+def test_a_random_split_keeps_the_sizes_and_the_images(tiny):
+    train, val = (
+        Split(part.images, part.labels, None, tuple(f"{k}/{name}" for name in part.names), part.classes)
+        for k, part in enumerate(tiny)
+    )
+    one, other = random_split(train, val, seed=1)
+    assert (len(one), len(other)) == (len(train), len(val))
+    assert sorted(one.names + other.names) == sorted(train.names + val.names)
+    again, _ = random_split(train, val, seed=1)
+    assert torch.equal(one.images, again.images)
+    place = (train.names + val.names).index(other.names[0])
+    assert torch.equal(other.images[0], torch.cat([train.images, val.images])[place])
+
+
+def test_freezing_weights_only_lets_the_averages_of_batch_norm_move():
+    def create():
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+        )
+
+    model = freeze_weights_only(create)
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["4.weight", "4.bias"]
+    model.train()(torch.rand(8, 3, 6, 6) + 3)
+    assert model[1].running_mean.abs().max() > 0

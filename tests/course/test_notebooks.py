@@ -1,8 +1,9 @@
-"""The notebooks tell, the library does; and each of them runs from its first cell to its last."""
+"""Form and length of the notebooks; and each of them runs from its first cell to its last."""
 
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,21 +11,57 @@ import sys
 import nbformat
 import pytest
 
+from course import exercises
+from course.contents import read_contents
 from imgcls import paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-HEADINGS = ["Question", "Data", "The report as published", "Repaired", "Going further", "What the model looks at"]
-HEADINGS += ["Answer", "Provenance"]
-LONGEST_CELL = 18  # lines
+ENDING = ["Answer", "Key points", "Further reading", "Provenance"]
+HEADINGS = ["Question", "Data", "The report as published", "One correction at a time", "Going further"]
+HEADINGS += ["What the model looks at", "Diagnostics", *ENDING]
+LONGEST_CELL, MOST_CELLS, MOST_FIGURES = 18, 60, 12  # lines, cells, figures outside the section Diagnostics
+CASES = range(1, 8)  # numbers of the notebooks that follow a published report
+# Notebooks that are not rewritten yet; what is asked of the others is asked of them when they have key points.
+NOT_YET = {"01_arctic_fox_vs_elephant", "02_forty_species", "03_cats_vs_dogs"}
+NOT_YET |= {"04_inaturalist_ten", "05_cifar_ten"}
 
 
 def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
+def headings(path):
+    """Headings of the second level, in their order."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    return [line[3:] for cell in cells for line in cell.source.splitlines() if line.startswith("## ")]
+
+
+def sections(path):
+    """Each cell with the heading of the second level that it is under."""
+    heading = ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^## (.+)", cell.source, re.M)][-1]
+        yield heading, cell
+
+
+def figure_calls(cell):
+    """Calls of `plots.show` in a code cell."""
+    calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    return [call for call in calls if ast.unparse(call.func) == "plots.show"]
+
+
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request):
     return request.param
+
+
+@pytest.fixture
+def rewritten(notebook):
+    """A notebook that is not excused by NOT_YET."""
+    if notebook.stem in NOT_YET and "Key points" not in headings(notebook):
+        pytest.skip("is not rewritten yet")
+    return notebook
 
 
 def test_there_are_notebooks():
@@ -49,42 +86,63 @@ def test_one_parameters_cell_with_every_name_typed(notebook):
         assert statement.value is not None
 
 
-def test_only_the_comparison_of_photographs_and_drawings_pretrains_on_drawings(notebook):
-    cells = code_cells(notebook)
+def test_only_the_comparison_of_photographs_and_drawings_pretrains_on_drawings(rewritten):
+    cells = code_cells(rewritten)
     assert not any("source_backbone" in cell.source for cell in cells)
     parameters = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
     values = [ast.literal_eval(statement.value) for statement in ast.parse(parameters).body]
     named = [text for value in values for text in (value if isinstance(value, list) else [value])]
     by_default = any(isinstance(text, str) and text.split("/")[0] == "source" for text in named)
-    assert by_default == notebook.stem.startswith("04")
+    assert by_default == rewritten.stem.startswith("07")
 
 
-def test_cells_are_short_and_define_nothing(notebook):
-    for cell in code_cells(notebook):
+def test_cells_are_short_and_define_nothing(rewritten):
+    for cell in code_cells(rewritten):
+        tree = ast.parse(cell.source)
         lists = (ast.Import, ast.ImportFrom, ast.AnnAssign)  # of imports or of parameters, which are read by the line
-        is_list = all(isinstance(node, lists) for node in ast.parse(cell.source).body)
+        is_list = all(isinstance(node, lists) for node in tree.body)
         assert is_list or len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
-        for node in ast.walk(ast.parse(cell.source)):
-            forbidden = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While)
+        if rewritten.stem.startswith("00") or exercises.part_of(cell):
+            continue  # a first network by hand, and what a student writes
+        forbidden = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While)
+        for node in ast.walk(tree):
             assert not isinstance(node, forbidden), f"the library is the home of this: {ast.unparse(node)}"
 
 
-def test_a_case_has_its_headings_in_order(notebook):
-    if notebook.stem.startswith("00"):
-        return
-    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "markdown"]
-    found = [line[3:] for cell in cells for line in cell.source.splitlines() if line.startswith("## ")]
-    assert [heading for heading in found if heading in HEADINGS] == found
-    assert found == sorted(found, key=HEADINGS.index)
-    assert {"Question", "Data", "Answer", "Provenance"} <= set(found)
+def test_a_notebook_is_short(rewritten):
+    cells = list(sections(rewritten))
+    assert len(cells) <= MOST_CELLS
+    main = [cell for heading, cell in cells if cell.cell_type == "code" and heading != "Diagnostics"]
+    assert sum(len(figure_calls(cell)) for cell in main) <= MOST_FIGURES
+
+
+def test_the_first_heading_is_the_title_in_the_table_of_contents(rewritten):
+    first = nbformat.read(rewritten, as_version=4).cells[0]
+    assert first.source.splitlines()[0] == f"# {read_contents()[rewritten.stem].title}"
+
+
+def test_headings_are_in_order(rewritten):
+    found = headings(rewritten)
+    assert found[-len(ENDING) :] == ENDING
+    if int(rewritten.stem[:2]) in CASES:
+        assert [heading for heading in found if heading in HEADINGS] == found
+        assert found == sorted(found, key=HEADINGS.index)
+        assert {"Question", "Data"} <= set(found)
+
+
+def test_four_to_seven_key_points_and_a_list_of_further_reading(rewritten):
+    bullets = {}
+    for heading, cell in sections(rewritten):
+        if cell.cell_type == "markdown":
+            bullets[heading] = bullets.get(heading, 0) + len(re.findall(r"^[-*] ", cell.source, re.M))
+    assert 4 <= bullets["Key points"] <= 7
+    assert bullets["Further reading"] > 0
 
 
 def test_every_figure_goes_through_show_with_words_for_those_who_cannot_see_it(notebook):
     for cell in code_cells(notebook):
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "plots.show":
-                keywords = {keyword.arg for keyword in node.keywords}
-                assert {"alt", "caption"} <= keywords, ast.unparse(node)
+        for call in figure_calls(cell):
+            assert {"alt", "caption"} <= {keyword.arg for keyword in call.keywords}, ast.unparse(call)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import re
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
-from test_pages import EXERCISE
+from test_pages import COURSE, EXERCISE
 from test_reports import NAME, assert_self_contained, cell, figure, png, render, text, tree
 
 from course.reports import export, figures, index
@@ -73,6 +74,42 @@ def test_a_folded_section_may_be_the_last(tree):
     assert_self_contained(source)
     assert DIAGNOSTICS.search(source)[1] == ""
     assert source.count("<details") == source.count("</details>")
+
+
+def test_a_report_leads_to_the_index_and_to_its_neighbours_by_title(tree):
+    (tree / "notebooks" / "course.toml").write_text(COURSE)
+    (tree / "notebooks" / "01_never.ipynb").write_text((tree / "notebooks" / f"{NAME}.ipynb").read_text())
+    page = BeautifulSoup(render(tree, text("See [the first](01_never.ipynb#a)."), name="05_good"), "html.parser")
+    assert page.select_one("main a")["href"] == "01_never.html#a"
+    [link] = page.select(".neighbours a")
+    assert (link["href"], link["rel"]) == ("01_never.html", ["prev"])
+    assert link.get_text(" ", strip=True) == "Previous 01 A first notebook"
+    page = BeautifulSoup(render(tree, text("## A"), name="01_never"), "html.parser")
+    assert [link["href"] for link in page.select(".neighbours a")] == ["05_good.html"]
+    assert {link["href"] for link in page.select(".kicker a, footer > p a")} == {"index.html"}
+
+
+def test_a_link_to_a_notebook_that_does_not_exist_fails_the_report(tree):
+    (tree / "notebooks" / "course.toml").write_text(COURSE)
+    render(tree, text("[of the course, not written yet](./01_never.ipynb)"))
+    with pytest.raises(RuntimeError, match=r"cell 3 .*'07_gone.ipynb#x' leads to a notebook that does not exist"):
+        render(tree, text("[gone](07_gone.ipynb#x)"))
+
+
+def test_the_index_shows_the_path_of_the_course(tree):
+    (tree / "notebooks" / "course.toml").write_text(COURSE)
+    (tree / "notebooks" / "01_never.ipynb").write_text((tree / "notebooks" / f"{NAME}.ipynb").read_text())
+    (tree / "notebooks" / "profiles" / "durations.json").write_text('{"default": {"01_never": {"seconds": 130}}}')
+    render(tree, text("## A"), seconds=70.0)
+    page = BeautifulSoup((tree / "reports" / "index.html").read_text(), "html.parser")
+    path = [" ".join(item.get_text().split()) for item in page.select(".path li")]
+    assert path[0] == "01 A first notebook 45 min to read, 2 min 10 s to run"
+    assert path[1].endswith("on a telephone 90 min to read, 1 min 10 s to run; after 01")
+    assert [link["href"] for link in page.select(".path a")] == ["#report-01_never", "05_good.html"]
+    article = page.select_one("#report-05_good")
+    assert "Which question is so long" in article.select_one(".question").get_text()
+    assert "Concepts a long concept of many words, another concept" in article.get_text()
+    assert "What is it?" in page.select_one("#report-01_never").get_text()
 
 
 @pytest.mark.parametrize("kind", ["palette", "transparent", "grey", "colour"])

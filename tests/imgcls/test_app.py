@@ -521,7 +521,7 @@ def test_runs_elsewhere_are_found_as_given_or_as_trained_last(save, own_folders,
 
 
 # ------------------------------------------------------------------ the server
-def test_the_server_listens_here_alone_and_tells_nobody(monkeypatch):
+def test_the_server_listens_here_alone_and_tells_nobody(monkeypatch, capsys):
     from streamlit import config
     from streamlit.web import cli as streamlit
 
@@ -536,8 +536,36 @@ def test_the_server_listens_here_alone_and_tells_nobody(monkeypatch):
     assert options["server.address"] == "localhost"
     assert options["browser.gatherUsageStats"] == "false"
     assert (options["server.port"], options["server.headless"]) == ("8123", "true")
+    assert options["logger.hideWelcomeMessage"] == "true"  # which advertises
+    assert capsys.readouterr().out == "page: http://localhost:8123 (Ctrl-C stops the server)\n"
     assert set(options) <= set(config.get_config_options())
     assert not re.search(r"https?://|url\(|@import", json.dumps(options) + page.STYLE.read_text())
+
+
+def test_a_port_in_use_is_not_taken(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        monkeypatch.setattr(server, "FIRST_PORT", taken.getsockname()[1])
+        assert server.free_port() > server.FIRST_PORT
+
+
+def test_no_advertisement_reaches_the_terminal(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # of a user who has never started Streamlit
+    monkeypatch.setenv("BROWSER", "true")  # opens nothing
+    monkeypatch.setenv("IMGCLS_ROOT", str(tmp_path))
+    with (tmp_path / "said.txt").open("w") as said:
+        served = subprocess.Popen([sys.executable, "-u", "-m", "imgcls.app"], stdout=said, stderr=subprocess.STDOUT)
+    try:
+        end = time.monotonic() + 60
+        while not (address := re.search(r"http://localhost:\d+", (tmp_path / "said.txt").read_text())):
+            assert time.monotonic() < end, "the server did not start"
+            time.sleep(0.1)
+        wait_for_server(f"{address[0]}/_stcore/health")
+    finally:
+        served.terminate()
+        served.wait(60)
+    assert "streamlit" not in (tmp_path / "said.txt").read_text().lower()
 
 
 # ------------------------------------------------------------------ a real browser
@@ -592,7 +620,7 @@ def test_in_a_real_browser(save, tmp_path, monkeypatch):
             use_in_browser(browser, f"http://localhost:{port}/", tmp_path)
     finally:
         served.terminate()
-        served.wait(10)
+        served.wait(60)
     lines = (tmp_path / "written.txt").read_text().splitlines()
     written = [line for line in lines if ".pyc" not in line and "/dev/null" not in line]
     assert written == []

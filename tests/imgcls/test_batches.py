@@ -229,7 +229,7 @@ def test_weighted_order_follows_the_weights_and_never_draws_a_zero():
 
 
 def test_an_epoch_without_a_batch_or_with_missing_labels_is_refused():
-    with pytest.raises(ValueError, match="50 images make no full batch of 51: lower batch_size"):
+    with pytest.raises(ValueError, match="50 images are fewer than one batch of 51: lower batch_size"):
         steps_per_epoch(50, Recipe(batch_size=51))
     split = SimpleNamespace(images=numbered().images, labels=torch.zeros(49))
     with pytest.raises(ValueError, match="50 images but 49 labels"):

@@ -178,7 +178,10 @@ def test_two_processes_train_as_one_would_and_go_on_together(photos, tmp_path):
         (("PHOTOS", "--ema=0.9"), "the option --ema is now --ema-decay"),
         (("PHOTOS", "--processes", "0"), "Invalid value for '--processes'"),
         (("PHOTOS", "--tracker", "tensorbord", "--image-size", "16", "--model", "simple_cnn"), "tensorboard"),
-        (("PHOTOS", "--batch-size", "500", "--image-size", "16", "--model", "simple_cnn"), "make no full batch of 500"),
+        (
+            ("PHOTOS", "--batch-size", "500", "--image-size", "16", "--model", "simple_cnn"),
+            "are fewer than one batch of 500",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_said_in_a_line(arguments, message, photos, tmp_path, monkeypatch, capsys):

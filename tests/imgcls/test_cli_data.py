@@ -173,7 +173,7 @@ def test_groups_of_duplicates_are_counted_and_leave_no_leak(own_folders):
     assert all(pair["mirrored"] and len(set(pair["splits"])) == 1 for pair in facts["pairs"])
     assert not [note for note in facts["notes"] if "also in" in note]
     shown = call(check, folder, "--image-size", 32).stdout
-    assert "6 groups of duplicates among the images that were divided, each in one split" in shown
+    assert "6 groups of duplicates among the images that were split; each is in one split" in shown
     assert "(near, mirrored)" in shown
 
 

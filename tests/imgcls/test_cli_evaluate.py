@@ -179,7 +179,7 @@ def test_a_class_may_be_absent_or_spelled_otherwise(a_run, tmp_path, monkeypatch
     assert recalls == {"blue": 0.0, "green": None, "red": 1.0}
     assert found["balanced_accuracy"]["value"] == 0.5
     assert "note: no image of green: balanced accuracy is the mean recall of the other classes" in said.err
-    assert "note: the class 'BLUE' is taken for 'blue'" in said.err
+    assert "note: the class 'BLUE' is treated as 'blue'" in said.err
 
 
 def test_a_test_split_that_cannot_be_read_is_not_replaced(a_run, tmp_path, monkeypatch, capsys):

@@ -73,7 +73,7 @@ def test_what_the_user_gives_stays():
     given = {"batch_size": 4, "lr": 0.3, "epochs": 1}
     assert fit_to_size(SCRATCH, 30, given) == replace(SCRATCH, **given)
     assert fit_to_size(SCRATCH, 30, {"batch_size": 8}).lr == pytest.approx(SCRATCH.lr / 8)
-    with pytest.raises(ValueError, match="30 training images make no full batch of 64: lower --batch-size"):
+    with pytest.raises(ValueError, match="30 training images are fewer than one batch of 64: lower --batch-size"):
         fit_to_size(SCRATCH, 30, {"batch_size": 64})
 
 

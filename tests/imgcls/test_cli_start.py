@@ -94,7 +94,7 @@ def test_ctrl_c_is_one_line_and_status_130(command):
         "from imgcls.cli import main; main()"
     )
     done = python(code, command, *(["photos"] if command == "train" else []))
-    said = "interrupted: the same command continues" if command == "train" else "interrupted"
+    said = "interrupted: run the same command again to continue" if command == "train" else "interrupted"
     assert (done.returncode, done.stderr.strip()) == (130, said)
 
 
@@ -105,9 +105,9 @@ def test_the_version_is_that_of_the_package(monkeypatch, capsys):
 
 
 def test_a_device_is_chosen_by_name_and_a_missing_one_is_refused(monkeypatch):
-    monkeypatch.setenv("IMGCLS_DEVICE", "meta")
-    assert precision.pick_device() == torch.device("meta")
-    for name in ("quantum", "cuda:99"):
+    monkeypatch.setenv("IMGCLS_DEVICE", "cpu:0")
+    assert precision.pick_device() == torch.device("cpu:0")
+    for name in ("quantum", "cuda:99", "meta"):
         monkeypatch.setenv("IMGCLS_DEVICE", name)
         with pytest.raises(ValueError, match=f"there is no device '{name}' here .*; choose cpu, cuda"):
             precision.pick_device()
@@ -166,7 +166,7 @@ def test_a_bug_in_pytorchs_hands_prints_its_traceback():
 @pytest.mark.parametrize(
     ("model", "options", "why"),
     [
-        ("simple_cnn", {"filters": -3}, "'simple_cnn' cannot be built with {'filters': -3}: "),
+        ("simple_cnn", {"filters": -3}, "filters of 'simple_cnn' must be at least 1, not -3"),
         ("cifar_dropout", {"dropout": 5.0}, "'cifar_dropout' cannot be built with {'dropout': 5.0}: dropout probab"),
         ("timm:resnet18.tv_in2k", {}, "unknown weights of timm:resnet18, .*; did you mean 'timm:resnet18.tv_in1k'"),
     ],

@@ -94,7 +94,7 @@ def test_a_class_without_validation_images_is_named(tmp_path, monkeypatch, capsy
     options = ("--model", "simple_cnn", "--image-size", 16, *FAST, "--out", tmp_path / "out")
     code, _, err = train(monkeypatch, capsys, tmp_path / "data", *options)
     assert code == 0
-    assert f"note: no validation image of {split.classes[0]}: validation chooses without regard" in err
+    assert f"note: no validation image of {split.classes[0]}: model selection ignores them" in err
 
 
 def test_set_values_stay_and_the_other_defaults_still_fit_the_number_of_images(photos, tmp_path, monkeypatch, capsys):

@@ -234,7 +234,7 @@ def test_a_whole_part_is_not_sent_again(server, tmp_path):
 
 def test_a_full_disk_is_said_in_one_line_and_the_part_is_kept(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(OSError, match=r"no space left for .*a\.bin in .*; make some, then try again") as caught:
+    with pytest.raises(OSError, match=r"no space left for .*a\.bin in .*; free some space, then try again") as caught:
         fetch(f"{server.address}/a.bin", tmp_path / "a.bin")
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == ["a.bin.part"]
@@ -300,7 +300,7 @@ def cifar(server, monkeypatch):
 
 def test_cifar_arrives_pixel_for_pixel_and_is_loaded_by_its_name(cifar, server):
     server.plan = [dies_half_way, honest]
-    with pytest.raises(UnknownDataset, match="'cifar10' is not there yet: imgcls data get cifar10"):
+    with pytest.raises(UnknownDataset, match="'cifar10' has not been downloaded: imgcls data get cifar10"):
         load("cifar10")
     assert "cifar10" not in available()
     path = download("CIFAR10")

@@ -190,7 +190,7 @@ def test_errors_name_value_and_choices():
         explain.grad_cam(net, x, method="zzz")
     with pytest.raises(ValueError, match="2 targets for 3 images"):
         explain.grad_cam(net, x, [0, 1])
-    with pytest.raises(ValueError, match="no part of the model"):
+    with pytest.raises(ValueError, match="not a part of the model"):
         explain.grad_cam(net, x, layer=nn.ReLU())
     with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
         explain.grad_cam(net, x[0])

@@ -170,7 +170,7 @@ def test_train_fits_a_head_by_default(photos, splits, tmp_path, monkeypatch, cap
     code, out, err = train(monkeypatch, capsys, "train", photos, "--image-size", 32, "--out", run)
     assert code == 0
     assert "features at 32 px from ImageNet weights, about" in out
-    assert "--finetune may gain more, in about" in err
+    assert "--finetune may raise the accuracy, in about" in err
     assert not (run / "history.csv").exists()
     model, card = models.load(run)
     assert card["architecture"] == "efficientnet_lite0"

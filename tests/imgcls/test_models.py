@@ -332,6 +332,7 @@ def test_own_networks_take_other_sizes_channels_and_widths():
         ("configurable_cnn", {"activation": "tanh"}, "relu, gelu, silu, mish"),
         ("resnet18", {"smal_stem": True}, "did you mean 'small_stem'"),
         ("alexnet", {"small_stem": True}, "unknown option 'small_stem'"),
+        ("simple_cnn", {"filters": 0}, "filters of 'simple_cnn' must be at least 1, not 0"),
         ("swin_t", {"stochastic_depth_prob": 0.3}, "cannot be built with"),
         ("timm:resnet18", {"no_such_option": 1}, "no_such_option"),
         ("timm:resnet18", {"in_chans": 1}, "in_channels"),

@@ -82,6 +82,6 @@ def test_a_read_only_folder_of_the_project_names_imgcls_root(number, advice, own
     monkeypatch.setattr(paths, "ROOT", own_folders)
     error = OSError(number, os.strerror(number), str(own_folders / "build" / "runs" / "x"))
     assert ("IMGCLS_ROOT" in cli._advice(error)) == advice
-    assert ("make some space" in cli._advice(error)) == (number == 28)
+    assert ("free some space" in cli._advice(error)) == (number == 28)
     assert "IMGCLS_ROOT" not in cli._advice(OSError(number, "elsewhere", "/elsewhere/x"))
     assert not cli._advice(ValueError("x"))

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from imgcls.evaluation.statistics import Interval, mcnemar, over_seeds, paired_over_seeds, wilson
+from imgcls.evaluation.statistics import (
+    Interval,
+    holm,
+    mcnemar,
+    over_seeds,
+    paired_over_seeds,
+    paired_p_over_seeds,
+    wilson,
+)
 
 
 def test_wilson_against_its_closed_form():
@@ -109,3 +117,32 @@ def test_a_comparison_over_seeds_needs_seeds_and_the_same_images():
             paired_over_seeds(other, same)
     with pytest.raises(ValueError, match="at least two of both"):
         paired_over_seeds(same[:1], same[:1])
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.99])
+def test_the_p_value_over_seeds_is_that_at_which_the_interval_touches_zero(confidence):
+    rng = np.random.default_rng(0)
+    a, b = rng.random((3, 50)) < 0.5, rng.random((3, 50)) < 0.55
+    p = paired_p_over_seeds(a, b)
+    touching = paired_over_seeds(a, b, confidence=1 - p)
+    assert min(abs(touching.low), abs(touching.high)) == pytest.approx(0, abs=1e-9)
+    inside = paired_over_seeds(a, b, confidence)
+    assert (p > 1 - confidence) == (inside.low < 0 < inside.high)
+
+
+def test_the_p_value_over_seeds_of_equal_and_of_always_different_runs():
+    same = np.ones((2, 5), bool)
+    assert paired_p_over_seeds(same, same) == 1
+    assert paired_p_over_seeds(same, ~same) == 0
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == pytest.approx([1, 1])
+    assert holm([]).size == 0
+
+
+def test_holm_keeps_the_rate_of_false_verdicts():
+    p = np.random.default_rng(0).random((2000, 10))
+    assert np.mean(p.min(axis=1) < 0.05) > 0.35
+    assert np.mean([holm(row).min() < 0.05 for row in p]) == pytest.approx(0.05, abs=0.015)

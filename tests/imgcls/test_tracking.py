@@ -77,7 +77,7 @@ def test_errors_name_the_value_the_choices_and_the_next_step(tmp_path, monkeypat
         tracking.start(tmp_path / "a", to="clearml")
     assert not (tmp_path / "a").exists()
     (tmp_path / "history.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=r"history\.csv is no history of a run"):
+    with pytest.raises(ValueError, match=r"history\.csv is not a history of a run"):
         tracking.start(tmp_path, to=())
 
 

@@ -615,7 +615,7 @@ def test_divergence_and_too_large_a_batch_are_said(tiny):
     model = create_model("cifar_baseline", num_classes=3, widths=(4, 4, 4))
     with pytest.raises(TrainingDiverged, match=r"epoch 1 .*ten times smaller"):
         fit(model, train, val, replace(RECIPE, lr=1e30, schedule="constant"))
-    with pytest.raises(ValueError, match="192 images make no full batch of 500"):
+    with pytest.raises(ValueError, match="192 images are fewer than one batch of 500"):
         fit(model, train, val, replace(RECIPE, batch_size=500))
     with pytest.raises(ValueError, match="class_weights gives 2 weights for 3 classes"):
         fit(model, train, val, replace(RECIPE, class_weights=(1, 2)))
