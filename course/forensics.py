@@ -42,19 +42,27 @@ def matching_confusions(accuracy: float, precision: float, recall: float, f1: fl
     return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
 
 
-def possible_sample_sizes(shares: Sequence[str], most: int = 1000) -> list[int]:
-    """Sizes of a split for which all printed shares can be fractions with that denominator.
+def possible_sample_sizes(shares: Sequence[str], most: int = 1000, batch_size: int | None = None) -> list[int]:
+    """Sizes of a split for which every printed accuracy is possible.
 
     Args:
         shares: As printed, such as ".759" or "0.7589"; the number of digits sets the rounding error.
         most: The largest size to try.
+        batch_size: None if each share is a count divided by the size; else each share is a mean over batches of this
+            size, in which a smaller last batch has the weight of a full one.
     """
     printed = np.array([float(share) for share in shares])  # (S,)
-    half = np.array([0.5 * 10.0 ** -len(share.partition(".")[2]) for share in shares])
-    counts = np.arange(1, most + 1)[:, None]
-    nearest = np.round(printed * counts) / counts  # (most, S)
-    fits = (np.abs(nearest - printed) <= half + 1e-9).all(axis=1)
-    return (np.flatnonzero(fits) + 1).tolist()
+    half = np.array([0.5 * 10.0 ** -len(share.partition(".")[2]) for share in shares]) + 1e-9
+    return [size for size in range(1, most + 1) if _all_possible(printed, half, size, batch_size)]
+
+
+def _all_possible(printed: np.ndarray, half: np.ndarray, size: int, batch_size: int | None) -> bool:
+    """Whether each printed share, with its rounding error, is an accuracy that a split of this size can have."""
+    full, last = divmod(size, batch_size or size)
+    values = np.arange(full * (batch_size or size) + 1) / ((full + bool(last)) * (batch_size or size))
+    if last:  # every sum of what the full batches and the last one contribute
+        values = np.unique(values[:, None] + np.arange(last + 1) / last / (full + 1))
+    return bool((np.abs(printed[:, None] - values) <= half[:, None]).any(axis=1).all())
 
 
 def selection_optimism(correct: ArrayLike, draws: int = 1000, seed: int = 0) -> Interval:

@@ -27,6 +27,17 @@ Results are printed on standard output, notes and warnings on standard error. Th
 an error, which is explained in one line; `--traceback` shows where it arose. `predict` also returns 1 if some images
 were not classified, and `doctor` if it finds a problem.
 """
+VARIABLES = """
+## Environment variables
+
+| variable | meaning |
+| :--- | :--- |
+| `IMGCLS_ROOT` | Folder for `build/`, `data/` and `reports/`; default: the checkout, or the user's data folder. |
+| `IMGCLS_DEVICE` | As `--device`: cpu, cuda, cuda:1 or mps. |
+| `IMGCLS_PRECISION` | Force float32, bfloat16 or float16; default: what the hardware computes fast. |
+| `IMGCLS_TRACEBACK` | As `--traceback`: 1 shows where an error arose. |
+| `OMP_NUM_THREADS` | Number of threads; default: all cores. |
+"""
 
 
 def command_line() -> str:
@@ -34,7 +45,7 @@ def command_line() -> str:
     root = typer.main.get_command(application())
     parts = [CLI_HEAD, *(f"- [`{name}`](#{_anchor(name)}): {_first(one)}\n" for name, one in _commands(root))]
     parts[1] = "\n" + parts[1]
-    return "".join([*parts, *(_section(name, one) for name, one in _commands(root))])
+    return "".join([*parts, *(_section(name, one) for name, one in _commands(root)), VARIABLES])
 
 
 def _commands(group: Any, before: str = "imgcls") -> Iterator[tuple[str, Any]]:

@@ -53,7 +53,7 @@ class Progress:
             from IPython.display import display
 
             if hasattr(get_ipython(), "kernel"):  # programs other than Jupyter import ipykernel too
-                self._handle = display({"text/plain": " "}, raw=True, display_id=True)
+                self._handle = display({}, raw=True, display_id=True)  # takes no room until there is a text
 
     def update(self, done: int, text: str | Callable[[], str]) -> None:
         """Show the text and the time left, if `every` seconds have passed; a callable is called only then."""
@@ -69,7 +69,7 @@ class Progress:
         self._draw(f"{text} · {format_duration(round(left))} left" if left is not None else text, in_log)
 
     def finish(self, text: str) -> None:
-        """Replace the line with the run's summary; an empty text clears the line on a terminal."""
+        """Replace the line with the run's summary; an empty text clears the line."""
         if self.show:
             self._draw(text, in_log=True)
             self.__exit__()
@@ -103,7 +103,7 @@ class Progress:
             except OSError:
                 self._mirror = None  # the program that read the file has ended
         if self._handle:
-            self._handle.update({"text/plain": text}, raw=True)
+            self._handle.update({"text/plain": text} if text else {}, raw=True)
         elif sys.stderr.isatty():
             width = columns() - 1  # a full line would wrap, and rewriting starts at the last row only
             text = cut(text, width)
@@ -125,7 +125,7 @@ def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Calla
     Yields:
         A function that takes the number of steps since its last call.
     """
-    # In a report the line could not be removed: an empty output would stay.
+    # While a program runs this notebook, nobody sees a line that is removed again.
     shown = sys.stderr.isatty() or ("ipykernel" in sys.modules and MIRROR not in os.environ)
     appears, done, line = time.perf_counter() + APPEARS, 0, None
 

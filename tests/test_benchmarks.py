@@ -8,17 +8,13 @@ import zipfile
 import zlib
 from dataclasses import replace
 from io import BytesIO
-from itertools import pairwise
 
-import nbformat
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import colour_split
 from PIL import Image
 
-import menagerie
 from benchmarks import (
     chart,
     decode,
@@ -30,13 +26,10 @@ from benchmarks import (
     measure,
     readers,
     record,
-    species_folds,
     tasks,
 )
 from benchmarks.record import meets_target, report, row, versus
-from imgcls import paths
 from imgcls.data import load
-from imgcls.evaluation import FeatureSplit
 from imgcls.messages import UserError
 
 SCHEMA = {"name", "unit", "ours", "peer", "peer_name", "ratio", "target", "runs"}
@@ -264,41 +257,6 @@ def test_bars_are_the_ratios_and_a_missed_target_has_its_own_colour():
 def test_results_without_a_ratio_make_no_figure():
     with pytest.raises(ValueError, match="no rows with a ratio"):
         chart.ratios([row("menagerie_64px", "images/s", 300.0, ">= 300", 5)])
-
-
-def test_each_known_species_is_held_out_once_and_no_unknown_one_is_used():
-    species, unseen = (menagerie.subsets()[name].classes for name in ("species", "species_unseen"))
-    folds = species_folds.split_into_folds(species, 5)
-    held_out = [name for fold in folds for name in fold]
-    assert sorted(held_out) == sorted(species)
-    assert {len(fold) for fold in folds} == {8}
-    assert not set(held_out) & set(unseen)
-    known = [name for name in species if name not in folds[0]]
-    others = menagerie.subsets()["source"].classes[:5]
-    learnt = [*known, *others]
-    shown = torch.from_numpy(
-        menagerie.attributes(learnt).numpy()[:, :30]
-    )  # as if features predicted the first traits alone
-    labels = torch.arange(len(learnt)).repeat(3)
-    tables = species_folds.trait_tables(FeatureSplit(shown[labels], labels, tuple(learnt)), folds[0])
-    assert all(list(table.index) == [*learnt, *folds[0]] for table in tables.values())
-    kept = [set(tables[name].columns) for name in ("R² ≥ 0.4", "R² ≥ 0.2", "R² ≥ 0.0", "all")]
-    assert all(few < more for few, more in pairwise(kept))
-
-
-def test_notebook_02_uses_what_was_best_on_the_folds():
-    rows = pd.read_json(paths.ROOT / "benchmarks" / "species_folds.json").query("others == 1200")
-    auroc = rows.query("measure == 'auroc'").pivot_table(index="what", columns="tta", values="value")
-    notebook = nbformat.read(paths.NOTEBOOKS / "02_forty_species.ipynb", as_version=4)
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    assert f'detector: str = "{auroc["flip"].idxmax()}"' in code
-    known = rows.query("measure == 'accuracy'").groupby("tta")["value"].mean()
-    for better in (auroc.max(), known):
-        assert better["flip"] > better["none"]
-    named = rows.query("measure == 'zero-shot' and tta == 'flip'").groupby("what")["value"].mean()
-    assert named.idxmax() == "R² ≥ 0.4, exemplars from all kinds"
-    assert "guesser = fit_exemplars(teachers, traits, classes" in code
-    assert "(seen_in_pictures >= 0.4)" in code
 
 
 # ------------------------------------------------------------------ malformed files

@@ -161,3 +161,9 @@ def test_issue_forms_are_valid():
         ids = [part["id"] for part in form["body"] if part["type"] != "markdown"]
         assert len(ids) == len(set(ids))
         assert all("label" in part["attributes"] for part in form["body"] if part["type"] != "markdown")
+
+
+def test_documented_variables_are_read_by_the_library():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (paths.ROOT / "imgcls").rglob("*.py"))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [name for name in set(re.findall(r"IMGCLS_[A-Z]+", text)) if f'"{name}"' not in source] == []

@@ -42,7 +42,7 @@ BANNED = {
     r"caught out": "audited",
     r"surpassed": "improved",
     r"restated": "reproduced",
-    r"known odds": "outlier-exposure log odds",
+    r"known odds": "auxiliary log odds",
     r"six views|views of an image": "test-time augmentation",
     r"somebody who guesses|who guesses": "chance level; a uniform prediction",
     r"earn(?:s|ed)? a score|instead of applause": "is evaluated quantitatively",

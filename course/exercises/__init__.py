@@ -223,6 +223,14 @@ def find(cells: Sequence[Mapping[str, Any]]) -> list[Exercise]:
     return found
 
 
+def imports_of(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Source of the first code cell that imports something, all that exercises need of their notebook."""
+    for source in (source_of(cell) for cell in cells if cell["cell_type"] == "code"):
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(source))):
+            return source
+    return ""
+
+
 def question_of(check_source: str) -> tuple[str, list[str]]:
     """Name of the exercise that a check cell is about, and the names that it reads.
 

@@ -40,6 +40,7 @@ def grade(
     from course.exercises import grading
     from imgcls.files import write as write_file
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # several answers run at once; read when PyTorch is imported
     listed = grading.find_files(files)
     asked, people = grading.grade_files(listed, seconds, jobs, report=lambda line: print(line, file=sys.stderr))
     print(grading.to_text(asked, people), end="")

@@ -7,12 +7,14 @@ tricks; it is no sandbox: code that means harm can do what the user who grades c
 not know in a container or on a machine without anything of value.
 """
 
+import ast
 import csv
 import importlib
 import io
 import json
 import multiprocessing
 import os
+import random
 import re
 import signal
 import sys
@@ -26,12 +28,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from course import exercises
 from course.exercises import source_of
 from imgcls import paths
 
 SECONDS = 60.0
-PRELOADED = ["IPython.core.interactiveshell", "course.exercises", "torch"]
 _WIDTH = 110  # characters of a remark in the text
 
 
@@ -101,8 +104,7 @@ def questions(notebook: str) -> list[Question]:
     Raises:
         GradingError: an exercise is incomplete, or its check cell does not call `check_answers`.
     """
-    cells = json.loads((paths.NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    imports = [source_of(cell) for cell in cells if cell["cell_type"] == "code" and "import" in source_of(cell)][:1]
+    cells = _cells(paths.NOTEBOOKS / f"{notebook}.ipynb")
     found = []
     try:
         all_exercises = exercises.find(cells)
@@ -117,12 +119,16 @@ def questions(notebook: str) -> list[Question]:
                 for part, (place, index, count) in places.items()
             }
             name, answers = exercises.question_of(parts["check"].source)
-            before = [*imports, *([parts["given"].source] if "given" in parts else [])]
+            before = [exercises.imports_of(cells), *([parts["given"].source] if "given" in parts else [])]
             solution = source_of(cells[exercise.solution])
             found.append(Question(notebook, k + 1, name, tuple(answers), tuple(before), solution, parts))
     except ValueError as error:
         raise GradingError(f"{notebook}.ipynb in this checkout cannot be graded: {error}") from None
     return found
+
+
+def _cells(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
 def find_files(given: Iterable[Path]) -> list[Path]:
@@ -214,8 +220,19 @@ def _context() -> multiprocessing.context.BaseContext:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(["IPython.core.interactiveshell", *_imported()])
     return context
+
+
+def _imported() -> list[str]:
+    """What the notebooks import, as `module` and `module.name`; names that are no modules do no harm."""
+    sources = [exercises.imports_of(_cells(path)) for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    found = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sorted(set(found))
 
 
 def _receive(receiver: Connection, question: Question, seconds: float) -> Grade:
@@ -252,6 +269,7 @@ def _run(sender: Connection, question: Question, answer: str, folder: str) -> No
     except Exception as problem:  # not of the student's making
         sender.send(f"{type(problem).__name__}: {problem}")
         return
+    _seed()
     verdicts, modules, functions = exercises.verdicts, dict(sys.modules), _functions()
     sender.send(None)
     result = shell.run_cell(answer)
@@ -262,6 +280,14 @@ def _run(sender: Connection, question: Question, answer: str, folder: str) -> No
             namespace[name] = function
     answers = {name: shell.user_ns.get(name, ...) for name in question.answers}
     sender.send((f"{type(error).__name__}: {error}" if error else None, verdicts(question.name, answers)))
+
+
+def _seed() -> None:
+    """Let an answer that draws at random get the same grade each time."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global generator, which students use
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def _functions() -> list[tuple[dict[str, Any], str, Callable]]:

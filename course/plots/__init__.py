@@ -3,7 +3,9 @@
 from course.plots.comparisons import controls, gains, ladder, mistakes, predicted_shares
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
+from course.plots.methods import method_gains
 from course.plots.parts import part_bars, part_maps
+from course.plots.species import feature_space
 from course.plots.speed import accuracy_against_seconds, learning_speed
 from course.plots.verdicts import verdicts
 
@@ -11,12 +13,14 @@ __all__ = [
     "accuracy_against_seconds",
     "controls",
     "explanation_scores",
+    "feature_space",
     "gains",
     "gradient_rows",
     "guided_grid",
     "ladder",
     "landscape",
     "learning_speed",
+    "method_gains",
     "mistakes",
     "part_bars",
     "part_maps",

@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.special import expit, logit
 from torch import Tensor
 
-from imgcls.evaluation.statistics import Interval, PairedTest, mcnemar, wilson
+from imgcls.evaluation.statistics import Interval, PairedTest, wilson
 from imgcls.messages import UserError
 from imgcls.openset.scores import BASELINE
 
@@ -132,40 +132,6 @@ def detection_table(scores: Mapping[str, Tensor], is_unknown: Tensor, baseline: 
         rows.append(row | {"n": area.n})
     columns = ["method", "auroc", "low", "high", "fpr95", "fpr95_low", "fpr95_high"]
     return pd.DataFrame(rows, columns=[*columns, "gain", "gain_low", "gain_high", "p_value", "n"])
-
-
-def open_set_accuracy(logits: Tensor, labels: Tensor, scores: Tensor, threshold: float) -> pd.DataFrame:
-    """Accuracy with and without rejecting images below a threshold as "unknown", on known and unknown classes.
-
-    Args:
-        logits: (N, K) over the known classes.
-        labels: int64 (N,); every label outside 0 to K - 1 is an unknown class.
-        scores: (N,), higher for known images.
-        threshold: chosen on known validation images by `threshold_at_tpr`.
-
-    Returns:
-        One row per measure, with columns what, value, low, high (Wilson), n, p_value: accuracy over all images without
-        and with "unknown" (compared by the exact McNemar test), the highest possible accuracy without "unknown" (the
-        share of known images, no interval), accuracy on known images, and share of unknown images that are detected.
-    """
-    unknown = (labels < 0) | (labels >= logits.shape[1])
-    closed, kept = logits.argmax(dim=1) == labels, scores >= threshold
-    opened = torch.where(unknown, ~kept, closed & kept)
-    n, known_n, unknown_n = len(labels), int((~unknown).sum()), int(unknown.sum())
-    if not known_n or not unknown_n:
-        raise UserError(f"{known_n} known and {unknown_n} unknown images; the test must have both")
-    ceiling = Interval(known_n / n, float("nan"), float("nan"), n)
-    counted = {
-        "closed set": wilson(int(closed.sum()), n),
-        "ceiling of a closed set": ceiling,
-        'with "unknown"': wilson(int(opened.sum()), n),
-        "known, closed set": wilson(int(closed.sum()), known_n),
-        'known, with "unknown"': wilson(int(opened[~unknown].sum()), known_n),
-        "unknown caught": wilson(int(opened[unknown].sum()), unknown_n),
-    }
-    frame = pd.DataFrame([{"what": what, **vars(one)} for what, one in counted.items()])
-    p_value = mcnemar(closed.numpy(), opened.numpy()).p_value
-    return frame.assign(p_value=[p_value if what == 'with "unknown"' else float("nan") for what in frame["what"]])
 
 
 def _scores(values: ArrayLike, what: str, least: int = 2) -> np.ndarray:

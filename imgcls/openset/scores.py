@@ -1,6 +1,6 @@
 """Scores for detecting unknown classes, higher for known images, fitted on training features."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -34,19 +34,19 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return temperature * (as_matrix(logits, "logits") / temperature).logsumexp(dim=1)
 
 
-def outlier_log_odds(logits: Tensor, known: int) -> Tensor:
-    """Log odds of the known classes against the outlier classes, (N, K) to float64 (N,).
+def auxiliary_log_odds(logits: Tensor, known: int) -> Tensor:
+    """Log odds of the known classes against the auxiliary classes, (N, K) to float64 (N,).
 
-    Outlier exposure (Hendrycks et al. 2019) with the outliers as classes of their own; the first `known` outputs are
-    the known classes.
+    Auxiliary classes are trained with outputs of their own beside the known ones, whose outputs come first. Outlier
+    exposure (Hendrycks et al. 2019) is another method: it trains towards a uniform output.
 
     Raises:
-        ValueError: no class is known, or no class is an outlier.
+        ValueError: no class is known, or no class is auxiliary.
     """
     z = as_matrix(logits, "logits")
     if not 0 < known < z.shape[1]:
         raise UserError(
-            f"known = {known} of {z.shape[1]} classes; choose 1 to {z.shape[1] - 1}, so that outlier classes remain"
+            f"known = {known} of {z.shape[1]} classes; choose 1 to {z.shape[1] - 1}, so that auxiliary classes remain"
         )
     return z[:, :known].logsumexp(dim=1) - z[:, known:].logsumexp(dim=1)
 
@@ -163,8 +163,8 @@ def fit_detectors(
         train: training features of the known classes, from `evaluation.extract_features`.
         classifier: the linear layer that computes their logits, such as `models.head(model)`.
         k: neighbour of KNN; None is 50, or the size of the smallest class where that is less.
-        known: number of outputs of known classes, which come first, where the network was also trained on outlier
-            classes. It adds "outlier-exposure log odds"; all other scores then use the known classes only.
+        known: number of outputs of known classes, which come first, where the network was also trained on
+            auxiliary classes. It adds "auxiliary log odds"; all other scores then use the known classes only.
     """
     if not isinstance(classifier, nn.Linear) or classifier.in_features != train.images.shape[1]:
         raise UserError(
@@ -188,30 +188,8 @@ def fit_detectors(
         "ViM": vim(train.images, weight, bias),
     }
     if known is not None:
-        detectors["outlier-exposure log odds"] = on_logits(partial(outlier_log_odds, known=known), weights, biases)
+        detectors["auxiliary log odds"] = on_logits(partial(auxiliary_log_odds, known=known), weights, biases)
     return detectors
-
-
-def sum_standardized(detectors: Mapping[str, Detector], names: Sequence[str], known: Tensor) -> Detector:
-    """The sum of several scores, each standardised over known images, so that all have the same weight.
-
-    Args:
-        detectors: from `fit_detectors`.
-        names: names of the detectors to add.
-        known: features (N, D) of known images on which the scores were not fitted, such as the validation images.
-
-    Raises:
-        ValueError: an unknown name, or a score that is the same for all known images.
-    """
-    if missing := [name for name in names if name not in detectors]:
-        raise UserError(f"no score {missing[0]!r}; choose among {', '.join(detectors)}")
-    moments = {}
-    for name in names:
-        found = detectors[name](known)
-        if not found.std(correction=0) > 0:
-            raise UserError(f"{name!r} is the same for all {len(found)} known images, so it cannot be standardised")
-        moments[name] = found.mean(), found.std(correction=0)
-    return lambda features: sum((detectors[name](features) - mean) / std for name, (mean, std) in moments.items())
 
 
 def unknown_scores(detectors: Mapping[str, Detector], features: Tensor) -> dict[str, Tensor]:

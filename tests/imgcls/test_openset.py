@@ -159,40 +159,25 @@ def test_logit_scores_go_through_the_classifier_and_double_precision(trained):
     assert all(not score.requires_grad for score in scores.values())
 
 
-def test_outlier_log_odds_are_those_of_the_softmax_and_order_images_as_its_sum_does():
+def test_auxiliary_log_odds_are_those_of_the_softmax_and_order_images_as_its_sum_does():
     logits = 3 * torch.randn(50, 7, generator=draws())
     p = logits.double().softmax(dim=1)[:, :4].sum(dim=1)
-    assert torch.allclose(openset.outlier_log_odds(logits, 4), (p / (1 - p)).log(), rtol=1e-10)
+    assert torch.allclose(openset.auxiliary_log_odds(logits, 4), (p / (1 - p)).log(), rtol=1e-10)
     for known in (0, 7):
         with pytest.raises(ValueError, match=f"known = {known} of 7 classes; choose 1 to 6"):
-            openset.outlier_log_odds(logits, known)
+            openset.auxiliary_log_odds(logits, known)
 
 
-def test_classes_learnt_beside_the_known_ones_add_outlier_log_odds_and_change_no_other_score(trained):
+def test_classes_learnt_beside_the_known_ones_add_auxiliary_log_odds_and_change_no_other_score(trained):
     train, classifier, known, unknown = trained
     wide = nn.Linear(DIM, SEEN + 2)
     with torch.no_grad():
         wide.weight[:SEEN], wide.bias[:SEEN] = classifier.weight, classifier.bias
     alone, beside = openset.fit_detectors(train, classifier), openset.fit_detectors(train, wide, known=SEEN)
-    assert list(beside) == [*alone, "outlier-exposure log odds"]
+    assert list(beside) == [*alone, "auxiliary log odds"]
     x = torch.cat([known.images, unknown.images])
     assert all(torch.equal(alone[name](x), beside[name](x)) for name in alone)
-    assert torch.allclose(beside["outlier-exposure log odds"](x), openset.outlier_log_odds(wide(x), SEEN), atol=1e-4)
-
-
-def test_scores_put_together_count_in_deviations_over_known_images(trained):
-    train, classifier, known, unknown = trained
-    detectors = openset.fit_detectors(train, classifier)
-    half, rest = known.images[::2], torch.cat([known.images[1::2], unknown.images])
-    both = openset.sum_standardized(detectors, ["KNN", "energy"], half)
-    parts = [(detectors[n](rest) - detectors[n](half).mean()) / detectors[n](half).std(correction=0) for n in detectors]
-    assert torch.allclose(both(rest), parts[3] + parts[2], rtol=1e-12)
-    steep = detectors | {"energy": lambda x: 1e6 * detectors["energy"](x) + 5}  # another unit changes nothing
-    assert torch.allclose(openset.sum_standardized(steep, ["KNN", "energy"], half)(rest), both(rest), rtol=1e-9)
-    with pytest.raises(ValueError, match="no score 'knn'; choose among max softmax"):
-        openset.sum_standardized(detectors, ["knn"], half)
-    with pytest.raises(ValueError, match="'flat' is the same for all"):
-        openset.sum_standardized(detectors | {"flat": lambda x: torch.zeros(len(x))}, ["KNN", "flat"], half)
+    assert torch.allclose(beside["auxiliary log odds"](x), openset.auxiliary_log_odds(wide(x), SEEN), atol=1e-4)
 
 
 def test_an_image_is_scored_alone_so_that_unknown_ones_change_nothing(trained):
@@ -345,29 +330,3 @@ def test_the_table_puts_the_baseline_first_and_compares_with_it():
         openset.detection_table(scores, is_unknown[1:])
     with pytest.raises(ValueError, match="1 of 150 known scores are not a number"):
         openset.auroc(np.append(np.nan, parts["ViM"][0][1:]), parts["ViM"][1])
-
-
-@pytest.mark.parametrize("label", [3, -1, 7])
-def test_open_set_accuracy_counted_by_hand(label):
-    """Eight images of three classes, six of them right, and two unknown ones: no closed set beats 80 %."""
-    said = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1, 1])
-    labels = torch.tensor([0, 1, 2, 0, 1, 2, 1, 2, label, label])
-    scores = torch.tensor([9, 9, 9, 9, 9, 1, 1, 9, 1, 9.0])
-    table = openset.open_set_accuracy(torch.eye(3)[said], labels, scores, 5.0).set_index("what")
-    assert table["value"].to_dict() == {
-        "closed set": 0.6,
-        "ceiling of a closed set": 0.8,
-        'with "unknown"': 0.6,  # one known image lost, one unknown caught
-        "known, closed set": 0.75,
-        'known, with "unknown"': 5 / 8,
-        "unknown caught": 0.5,
-    }
-    assert table.loc["closed set", ["low", "high"]].tolist() == [wilson(6, 10).low, wilson(6, 10).high]
-    assert table.loc["unknown caught", "n"] == 2
-    assert table.loc['with "unknown"', "p_value"] == 1.0
-    assert table.loc["ceiling of a closed set", ["low", "high"]].isna().all()
-    never = openset.open_set_accuracy(torch.eye(3)[said], labels, scores, -np.inf).set_index("what")["value"]
-    assert never['with "unknown"'] == never["closed set"]
-    assert never["unknown caught"] == 0
-    with pytest.raises(ValueError, match="8 known and 0 unknown images"):
-        openset.open_set_accuracy(torch.eye(3)[said[:8]], labels[:8], scores[:8], 5.0)
