@@ -17,7 +17,7 @@ from imgcls import paths
 
 pytestmark = needs_browser
 NOTEBOOK = "notebooks/00_start_here.ipynb"
-PATIENCE = 300  # seconds for the notebook on a busy machine; a tenth of it on an idle one
+PATIENCE = 600  # seconds for the notebook on a busy machine; a tenth of it on an idle one
 STATUS = "document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status"
 
 
