@@ -83,26 +83,32 @@ def check_answers(exercise: str, **answers: Any) -> None:
 def verdicts(exercise: str, answers: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
     """For each answer its name, what is wrong with it (None if it is right), and a hint or the reason.
 
-    An error, of the student's own function or of a value of the wrong type, is what is wrong with every answer that
-    was not compared before it.
+    If several things are expected of an answer, the first that is wrong counts. An error, of the student's own
+    function or of a value of the wrong type, is what is wrong with every answer that was not compared before it.
     """
     module, _, function = exercise.partition(".")
     missing = [name for name, answer in answers.items() if answer is ...]
-    found = []
+    found: dict[str, list[tuple[str | None, str]]] = {name: [(OPEN, "")] for name in missing}
     failure = "was not compared: it is not expected"
     try:
         for expected in getattr(importlib.import_module(f"course.exercises.{module}"), function)(**answers):
             answer = answers[expected.name] if expected.answer is _VARIABLE else expected.answer
-            problem = find_problem(... if expected.name in missing else answer, expected.value, expected.within)
+            problem = find_problem(answer, expected.value, expected.within)
             remark = expected.why if problem is None else "" if problem == OPEN else expected.hint
-            found.append((expected.name, problem, remark))
+            if problem not in (None, OPEN) and callable(answers[expected.name]) and expected.answer is not _VARIABLE:
+                problem = f"has a result that {problem}"
+            found.setdefault(expected.name, []).append((problem, remark))
     except Exception as error:
         failure = f"cannot be evaluated: {type(error).__name__}: {error}"
         if missing:  # most likely the reason: the others depend on what is not there
             failure = f"waits for {', '.join(f'`{name}`' for name in missing)}"
-    compared = {name for name, _, _ in found}
-    rest = [(name, OPEN if name in missing else failure, "") for name in answers if name not in compared]
-    return found + rest
+    return [(name, *_summary(found.get(name, [(failure, "")]))) for name in answers]
+
+
+def _summary(found: Sequence[tuple[str | None, str]]) -> tuple[str | None, str]:
+    """The first problem with its hint, else None with all different reasons."""
+    wrong = next((one for one in found if one[0] is not None), None)
+    return wrong or (None, " ".join(dict.fromkeys(why for _, why in found)))
 
 
 def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:

@@ -242,12 +242,12 @@ def _receive(receiver: Connection, question: Question, seconds: float) -> Grade:
     if not receiver.poll(seconds):
         return Grade(0, f"still running after {seconds:g} s")
     error, verdicts = receiver.recv()
-    wrong = {name: problem for name, problem, _ in reversed(verdicts) if problem is not None}
-    remarks = [f"the cell raises {error}"] if error else []
-    if not error and set(wrong) == set(question.answers) and set(wrong.values()) == {exercises.OPEN}:
+    wrong = [(name, problem) for name, problem, _ in verdicts if problem is not None]
+    if not error and [problem for _, problem in wrong] == [exercises.OPEN] * len(verdicts):
         return Grade(0, "not written yet")
-    remarks += [f"{name} {problem}" for name, problem in reversed(wrong.items())]
-    return Grade(sum(name not in wrong for name in question.answers), "; ".join(remarks))
+    remarks = [f"the cell raises {error}"] if error else []
+    remarks += [f"{name} {problem}" for name, problem in wrong]
+    return Grade(len(verdicts) - len(wrong), "; ".join(remarks))
 
 
 def _run(sender: Connection, question: Question, answer: str, folder: str) -> None:

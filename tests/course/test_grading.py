@@ -107,7 +107,8 @@ def without_ids(edition):
 HANGS = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
 PEOPLE = {
     "right": (lambda edition: handed_in(edition), 2, 1, "^$"),
-    "untouched": (lambda edition: edition, 0, 0, r"amount is not `13`; double is not `9`\n.*halved not written yet$"),
+    "untouched": (lambda edition: edition, 0, 0,
+                  r"amount is not `13`; double has a result that is not `9`\n.*halved not written yet$"),
     "partly": (lambda edition: handed_in(edition, WRONG, "half = 2"), 1, 0, "amount is not `41`\n.*half is not `2`$"),
     "magic": (lambda edition: handed_in(edition, f"%matplotlib inline\n{RIGHT}\ndisplay(amount)"), 2, 1, "^$"),
     "hangs": (lambda edition: handed_in(edition, "while True:\n    pass"), 0, 1, "doubled still running after 10 s$"),

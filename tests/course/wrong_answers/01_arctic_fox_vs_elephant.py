@@ -30,6 +30,8 @@ def to_network(images, training):
     return images.float() / 255
 """,
         """
+channel_mean = torch.tensor([0.5059, 0.5021, 0.5020])[:, None, None]
+channel_std = torch.tensor([0.2108, 0.1982, 0.1949])[:, None, None]
 def to_network(images, training):
     return (images.float() - channel_mean) / channel_std
 """,
