@@ -1,8 +1,7 @@
 """Looks into a run for the figures of reports: predictions and gradients by epoch, a search by compute, its charts."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from course.mistakes import without_normalization
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import Predictions, predict
-from imgcls.evaluation.statistics import wilson
 from imgcls.reproducibility import fork_rng
 from imgcls.search import counted_trials
 from imgcls.search.trials import is_done
@@ -62,35 +60,6 @@ class PartlyNormalized:
         return [self.predictions[run, epoch, share] for run, epoch in last.items()]
 
 
-class PredictionsEachEpoch:
-    """An `on_epoch_end` hook that records the predictions on a split after each epoch, to show a collapse.
-
-    `prepare` replaces the model before it predicts, such as `with_batch_statistics`.
-    """
-
-    def __init__(self, split: ImageSet, prepare: Callable[[nn.Module], nn.Module] | None = None) -> None:
-        self.split, self.prepare, self.epochs = split, prepare, []
-
-    def __call__(self, model: nn.Module, row: dict) -> None:
-        """Predict the split and record the predictions."""
-        self.epochs.append(predict(self.prepare(model) if self.prepare else model, self.split))
-
-    def frame(self) -> pd.DataFrame:
-        """Share of the predictions and recall of each class by epoch, with Wilson intervals, for `plots.curves`.
-
-        Columns panel ("share of the answers" or "recall"), x (epoch from 1), series (class), value, low, high, n.
-        """
-        rows = []
-        for epoch, predictions in enumerate(self.epochs, start=1):
-            for k, name in enumerate(predictions.classes):
-                predicted, true = predictions.predicted == k, predictions.labels == k
-                counted = {"share of the answers": wilson(int(predicted.sum()), len(predictions))}
-                if true.any():
-                    counted["recall"] = wilson(int((predicted & true).sum()), int(true.sum()))
-                rows += [{"panel": panel, "x": epoch, "series": name, **vars(one)} for panel, one in counted.items()]
-        return pd.DataFrame(rows)
-
-
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """L2 norm of the loss gradient at the weights of each convolution and dense layer, first layer first.
 
@@ -108,18 +77,6 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
     gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
     names = [f"{kind} {kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
     return {name: float(gradient.norm()) for name, gradient in zip(names, gradients, strict=True)}
-
-
-@dataclass(frozen=True)
-class GradientProbe:
-    """An `on_epoch_end` hook that records `gradient_norms` on fixed images as `grad/<layer>`."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
-        """Gradient norms as columns of the epoch's row."""
-        return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}
 
 
 def best_so_far(study: optuna.Study, series: str = "", of: str = "seconds", panel: str = "search") -> pd.DataFrame:

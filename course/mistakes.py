@@ -1,6 +1,5 @@
 """Mistakes of the published reports, repeated on purpose to measure what each costs."""
 
-import copy
 from collections.abc import Callable, Mapping
 
 import optuna
@@ -32,18 +31,6 @@ def mistake_costs(reference: Predictions, mistakes: Mapping[str, Predictions]) -
         for what, predictions in mistakes.items()
     ]
     return pd.DataFrame(rows)
-
-
-def with_batch_statistics(model: nn.Module) -> nn.Module:
-    """A copy whose batch norms use the statistics of the current batch, not their running averages.
-
-    Each prediction then depends on the other images of the batch: for diagnosis only.
-    """
-    duplicate = copy.deepcopy(model)
-    for module in duplicate.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.track_running_stats, module.running_mean, module.running_var = False, None, None
-    return duplicate
 
 
 def without_scaling(images: Tensor) -> Tensor:
