@@ -1,8 +1,7 @@
 """Looks into a run for the figures of reports: predictions and gradients by epoch, a search by compute, its charts."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course.mistakes import without_normalization
 from imgcls.data.batches import ImageSet
-from imgcls.evaluation import predict
-from imgcls.evaluation.statistics import wilson
+from imgcls.evaluation import Predictions, predict
 from imgcls.reproducibility import fork_rng
 from imgcls.search import counted_trials
 from imgcls.search.trials import is_done
@@ -38,33 +37,27 @@ class CorrectEachEpoch:
         return torch.stack(self._correct)
 
 
-class PredictionsEachEpoch:
-    """An `on_epoch_end` hook that records the predictions on a split after each epoch, to show a collapse.
+class PartlyNormalized:
+    """An `on_epoch_end` hook that records predictions on a split with a share of the normalisation missing.
 
-    `prepare` replaces the model before it predicts, such as `with_batch_statistics`.
+    `predictions` maps (run, epoch, missing) to predictions; runs and epochs are counted from 1. The share has the
+    meaning that it has in `mistakes.without_normalization`.
     """
 
-    def __init__(self, split: ImageSet, prepare: Callable[[nn.Module], nn.Module] | None = None) -> None:
-        self.split, self.prepare, self.epochs = split, prepare, []
+    def __init__(self, split: ImageSet, missing: Sequence[float]) -> None:
+        self.split, self.missing, self.predictions, self._runs = split, missing, {}, 0
 
     def __call__(self, model: nn.Module, row: dict) -> None:
-        """Predict the split and record the predictions."""
-        self.epochs.append(predict(self.prepare(model) if self.prepare else model, self.split))
+        """Predict the split once for each share."""
+        self._runs += row["epoch"] == 1
+        for share in self.missing:
+            found = predict(model, self.split, transform=without_normalization(model, share))
+            self.predictions[self._runs, row["epoch"], share] = found
 
-    def frame(self) -> pd.DataFrame:
-        """Share of the predictions and recall of each class by epoch, with Wilson intervals, for `plots.curves`.
-
-        Columns panel ("share of the answers" or "recall"), x (epoch from 1), series (class), value, low, high, n.
-        """
-        rows = []
-        for epoch, predictions in enumerate(self.epochs, start=1):
-            for k, name in enumerate(predictions.classes):
-                predicted, true = predictions.predicted == k, predictions.labels == k
-                counted = {"share of the answers": wilson(int(predicted.sum()), len(predictions))}
-                if true.any():
-                    counted["recall"] = wilson(int((predicted & true).sum()), int(true.sum()))
-                rows += [{"panel": panel, "x": epoch, "series": name, **vars(one)} for panel, one in counted.items()]
-        return pd.DataFrame(rows)
+    def last(self, share: float) -> list[Predictions]:
+        """The predictions of each run after its last epoch, with this share of the normalisation missing."""
+        last = {run: epoch for run, epoch, _ in self.predictions}
+        return [self.predictions[run, epoch, share] for run, epoch in last.items()]
 
 
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
@@ -84,18 +77,6 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
     gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
     names = [f"{kind} {kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
     return {name: float(gradient.norm()) for name, gradient in zip(names, gradients, strict=True)}
-
-
-@dataclass(frozen=True)
-class GradientProbe:
-    """An `on_epoch_end` hook that records `gradient_norms` on fixed images as `grad/<layer>`."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __call__(self, model: nn.Module, row: dict) -> dict[str, float]:
-        """Gradient norms as columns of the epoch's row."""
-        return {f"grad/{name}": norm for name, norm in gradient_norms(model, self.images, self.labels).items()}
 
 
 def best_so_far(study: optuna.Study, series: str = "", of: str = "seconds", panel: str = "search") -> pd.DataFrame:

@@ -20,7 +20,7 @@ class History:
         return pd.DataFrame(self.rows)
 
     def gradients(self) -> pd.DataFrame:
-        """The norms of a `GradientProbe`: one row per epoch, one column per layer, first layer first."""
+        """Gradient norms from a hook (`grad/<layer>`): one row per epoch, one column per layer, first layer first."""
         table = self.frame().set_index("epoch").filter(regex="^grad/")
         return table.rename(columns=lambda name: name.removeprefix("grad/"))
 

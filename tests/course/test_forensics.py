@@ -37,6 +37,14 @@ def test_printed_shares_determine_the_number_of_images():
     assert possible_sample_sizes(["0.333", "0.333333"], most=9) == [3, 6, 9]
 
 
+def test_printed_means_over_batches_allow_other_numbers_of_images():
+    """CASES 03: 336 images if the accuracies are shares of one count; 78, 91 or 92 if batches of 32 were averaged."""
+    printed = [".759", ".464", ".804", ".818", ".768", ".801", ".714", ".357", ".607", ".7589"]
+    assert possible_sample_sizes(printed)[0] == 336
+    assert possible_sample_sizes(printed, most=100, batch_size=32) == [78, 91, 92]
+    assert 3 in possible_sample_sizes(["0.75"], most=4, batch_size=2)  # batches of 2 and of 1, the mean of 0.5 and 1
+
+
 def test_selection_optimism_is_zero_for_one_epoch_and_positive_for_many_equals():
     rng = np.random.default_rng(0)
     one = rng.random((1, 400)) < 0.8

@@ -1,6 +1,5 @@
 """The mistakes of the published reports, made on purpose, are those mistakes and no others."""
 
-import copy
 from collections import OrderedDict
 
 import pytest
@@ -8,13 +7,12 @@ import torch
 from conftest import MeanColour
 from torch import nn
 
-from course.diagnostics import CorrectEachEpoch, PredictionsEachEpoch
+from course.diagnostics import CorrectEachEpoch
 from course.mistakes import (
     freeze_weights_only,
     micro_average_at_threshold,
     random_split,
     swapped_channels,
-    with_batch_statistics,
     without_normalization,
     without_scaling,
 )
@@ -54,40 +52,6 @@ def test_skipping_the_normalization_is_the_bare_network(tiny):
     skipped = predict(model, train, transform=without_normalization(model))
     assert torch.allclose(skipped.logits, bare(train.images), atol=2e-3)  # bare takes means of pixels from 0 to 1
     assert not torch.allclose(predict(model, train).logits, skipped.logits, atol=0.1)
-
-
-def test_batch_statistics_take_the_place_of_running_averages(tiny):
-    train, _ = tiny
-    model = nn.Sequential(Normalize(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model[2].running_mean.fill_(7.0)  # averages that fit nothing: every answer falls to the same class
-    with torch.no_grad():
-        model[2].bias.copy_(torch.tensor([0.0, 0.1, 0.2]))
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    predictions = predict(with_batch_statistics(model.eval()), train, batch_size=len(train))
-    with torch.no_grad():
-        expected = copy.deepcopy(model).train()(train.images)
-    assert torch.allclose(predictions.logits, expected, atol=0.02)
-    assert not torch.allclose(predict(model, train).logits, expected, atol=0.5)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    keep = PredictionsEachEpoch(train, with_batch_statistics)
-    keep(model, {})
-    assert torch.equal(keep.epochs[0].logits, predict(with_batch_statistics(model), train).logits)
-
-
-def test_predictions_each_epoch_show_a_collapse(tiny):
-    train, _ = tiny
-    keep = PredictionsEachEpoch(train)
-    model = MeanColour()
-    keep(model, {})
-    with torch.no_grad():
-        model.scale.copy_(torch.tensor([100.0, 0.0, 0.0]))  # red wins always
-    keep(model, {})
-    frame = keep.frame().set_index(["panel", "x", "series"])
-    assert frame.loc[("recall", 1, "green"), "value"] == 1
-    assert frame.loc[("share of the answers", 2, "red"), "value"] == 1
-    assert frame.loc[("recall", 2, "green"), "value"] == 0
-    assert frame.loc[("recall", 2, "green"), "n"] == int((train.labels == 1).sum())
-    assert frame.loc[("recall", 2, "green"), "high"] > 0
 
 
 def test_answers_each_epoch_keeps_one_row_an_epoch(tiny):

@@ -14,7 +14,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from course.diagnostics import GradientProbe, gradient_norms
+from course.diagnostics import gradient_norms
+from course.gradients import UpdateProbe
 from imgcls import precision
 from imgcls.data.batches import balanced_weights, weighted_order
 from imgcls.evaluation import predict
@@ -645,7 +646,7 @@ def test_a_hook_adds_to_the_rows_and_the_tracker_gets_them(tiny, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train, val = tiny
-    probe = GradientProbe(val.images[:8], val.labels[:8])
+    probe = UpdateProbe(val.images[:8], val.labels[:8])
     with start(tmp_path) as tracker:
         history = fit(small_net(), train, val, replace(RECIPE, epochs=2), on_epoch_end=probe, tracker=tracker)
     assert list(history.gradients().columns) == list(gradient_norms(small_net(), val.images[:2], val.labels[:2]))
