@@ -13,6 +13,7 @@ from imgcls.evaluation import predict
 from imgcls.evaluation.statistics import over_seeds
 from imgcls.training import Recipe, TrainingDiverged, fit_seeds, steps_per_epoch
 
+DEAD = 1e-6  # a possible change below which a layer receives no gradient
 FROZEN = 0.01  # a layer that no run of such steps could change by more than this share of its weights
 
 
@@ -87,8 +88,10 @@ def _verdict(accuracy: float, chance: float, n: int, first: float, last: float) 
         return "learns"
     if not np.isfinite(first):
         return "diverges"
-    if last < FROZEN:
+    if last < DEAD:
         return "dead units: no gradient in any layer"
+    if last < FROZEN:
+        return "too few steps to change any layer"
     return "vanishing gradients" if first < FROZEN else "does not learn yet; its gradients do not vanish"
 
 
