@@ -135,10 +135,10 @@ $(VENV)/.bench-ready: requirements-bench.txt $(READY)
 bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with other libraries
 	@$(RUN) -m benchmarks
 
-# The file browser shows the whole project, beginning with notebooks/; no news, and no line for every request.
+# The file browser shows the whole project, beginning with notebooks/; course/jupyterlab/ turns the news off.
 lab: $(READY)  ## open notebook 00 in JupyterLab
-	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb --ServerApp.root_dir='$(CURDIR)' --log-level=WARN \
-	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb --ServerApp.root_dir='$(CURDIR)' \
+	  --LabApp.app_settings_dir='$(CURDIR)/course/jupyterlab' --log-level=WARN
 
 exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
 	@$(RUN) -m course.exercises write

@@ -1,6 +1,7 @@
 """Looks into a run for the figures of reports: predictions and gradients by epoch, a search by compute, its charts."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course.mistakes import without_normalization
 from imgcls.data.batches import ImageSet
-from imgcls.evaluation import predict
+from imgcls.evaluation import Predictions, predict
 from imgcls.reproducibility import fork_rng
 from imgcls.search import counted_trials
 from imgcls.search.trials import is_done
@@ -33,6 +35,29 @@ class CorrectEachEpoch:
     def correct(self) -> Tensor:
         """One row per epoch."""
         return torch.stack(self._correct)
+
+
+class PartlyNormalized:
+    """An `on_epoch_end` hook that records predictions on a split with a share of the normalisation missing.
+
+    `predictions` maps (run, epoch, missing) to predictions; runs and epochs are counted from 1. The share has the
+    meaning that it has in `mistakes.without_normalization`.
+    """
+
+    def __init__(self, split: ImageSet, missing: Sequence[float]) -> None:
+        self.split, self.missing, self.predictions, self._runs = split, missing, {}, 0
+
+    def __call__(self, model: nn.Module, row: dict) -> None:
+        """Predict the split once for each share."""
+        self._runs += row["epoch"] == 1
+        for share in self.missing:
+            found = predict(model, self.split, transform=without_normalization(model, share))
+            self.predictions[self._runs, row["epoch"], share] = found
+
+    def last(self, share: float) -> list[Predictions]:
+        """The predictions of each run after its last epoch, with this share of the normalisation missing."""
+        last = {run: epoch for run, epoch, _ in self.predictions}
+        return [self.predictions[run, epoch, share] for run, epoch in last.items()]
 
 
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:

@@ -1,12 +1,14 @@
 """Confusion matrices and sample sizes that are consistent with the printed numbers of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
+from course.ranking import roc_curve
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import Interval
 
@@ -40,6 +42,36 @@ def matching_confusions(accuracy: float, precision: float, recall: float, f1: fl
     fits = (np.abs(found - printed) <= 0.5 + 1e-9).all(axis=0)
     a, b = first[fits], second[fits]
     return np.stack([np.stack([a, each - a], 1), np.stack([each - b, b], 1)], axis=1)
+
+
+def nearest_confusions(
+    predictions: Mapping[tuple, Predictions], names: Sequence[str], recalls: Sequence[float]
+) -> pd.DataFrame:
+    """How near the predictions of many runs come to the recalls of a printed confusion matrix of two classes.
+
+    Args:
+        predictions: Key -> predictions of two classes.
+        names: A column for each part of a key, such as ("run", "epoch").
+        recalls: The two recalls of the printed matrix; which class comes first is unknown, so both orders count.
+
+    Returns:
+        One row per entry, nearest first: the parts of its key, and for the network's own threshold ("own") and for the
+        threshold that comes nearest ("free") `<which>_first`, `<which>_second` (recalls of the classes in their order)
+        and `<which>_distance`: the sum of the two differences, a share.
+    """
+    rows = []
+    for key, one in predictions.items():
+        own = one.confusion(normalize=True).diagonal()[None]
+        above_first, above_second = roc_curve(one)
+        row = dict(zip(names, key, strict=True))
+        for which, reached in (("own", own), ("free", np.stack([1 - above_first, above_second], axis=1))):
+            orders = [np.abs(reached - np.array(order)).sum(axis=1) for order in (recalls, recalls[::-1])]
+            distance = np.minimum(*orders)
+            best = distance.argmin()
+            row |= {f"{which}_first": reached[best, 0], f"{which}_second": reached[best, 1]}
+            row[f"{which}_distance"] = distance[best]
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["free_distance", "own_distance"], kind="stable").reset_index(drop=True)
 
 
 def possible_sample_sizes(shares: Sequence[str], most: int = 1000, batch_size: int | None = None) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 
-from imgcls.data import DataError, Split
+from imgcls.data import DataError, Split, Splits
 from imgcls.data.splits import select_classes, shuffle_key
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import mcnemar
@@ -38,12 +38,30 @@ def without_scaling(images: Tensor) -> Tensor:
     return images.float()
 
 
-def without_normalization(model: nn.Module) -> Callable[[Tensor], Tensor]:
+def without_normalization(model: nn.Module, missing: float = 1.0) -> Callable[[Tensor], Tensor]:
     """A deliberate preprocessing mistake, for `predict`: pixels from 0 to 1 that are not normalised.
 
-    The model's first module normalises its input, so the input is transformed by the inverse.
+    The model's first module normalises its input, so the input is transformed by the inverse. With `missing` below 1
+    the network gets that share of the pixels from 0 to 1 and the rest of the normalised ones.
     """
-    return lambda images: model.normalize.inverse(images.float() / 255)
+
+    def transform(images: Tensor) -> Tensor:
+        pixels = images.float() / 255
+        return pixels if not missing else torch.lerp(pixels, model.normalize.inverse(pixels), missing)
+
+    return transform
+
+
+def overwritten_split(splits: Splits) -> Split:
+    """A deliberate mistake: training and validation images as one training split, so that nothing is held out."""
+    both = (splits.train, splits.val)
+    return Split(
+        images=torch.cat([torch.as_tensor(split.images) for split in both]),
+        labels=torch.cat([split.labels for split in both]),
+        masks=None,
+        names=splits.train.names + splits.val.names,
+        classes=splits.classes,
+    )
 
 
 def swapped_channels(images: Tensor) -> Tensor:

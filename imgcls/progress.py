@@ -53,7 +53,7 @@ class Progress:
             from IPython.display import display
 
             if hasattr(get_ipython(), "kernel"):  # programs other than Jupyter import ipykernel too
-                self._handle = display({}, raw=True, display_id=True)  # takes no room until there is a text
+                self._handle = display({"text/plain": " "}, raw=True, display_id=True)
 
     def update(self, done: int, text: str | Callable[[], str]) -> None:
         """Show the text and the time left, if `every` seconds have passed; a callable is called only then."""
@@ -69,7 +69,7 @@ class Progress:
         self._draw(f"{text} · {format_duration(round(left))} left" if left is not None else text, in_log)
 
     def finish(self, text: str) -> None:
-        """Replace the line with the run's summary; an empty text clears the line."""
+        """Replace the line with the run's summary; an empty text clears the line on a terminal."""
         if self.show:
             self._draw(text, in_log=True)
             self.__exit__()
@@ -103,7 +103,7 @@ class Progress:
             except OSError:
                 self._mirror = None  # the program that read the file has ended
         if self._handle:
-            self._handle.update({"text/plain": text} if text else {}, raw=True)
+            self._handle.update({"text/plain": text}, raw=True)
         elif sys.stderr.isatty():
             width = columns() - 1  # a full line would wrap, and rewriting starts at the last row only
             text = cut(text, width)
@@ -118,6 +118,8 @@ class Progress:
 def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Callable[[int], None]]:
     """A line that appears after APPEARS seconds, never in logs, and is cleared when the block ends.
 
+    An open notebook keeps its last state, as Jupyter cannot remove an output without an empty line in its place.
+
     Args:
         total: Number of steps; 0 if unknown.
         text: Maps the number of finished steps to the line.
@@ -125,7 +127,6 @@ def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Calla
     Yields:
         A function that takes the number of steps since its last call.
     """
-    # While a program runs this notebook, nobody sees a line that is removed again.
     shown = sys.stderr.isatty() or ("ipykernel" in sys.modules and MIRROR not in os.environ)
     appears, done, line = time.perf_counter() + APPEARS, 0, None
 
@@ -141,7 +142,7 @@ def transient_progress(total: int, text: Callable[[int], str]) -> Iterator[Calla
         yield advance
     finally:
         if line:
-            line.finish("")
+            line.finish("" if sys.stderr.isatty() else text(done))
 
 
 def columns() -> int:

@@ -270,7 +270,12 @@ def fine_tune(
 
 
 def linear_probe(
-    create: Callable[[], nn.Module], train: ImageSet, val: ImageSet, recipe: Recipe, seeds: Sequence[int]
+    create: Callable[[], nn.Module],
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    **options: Any,
 ) -> list[Run]:
     """Train only the head, on features that the frozen backbone computes once; one run per seed.
 
@@ -282,6 +287,7 @@ def linear_probe(
         val: split to choose the epoch by.
         recipe: recipe for the head, without transforms and batch mix.
         seeds: one run each.
+        options: further arguments of `fit`, such as show=False.
 
     Returns:
         Runs; `seconds` of the first epoch includes the time for the features.
@@ -297,7 +303,7 @@ def linear_probe(
         began = time.perf_counter()
         features = frozen_features(model, train, val)
         seconds = time.perf_counter() - began
-        history = fit(models.head(model), *features, recipe, seed)
+        history = fit(models.head(model), *features, recipe, seed, **options)
         history.rows[0]["seconds"] += seconds
         runs.append(Run(model, history, seed))
     return runs

@@ -29,10 +29,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 CHAINS = 3  # of notebooks, each on a worker of its own
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONG = (  # from the longest on
+    "test_lab.py",
     "test_resume.py", "test_models.py", "test_real_folder.py", "test_reports.py", "test_benchmarks.py", "test_cli.py",
-    "test_app.py", "test_exercises.py", "test_interruptions.py", "test_pages.py", "test_menagerie.py",
-    "test_reports_compare.py", "test_tracking.py", "test_plots.py", "test_course_plots.py", "test_distributed.py",
-    "test_search_shared.py", "test_data.py", "test_batches.py",
+    "test_app.py", "test_grading.py", "test_exercises.py", "test_interruptions.py", "test_pages.py",
+    "test_menagerie.py", "test_reports_compare.py", "test_tracking.py", "test_plots.py", "test_course_plots.py",
+    "test_distributed.py", "test_search_shared.py", "test_data.py", "test_batches.py",
 )  # fmt: skip
 
 

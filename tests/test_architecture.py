@@ -46,8 +46,12 @@ NARROW = {  # (sub-package, what it imports) -> the only modules of it that it m
 DOORS = {"__main__", "app", "cli"}
 """The two ways in, and `python -m imgcls`: they may import anything, and nothing imports them."""
 
-OPENS = {("imgcls.__main__", "imgcls.cli"), ("imgcls.cli", "imgcls.app.__main__")}
-"""A door that only opens another: `python -m imgcls` and `imgcls app`."""
+OPENS = {
+    ("imgcls.__main__", "imgcls.cli"),
+    ("imgcls.cli", "imgcls.app.__main__"),
+    ("course.documents", "imgcls.cli"),
+}
+"""A door that only opens another, `python -m imgcls` and `imgcls app`, or is described: docs/cli.md."""
 
 HARMLESS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.AnnAssign)
 PURE_CALLS = {

@@ -1,7 +1,6 @@
 """The pages of docs/: numbers have a source, generated pages are up to date, links and named tests exist."""
 
 import ast
-import importlib.util
 import json
 import re
 import tomllib
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from test_readme import BENCHMARKS, RESULTS, differences
 
+from course import documents
 from imgcls import paths
 
 DOCS = paths.ROOT / "docs"
@@ -18,13 +18,6 @@ PAGES = sorted(DOCS.glob("*.md"))
 GENERATED = {"cli.md", "references.md"}
 TRACED = paths.ROOT / "tests" / "docs_numbers.yaml"
 OTHERS = [paths.ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")]
-
-
-def generator():
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +41,9 @@ def test_every_traced_page_exists():
     assert set(yaml.safe_load(TRACED.read_text(encoding="utf-8"))) <= {page.name for page in PAGES}
 
 
-@pytest.mark.parametrize("name", sorted(GENERATED))
+@pytest.mark.parametrize("name", documents.PAGES)
 def test_a_generated_page_is_up_to_date(name):
-    assert (DOCS / name).read_text(encoding="utf-8") == generator().PAGES[name](), "run python docs/generate.py"
+    assert (paths.ROOT / name).read_text(encoding="utf-8") == documents.PAGES[name](), "run python -m course.documents"
 
 
 # ------------------------------------------------------------------ links

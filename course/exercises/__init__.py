@@ -27,7 +27,7 @@ PARTS = ("task", "given", "start", "solution", "check")
 LETTERS = {None: "-", "task": "t", "given": "g", "start": "b", "solution": "s", "check": "c"}
 TURN = "# Your turn: write what belongs in place of the dots, then run the next cell."
 _LENGTH = 60  # characters of a wrong answer that are shown
-_OPEN = "is not written yet"
+OPEN = "is not written yet"
 _VARIABLE = object()  # compare the variable itself
 
 
@@ -83,26 +83,32 @@ def check_answers(exercise: str, **answers: Any) -> None:
 def verdicts(exercise: str, answers: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
     """For each answer its name, what is wrong with it (None if it is right), and a hint or the reason.
 
-    An error, of the student's own function or of a value of the wrong type, is what is wrong with every answer that
-    was not compared before it.
+    If several things are expected of an answer, the first that is wrong counts. An error, of the student's own
+    function or of a value of the wrong type, is what is wrong with every answer that was not compared before it.
     """
     module, _, function = exercise.partition(".")
     missing = [name for name, answer in answers.items() if answer is ...]
-    found = []
+    found: dict[str, list[tuple[str | None, str]]] = {name: [(OPEN, "")] for name in missing}
     failure = "was not compared: it is not expected"
     try:
         for expected in getattr(importlib.import_module(f"course.exercises.{module}"), function)(**answers):
             answer = answers[expected.name] if expected.answer is _VARIABLE else expected.answer
-            problem = find_problem(... if expected.name in missing else answer, expected.value, expected.within)
-            remark = expected.why if problem is None else "" if problem == _OPEN else expected.hint
-            found.append((expected.name, problem, remark))
+            problem = find_problem(answer, expected.value, expected.within)
+            remark = expected.why if problem is None else "" if problem == OPEN else expected.hint
+            if problem not in (None, OPEN) and callable(answers[expected.name]) and expected.answer is not _VARIABLE:
+                problem = f"has a result that {problem}"
+            found.setdefault(expected.name, []).append((problem, remark))
     except Exception as error:
         failure = f"cannot be evaluated: {type(error).__name__}: {error}"
         if missing:  # most likely the reason: the others depend on what is not there
             failure = f"waits for {', '.join(f'`{name}`' for name in missing)}"
-    compared = {name for name, _, _ in found}
-    rest = [(name, _OPEN if name in missing else failure, "") for name in answers if name not in compared]
-    return found + rest
+    return [(name, *_summary(found.get(name, [(failure, "")]))) for name in answers]
+
+
+def _summary(found: Sequence[tuple[str | None, str]]) -> tuple[str | None, str]:
+    """The first problem with its hint, else None with all different reasons."""
+    wrong = next((one for one in found if one[0] is not None), None)
+    return wrong or (None, " ".join(dict.fromkeys(why for _, why in found)))
 
 
 def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
@@ -134,7 +140,7 @@ def check(name: str, answer: Any, expected: Any, hint: str = "", within: float =
 def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
     """What is wrong with an answer, as the end of a sentence; None if it is correct."""
     if answer is ... or (isinstance(answer, list | tuple) and any(part is ... for part in answer)):
-        return _OPEN
+        return OPEN
     if answer is None and expected is not None:
         return "is None (is a `return` missing?)"
     if isinstance(expected, bool | np.bool_):

@@ -35,6 +35,7 @@ from course.exercises import source_of
 from imgcls import paths
 
 SECONDS = 60.0
+_MEMORY = 8 * 2**30  # bytes for one answer, where the system enforces it
 _WIDTH = 110  # characters of a remark in the text
 
 
@@ -241,10 +242,12 @@ def _receive(receiver: Connection, question: Question, seconds: float) -> Grade:
     if not receiver.poll(seconds):
         return Grade(0, f"still running after {seconds:g} s")
     error, verdicts = receiver.recv()
-    wrong = {name: problem for name, problem, _ in reversed(verdicts) if problem is not None}
+    wrong = [(name, problem) for name, problem, _ in verdicts if problem is not None]
+    if not error and [problem for _, problem in wrong] == [exercises.OPEN] * len(verdicts):
+        return Grade(0, "not written yet")
     remarks = [f"the cell raises {error}"] if error else []
-    remarks += [f"{name} {problem}" for name, problem in reversed(wrong.items())]
-    return Grade(sum(name not in wrong for name in question.answers), "; ".join(remarks))
+    remarks += [f"{name} {problem}" for name, problem in wrong]
+    return Grade(len(verdicts) - len(wrong), "; ".join(remarks))
 
 
 def _run(sender: Connection, question: Question, answer: str, folder: str) -> None:
@@ -269,6 +272,7 @@ def _run(sender: Connection, question: Question, answer: str, folder: str) -> No
     except Exception as problem:  # not of the student's making
         sender.send(f"{type(problem).__name__}: {problem}")
         return
+    _limit_memory()
     _seed()
     verdicts, modules, functions = exercises.verdicts, dict(sys.modules), _functions()
     sender.send(None)
@@ -280,6 +284,15 @@ def _run(sender: Connection, question: Question, answer: str, folder: str) -> No
             namespace[name] = function
     answers = {name: shell.user_ns.get(name, ...) for name in question.answers}
     sender.send((f"{type(error).__name__}: {error}" if error else None, verdicts(question.name, answers)))
+
+
+def _limit_memory() -> None:
+    """Let an answer that fills a list without end run into a MemoryError, before the machine stops."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _seed() -> None:
@@ -334,6 +347,7 @@ def grade_files(
             if notebook and notebook not in ours:
                 ours[notebook] = questions(notebook)
                 _check_solutions(pool, ours[notebook], seconds)
+                report(f"{notebook}: our own solutions get {_most(ours[notebook])} points")
             name = find_person(path, notebook)
             person = people.setdefault(name, Person(name, {}, []))
             if notebook and any(question.name in person.grades for question in ours[notebook]):
@@ -392,22 +406,39 @@ def _differs(question: Question, cells: Sequence[Mapping[str, Any]], part: str) 
 
 # ------------------------------------------------------------------ the table
 def to_text(asked: Sequence[Question], people: Sequence[Person]) -> str:
-    """The table with a row for each person and a column for each question, and below it why points are missing."""
+    """For each notebook a table with a row for each person and a column for each question; then all points and why."""
+    notebooks = sorted({question.notebook for question in asked})
+    lines = []
+    for notebook in notebooks:
+        own = [question for question in asked if question.notebook == notebook]
+        names = [f"{question.short} {question.name.partition('.')[2]}" for question in own]
+        lines += [f"{notebook}: {', '.join(names)}", *_table(own, people), ""]
+    if len(notebooks) > 1:
+        rows = [["all notebooks", str(_most(asked))], *([person.name, str(_points(person))] for person in people)]
+        lines += [*_aligned([["", "points"], *rows]), ""]
+    remarks = [f"{person.name}: {_cut(remark)}" for person in people for remark in _remarks(asked, person, short=True)]
+    return "\n".join([*lines, *remarks]).rstrip("\n") + "\n"
+
+
+def _table(asked: Sequence[Question], people: Sequence[Person]) -> list[str]:
     rows = [["", *(question.short for question in asked), "points"]]
     rows.append(["out of", *(str(len(question.answers)) for question in asked), str(_most(asked))])
     for person in people:
         grades = [person.grades.get(question.name) for question in asked]
-        rows.append([person.name, *("-" if one is None else str(one.points) for one in grades), str(_points(person))])
+        total = sum(one.points for one in grades if one is not None)
+        rows.append([person.name, *("-" if one is None else str(one.points) for one in grades), str(total)])
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns of equal width, the first aligned left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    return [
         "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            [f"{row[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
         )
         for row in rows
     ]
-    remarks = [f"{person.name}: {_cut(remark)}" for person in people for remark in _remarks(asked, person, short=True)]
-    names = [f"{question.short} {question.name}" for question in asked]
-    return "\n".join([*lines, "", *names, *(["", *remarks] if remarks else [])]) + "\n"
 
 
 def to_csv(asked: Sequence[Question], people: Sequence[Person]) -> str:
@@ -420,8 +451,20 @@ def to_csv(asked: Sequence[Question], people: Sequence[Person]) -> str:
     for person in people:
         grades = [person.grades.get(question.name) for question in asked]
         remarks = "\n".join(_remarks(asked, person))
-        table.writerow([person.name, *("" if one is None else one.points for one in grades), _points(person), remarks])
+        table.writerow(
+            [
+                _no_formula(person.name),
+                *("" if one is None else one.points for one in grades),
+                _points(person),
+                _no_formula(remarks),
+            ]
+        )
     return stream.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A text that a spreadsheet does not compute, whatever a file is called."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _points(person: Person) -> int:

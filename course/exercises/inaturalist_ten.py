@@ -53,8 +53,8 @@ def shared_transform(with_transforms: Callable[..., Any]) -> Iterator[Expected]:
     train, val = with_transforms(own, [0, 1, 2], [7, 8], lambda number: number + 100)
     yield Expected(
         "with_transforms", [100, 101, 102],
-        "The training part does not go through the augmentation. A `Subset` holds a reference to the data set: how many "
-        "data sets are there, and which line writes to it last?",
+        "The training part does not go through the augmentation. A `Subset` holds a reference to the data set: how "
+        "many data sets are there, and which line writes to it last?",
         "The training part has the augmentation.",
         answer=[train[k] for k in range(len(train))],
     )  # fmt: skip
@@ -79,8 +79,8 @@ def stratified_split(stratified: Callable[..., Any]) -> Iterator[Expected]:
     one, other, again = (np.asarray(stratified(labels, 0.2, seed), dtype=bool) for seed in (0, 1, 0))
     yield Expected(
         "stratified", [20, 10, 4],
-        "The classes have 100, 50 and 20 images. Hold out the same *share* of each: select the rows of one class first, "
-        "then take a fifth of them.",
+        "The classes have 100, 50 and 20 images. Hold out the same *share* of each: select the rows of one class "
+        "first, then take a fifth of them.",
         "A fifth of every class is held out.",
         answer=np.bincount(labels.numpy()[one], minlength=3),
     )  # fmt: skip

@@ -93,8 +93,8 @@ def closed_form_probe(probe_classes: Callable[..., Tensor]) -> Iterator[Expected
         weights = torch.linalg.solve(x.T @ x + strength * torch.eye(5), x.T @ targets)
         yield Expected(
             "probe_classes", (test @ weights).argmax(dim=1),
-            f"Wrong for a {what} penalty. Solve one system of equations for all classes, with λ on the diagonal, and take "
-            "the largest column for each *test* row.",
+            f"Wrong for a {what} penalty. Solve one system of equations for all classes, with λ on the diagonal, and "
+            "take the largest column for each *test* row.",
             f"The same classes as the closed form, with a {what} penalty.",
             answer=probe_classes(x.clone(), labels.clone(), test.clone(), strength),
         )  # fmt: skip

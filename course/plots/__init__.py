@@ -5,6 +5,7 @@ from course.plots.explanations import explanation_scores, gradient_rows, guided_
 from course.plots.landscape import landscape
 from course.plots.methods import method_gains
 from course.plots.parts import part_bars, part_maps
+from course.plots.ranking import threshold_and_ranking
 from course.plots.species import feature_space
 from course.plots.speed import accuracy_against_seconds, learning_speed
 from course.plots.verdicts import verdicts
@@ -25,5 +26,6 @@ __all__ = [
     "part_bars",
     "part_maps",
     "predicted_shares",
+    "threshold_and_ranking",
     "verdicts",
 ]

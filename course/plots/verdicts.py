@@ -35,7 +35,7 @@ def verdicts(tests: pd.DataFrame, xlabel: str = "difference in test accuracy (po
         if mine.any():
             some = (rows[mine], gain[mine], low[mine], high[mine])
             intervals(ax, *some, look["colour"], label=verdict, **look["marker"])
-    theme.rows_axis(ax, tests["statement"])
+    theme.rows_axis(ax, tests["statement"], width=28)
     for row in rows:
         right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]")
     ax.margins(x=0.06)

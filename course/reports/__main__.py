@@ -93,12 +93,14 @@ def index(profile: Profile = "default") -> None:
 
 @app.command()
 def figures(profile: Profile = "default") -> None:
-    """Copy figures and numbers of the finished reports to figures/, for the README."""
+    """Copy figures and numbers of the finished reports to figures/, and bring README's tables up to date."""
+    from course.documents import write_documents
     from course.reports.figures import write_figures
 
     written = write_figures(profile)
     if not written:
         raise RequestError(f"no finished report in profile {profile!r}; run make reports PROFILE={profile} first")
+    write_documents()
     for path in written:
         print(path)
 

@@ -22,22 +22,6 @@ from imgcls.messages import did_you_mean
 
 KINDS = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
 BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
-# Lists that once held different things, and the parameters that replaced each.
-SPLIT = {
-    "01_arctic_fox_vs_elephant": {"tune_epochs": "probed_tune_epochs, tune_epochs"},
-    "04_inaturalist_ten": {
-        "short_epochs": "trial_epochs, lesson_epochs",
-        "epochs": "lesson_epochs, improved_epochs",
-    },
-    "05_cifar_ten": {
-        "epochs": "baseline_epochs, batchnorm_epochs, dropout_epochs, augmented_epochs",
-        "batch_size": "batch_size, fast_batch_size",
-        "fast_epochs": "trial_epochs, fast_epochs",
-        "trials": "trial_seeds, trial_train_count",
-        "val_fractions": "trial_val_fraction, fast_val_fraction",
-        "tuning": "backbones, tune_epochs",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -141,16 +125,14 @@ def check(name: str, profile: str = "default", data: str | None = None, assignme
     problems, overrides, shown = [], {}, {key: parameter.default for key, parameter in parameters.items()}
     data_folder = paths.ROOT  # in which a relative path starts
     for key, value, typed in given:
-        now = f"the list is now {SPLIT[name][key]}" if key in SPLIT.get(name, {}) else ""
         if key not in parameters:
-            hint = now or did_you_mean(key, parameters, cutoff=0.5)
+            hint = did_you_mean(key, parameters, cutoff=0.5)
             problems.append(f"unknown parameter {key!r} (given {value!r}); {hint}")
             continue
         try:
             shown[key] = overrides[key] = convert(parameters[key], value, text=typed)
         except ValueError as error:
-            hint = f"; {now}" if now else ""
-            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r}){hint}")
+            problems.append(f"{key} = {value!r}: {error} (default: {parameters[key].default!r})")
         else:
             data_folder = Path.cwd() if key == "data" and typed else data_folder
     if isinstance(shown.get("data"), str):

@@ -156,7 +156,7 @@ class _Progress:
         self.count = 0
         self.terminal, self.running, self.shown = sys.stderr.isatty(), False, ""
         self.mirror = files.log.with_suffix(".progress")
-        self.environment = {MIRROR: str(self.mirror)} if self.terminal else {}
+        self.environment = {MIRROR: str(self.mirror)}  # without a terminal too: transient lines stay out of a report
         self.drawing, self.over = threading.Lock(), threading.Event()
         self.watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -175,7 +175,7 @@ class _Progress:
         if self.terminal:
             self.over.set()
             self.watcher.join()
-            self.mirror.unlink(missing_ok=True)
+        self.mirror.unlink(missing_ok=True)
         self.logger.removeHandler(self.handler)
         self.logger.propagate = True
         if self.current is not None:

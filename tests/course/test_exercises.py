@@ -21,9 +21,7 @@ from course.reports.markup import Slugs, markdown
 from imgcls import paths
 
 CASES = sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-NOT_YET = {
-    "01_arctic_fox_vs_elephant",
-}
+NOT_YET = {"01_arctic_fox_vs_elephant", "05_cifar_ten"}
 """Notebooks whose check cells may still call `check`."""
 OLD = [
     case
@@ -115,8 +113,6 @@ def faults(case, cells, wrong):
             yield f"{question}: the check reads a name that the solution does not define"
             continue
         verdicts = attempt(cells, exercise, solution)
-        if {name for name, _, _ in verdicts} != set(asked):
-            yield f"{question}: what is expected has other names than the answers"
         for name, problem, why in verdicts:
             if problem:
                 yield f"{question}: {name} {problem} in the solution"
@@ -331,7 +327,8 @@ def test_a_check_knows_right_from_wrong(answer, expected, words):
     ("amount", "double", "first", "second"),
     [
         (42, lambda x: 2 * x, (None, "It is 6 times 7."), (None, "Twice is plus itself.")),
-        (41, lambda x: x * x, ("is not `41`", "Multiply."), ("is wrong in 1 of 2 places", "Add it to itself.")),
+        (41, lambda x: x * x, ("is not `41`", "Multiply."),
+         ("has a result that is wrong in 1 of 2 places", "Add it to itself.")),
         (..., lambda x: 2 * x, ("is not written yet", ""), (None, "Twice is plus itself.")),
         (42, ..., (None, "It is 6 times 7."), ("is not written yet", "")),
         (42, lambda x: ..., (None, "It is 6 times 7."), ("is not written yet", "")),
@@ -352,9 +349,26 @@ def test_answers_that_depend_on_a_missing_one_wait_for_it(tiny_module):
     ]
 
 
+def test_the_first_thing_that_is_wrong_counts(tiny_module):
+    tiny_module.halved = lambda half: [
+        Expected("half", 0.5, "Divide.", "One of two."),
+        Expected("half", 0, "Round down.", "It is below 1.", answer=int(half)),
+    ]
+    assert exercises.verdicts("tiny.halved", {"half": 0.5}) == [("half", None, "One of two. It is below 1.")]
+    assert exercises.verdicts("tiny.halved", {"half": 0.6}) == [("half", "is not `0.6`", "Divide.")]
+    assert exercises.verdicts("tiny.halved", {"half": 1.5}) == [("half", "is not `1.5`", "Divide.")]
+
+
+def test_an_expected_name_that_nobody_writes_is_an_error(tiny_module):
+    tiny_module.halved = lambda half: [Expected("hlaf", 0.5, "Divide.", "One of two.")]
+    assert exercises.verdicts("tiny.halved", {"half": 0.5})[0][1] == "cannot be evaluated: KeyError: 'hlaf'"
+    tiny_module.halved = lambda half: []
+    assert exercises.verdicts("tiny.halved", {"half": 0.5})[0][1] == "was not compared: it is not expected"
+
+
 def test_what_a_function_returns_may_be_nothing(tiny_module):
     tiny_module.doubled = lambda double: [Expected("double", 2, "Add.", "So it is.", answer=double(1))]
-    assert exercises.verdicts("tiny.doubled", {"double": lambda x: None})[0][1].startswith("is None")
+    assert exercises.verdicts("tiny.doubled", {"double": lambda x: None})[0][1].startswith("has a result that is None")
     assert exercises.verdicts("tiny.doubled", {"double": lambda x: ...})[0][1] == "is not written yet"
 
 

@@ -107,10 +107,13 @@ def without_ids(edition):
 HANGS = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
 PEOPLE = {
     "right": (lambda edition: handed_in(edition), 2, 1, "^$"),
-    "untouched": (lambda edition: edition, 0, 0, r"amount is not `13`; double is not `9`\n.*half is not written yet$"),
+    "untouched": (lambda edition: edition, 0, 0,
+                  r"amount is not `13`; double has a result that is not `9`\n.*halved not written yet$"),
     "partly": (lambda edition: handed_in(edition, WRONG, "half = 2"), 1, 0, "amount is not `41`\n.*half is not `2`$"),
     "magic": (lambda edition: handed_in(edition, f"%matplotlib inline\n{RIGHT}\ndisplay(amount)"), 2, 1, "^$"),
     "hangs": (lambda edition: handed_in(edition, "while True:\n    pass"), 0, 1, "doubled still running after 10 s$"),
+    "hoards": (lambda edition: handed_in(edition, "kept = []\nwhile True:\n    kept.append(bytes(10**8))"), 0, 1,
+               "raises MemoryError"),
     "waits": (lambda edition: handed_in(edition, HANGS), 0, 1, "still running after 10 s$"),
     "asks": (lambda edition: handed_in(edition, f"{RIGHT}\namount = int(input())"), 2, 1, "raises EOFError"),
     "crashes": (lambda edition: handed_in(edition, "import os\nos.abort()"), 0, 1, "process ended by SIGABRT"),
@@ -187,7 +190,8 @@ def test_everybody_gets_the_points_of_the_answers(graded, name):
 def test_the_table_has_a_row_for_each_person_and_a_column_for_each_question(graded):
     asked, people, _ = graded
     chosen = [people[name] for name in ("cut", "partly", "right")]
-    head, most, *rows = grading.to_text(asked, chosen).splitlines()
+    names, head, most, *rows = grading.to_text(asked, chosen).splitlines()
+    assert names == "09_tiny: 09.1 doubled, 09.2 halved"
     assert head.split() == ["09.1", "09.2", "points"]
     assert most.split() == ["out", "of", "2", "1", "3"]
     assert [row.split() for row in rows[:3]] == [
@@ -195,7 +199,6 @@ def test_the_table_has_a_row_for_each_person_and_a_column_for_each_question(grad
         ["partly", "1", "0", "1"],
         ["right", "2", "1", "3"],
     ]
-    assert rows[3:6] == ["", "09.1 tiny.doubled", "09.2 tiny.halved"]
     assert "partly: 09.1 amount is not `41`" in rows
     assert max(map(len, rows)) <= 130
     table = list(csv.DictReader(io.StringIO(grading.to_csv(asked, chosen))))
@@ -206,6 +209,42 @@ def test_the_table_has_a_row_for_each_person_and_a_column_for_each_question(grad
         "213",
     ]
     assert table[1]["remarks"] == "tiny.doubled amount is not `41`\ntiny.halved half is not `2`"
+
+
+def test_several_notebooks_have_a_table_each_and_one_of_all_points():
+    asked = [
+        grading.Question(notebook, number, f"{notebook[3:]}.{name}", ("x", "y"), (), "", {})
+        for notebook in ("01_a", "02_b")
+        for number, name in ((1, "first"), (2, "second"))
+    ]
+    anna = grading.Person("anna", {"a.first": grading.Grade(2), "a.second": grading.Grade(1, "y is not `2`")}, [])
+    ben = grading.Person("ben", {"b.first": grading.Grade(2), "b.second": grading.Grade(2)}, ["b.ipynb is not JSON"])
+    assert grading.to_text(asked, [anna, ben]) == (
+        "01_a: 01.1 first, 01.2 second\n"
+        "        01.1  01.2  points\n"
+        "out of     2     2       4\n"
+        "anna       2     1       3\n"
+        "ben        -     -       0\n"
+        "\n"
+        "02_b: 02.1 first, 02.2 second\n"
+        "        02.1  02.2  points\n"
+        "out of     2     2       4\n"
+        "anna       -     -       0\n"
+        "ben        2     2       4\n"
+        "\n"
+        "               points\n"
+        "all notebooks       8\n"
+        "anna                3\n"
+        "ben                 4\n"
+        "\n"
+        "anna: 01.2 y is not `2`\n"
+        "ben: b.ipynb is not JSON\n"
+    )
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet():
+    table = grading.to_csv([], [grading.Person("=1+1", {}, ["=2.ipynb is not JSON"])])
+    assert next(csv.reader(table.splitlines()[1:])) == ["'=1+1", "0", "'=2.ipynb is not JSON"]
 
 
 def test_persons_are_read_from_names_of_files_and_folders(tmp_path):
@@ -246,7 +285,7 @@ def test_the_command_writes_text_and_csv(course, tmp_path):
     handed = [course / "handed-in" / f"09_tiny_{name}.ipynb" for name in ("right", "empty")]
     done = command(course, "grade", *handed, "--seconds", SECONDS, "--out", tmp_path / "grades.csv")
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:3] for line in done.stdout.splitlines()[2:4]] == [["empty", "0", "0"], ["right", "2", "1"]]
+    assert [line.split()[:3] for line in done.stdout.splitlines()[3:5]] == [["empty", "0", "0"], ["right", "2", "1"]]
     assert "right.ipynb: 3 of 3 points" in done.stderr
     rows = list(csv.reader(io.StringIO((tmp_path / "grades.csv").read_text(encoding="utf-8-sig"))))
     assert [row[0] for row in rows] == ["person", "empty", "right"]

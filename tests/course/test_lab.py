@@ -17,7 +17,7 @@ from imgcls import paths
 
 pytestmark = needs_browser
 NOTEBOOK = "notebooks/00_start_here.ipynb"
-PATIENCE = 300  # seconds for the notebook on a busy machine; a tenth of it on an idle one
+PATIENCE = 600  # seconds for the notebook on a busy machine; a tenth of it on an idle one
 STATUS = "document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status"
 
 
@@ -43,7 +43,10 @@ def lab(project, tmp_path_factory):
     """The server that `make lab` starts, for this project, and a home folder of its own: the address."""
     planned = subprocess.run(["make", "-n", "lab"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
     command = shlex.split(planned.replace("\\\n", " ").strip().splitlines()[-1])
-    options = [word.replace(str(paths.ROOT), str(project)) for word in command[command.index("jupyterlab") + 1 :]]
+    options = [
+        word.replace("root_dir=" + str(paths.ROOT), "root_dir=" + str(project))
+        for word in command[command.index("jupyterlab") + 1 :]
+    ]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -98,14 +101,14 @@ def test_notebook_00_runs_in_jupyterlab_and_its_output_is_clean(project, lab):
         page.goto(f"{lab}/tree/{NOTEBOOK}")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
         page.locator(".jp-DirListing-item", has_text="01_arctic_fox").wait_for()
-        crumbs = page.locator(".jp-FileBrowser-crumbs .jp-BreadCrumbs-item")
+        page.locator(".jp-StatusBar-Widget").get_by_text("| Idle").wait_for(timeout=120_000)
         menu(page, "Run", "Run All Cells")
         page.wait_for_function(f"() => {STATUS} === 'busy'", timeout=60_000)
         page.wait_for_function(f"() => {STATUS} === 'idle'", timeout=1000 * PATIENCE)
         assert not page.locator(".jp-toast-message, .Toastify__toast-body, .jp-Dialog").count()
         menu(page, "File", "Save Notebook")
         wait(lambda: all(one["execution_count"] for one in code_cells(project)), 30)
-        crumbs.first.click()  # up to the project
+        page.locator(".jp-BreadCrumbs-home").first.click()  # up to the project
         for folder in ("notebooks", "reports", "build"):
             page.locator(".jp-DirListing-item", has_text=folder).first.wait_for()
     assert [output for one in code_cells(project) for output in one["outputs"] if not is_clean(output)] == []

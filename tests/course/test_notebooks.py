@@ -131,10 +131,9 @@ def test_headings_are_in_order(rewritten):
 
 
 def test_four_to_seven_key_points_and_a_list_of_further_reading(rewritten):
-    bullets = {}
-    for heading, cell in sections(rewritten):
-        if cell.cell_type == "markdown":
-            bullets[heading] = bullets.get(heading, 0) + len(re.findall(r"^[-*] ", cell.source, re.M))
+    cells = nbformat.read(rewritten, as_version=4).cells
+    parts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown").split("\n## ")
+    bullets = {part.split("\n")[0]: len(re.findall(r"^[-*] ", part, re.M)) for part in parts}
     assert 4 <= bullets["Key points"] <= 7
     assert bullets["Further reading"] > 0
 

@@ -240,11 +240,12 @@ def test_the_theme_is_the_reader_s_and_figures_have_a_dark_version(site, visit):
     page.wait_for_function("light => document.querySelector('figure img').currentSrc !== light", arg=light)
 
 
-def test_print_has_no_contents_and_no_code(site, visit):
+def test_print_has_no_contents_and_no_code_but_that_of_tasks(site, visit):
     page = visit(site / MADE["report"])
     page.emulate_media(media="print")
-    hidden = "[...document.querySelectorAll('.contents, details.source, .skip')].every(e => !e.checkVisibility())"
-    assert page.evaluate(hidden)
+    code = ".contents, details.source:not(.start), .skip"
+    assert page.evaluate(f"[...document.querySelectorAll('{code}')].every(e => !e.checkVisibility())")
+    assert page.locator("details.start pre").is_visible()  # the code to repair is part of the task
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     shown = "[...document.querySelectorAll('.exercise h3, figure, .callout, .section p')]"
     assert page.evaluate(f"{shown}.every(e => e.checkVisibility())")

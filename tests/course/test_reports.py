@@ -180,14 +180,6 @@ def test_unknown_names_come_with_their_choices(tree):
         parameters.check(NAME, "smoke")
 
 
-@pytest.mark.parametrize(("name", "old"), [(name, old) for name in parameters.SPLIT for old in parameters.SPLIT[name]])
-def test_a_list_that_was_split_names_its_successors(name, old):
-    successors = parameters.SPLIT[name][old]
-    assert set(successors.split(", ")) <= set(parameters.read(name))
-    with pytest.raises(RequestError, match=f"{old}.* is now {successors}"):
-        parameters.check(name, assignments=(f"{old}=[3, 4]",))
-
-
 @pytest.mark.parametrize(
     "values", ["epochs = 3", "import os", "epochs: int = os.cpu_count()", "epochs: int = 1.5", "x: dict = {}", "x: int"]
 )

@@ -1,23 +1,33 @@
-"""Write the pages of docs/ that are made from the code: python docs/generate.py.
+"""Write what README.md and docs/ say from the code, the course's contents and the results.
 
-`tests/test_docs.py` fails when a page is not what this file would write.
+python -m course.documents     (`make figures` does it too)
+
+`tests/test_docs.py` fails when a page is not what this module would write.
 """
 
 import inspect
+import json
 import re
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import nbformat
 import typer
 
+from course import exercises
+from course.contents import read_contents
+from course.reports.duration import read_record
+from course.reports.result import STAGES, limits, show
+from imgcls import paths
 from imgcls.cli import application
+from imgcls.files import write
+from imgcls.messages import format_duration
 
-DOCS = Path(__file__).resolve().parent
+KINDS = {"default": "generated", "real": "photographs"}  # the images of a profile
 CLI_HEAD = """# The command line
 
-<!-- Made by `python docs/generate.py` from the help texts; change those instead. -->
+<!-- Made by `python -m course.documents` from the help texts; change those instead. -->
 
 `imgcls COMMAND --help` prints the same text in the terminal. In a checkout the program is `.venv/bin/imgcls`;
 `python -m imgcls` is the same. [own-data.md](own-data.md) shows the commands one after the other on a folder of
@@ -87,7 +97,7 @@ def _escaped(text: str) -> str:
 
 REFERENCES_HEAD = """# References
 
-<!-- Made by `python docs/generate.py` from notebooks/references.toml; change that file instead. -->
+<!-- Made by `python -m course.documents` from notebooks/references.toml; change that file instead. -->
 
 The works behind every method of the course. A notebook that names one of the methods links a work of it under "Further
 reading", and a test finds a method without a link.
@@ -96,7 +106,7 @@ reading", and a test finds a method without a link.
 
 def references() -> str:
     """docs/references.md: every work with its methods, below the headings that are comments of the file."""
-    source = (DOCS.parent / "notebooks" / "references.toml").read_text(encoding="utf-8")
+    source = (paths.NOTEBOOKS / "references.toml").read_text(encoding="utf-8")
     works, parts = tomllib.loads(source), [REFERENCES_HEAD]
     for heading, key in re.findall(r"^# -{10,} (.+)$|^\[([\w-]+)\]$", source, flags=re.M):
         if heading:
@@ -110,8 +120,69 @@ def references() -> str:
     return "".join(parts)
 
 
-PAGES = {"cli.md": command_line, "references.md": references}
+def course_table() -> str:
+    """One row a notebook: link, question, concepts, time to work through it, time of its code, exercises."""
+    measured = read_record().get("default", {})
+    rows = [
+        "| notebook | question | concepts | work | run | exercises |",
+        "| :--- | :--- | :--- | ---: | ---: | ---: |",
+    ]
+    for one in read_contents().values():
+        path = paths.NOTEBOOKS / f"{one.name}.ipynb"
+        count = len(exercises.find(nbformat.read(path, as_version=4).cells))
+        run = format_duration(measured[one.name]["seconds"]) if one.name in measured else ""
+        link = f"[{one.number} {one.title}](notebooks/{path.name})"
+        rows.append(f"| {link} | {one.question} | {', '.join(one.concepts)} | {one.minutes} min | {run} | {count} |")
+    return "\n".join(rows)
+
+
+def findings_table() -> str:
+    """The first claim of each case in `figures/results.json` that has a claimed value, at every stage."""
+    results = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))
+    header = ["case", "images", "what", *STAGES.values()]
+    rows = [f"| {' | '.join(header)} |", "| :--- | :--- | :--- |" + " ---: |" * len(STAGES)]
+    for name in sorted({name for profile in KINDS for name in results.get(profile, {})}):
+        for profile, kind in KINDS.items():
+            claims = results.get(profile, {}).get(name, {}).get("claims", [])
+            claim = next((claim for claim in claims if claim.get("claimed") is not None), None)
+            if claim:
+                cells = (name[:2], kind, _escaped(claim["what"]), *(_value(claim, stage) for stage in STAGES))
+                rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _value(claim: Mapping[str, Any], stage: str) -> str:
+    """A value with its interval; empty where there is none."""
+    if claim.get(stage) is None:
+        return ""
+    interval = limits(claim, stage, ", ")
+    return show(claim[stage], claim.get("unit")) + (f" [{interval}]" if interval else "")
+
+
+def readme() -> str:
+    """README.md with its tables made anew, each between `<!-- NAME -->` and `<!-- end of NAME -->`.
+
+    Raises:
+        ValueError: a pair of marks is missing.
+    """
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    for name, make in {"course": course_table, "findings": findings_table}.items():
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.S)
+        if not mark.search(text):
+            raise ValueError(f"README.md has no part between <!-- {name} --> and <!-- end of {name} -->")
+        table = make()
+        text = mark.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+    return text
+
+
+PAGES = {"README.md": readme, "docs/cli.md": command_line, "docs/references.md": references}
+
+
+def write_documents() -> None:
+    """Bring the pages up to date."""
+    for page, made in PAGES.items():
+        write(paths.ROOT / page, made())
+
 
 if __name__ == "__main__":
-    for page, made in PAGES.items():
-        (DOCS / page).write_text(made(), encoding="utf-8")
+    write_documents()
