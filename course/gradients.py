@@ -11,8 +11,9 @@ from course.diagnostics import gradient_norms
 from imgcls.data.batches import ImageSet
 from imgcls.evaluation import predict
 from imgcls.evaluation.statistics import over_seeds
-from imgcls.training import Recipe, TrainingDiverged, fit_seeds, steps_per_epoch
+from imgcls.training import Recipe, TrainingDiverged, fit_seeds
 
+DEAD = 1e-6  # a possible change below which a layer receives no gradient
 FROZEN = 0.01  # a layer that no run of such steps could change by more than this share of its weights
 
 
@@ -48,11 +49,20 @@ def try_baselines(
     test: ImageSet,
     recipe: Recipe,
     seeds: Sequence[int],
+    steps: int,
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Train each variant of a network once per seed, and say whether it learns and what its gradients allow.
 
     A network that learns nothing is called *vanishing* only if gradients reach its last layer and could not change its
     first layer by more than `FROZEN`. Where no gradient reaches any layer, its units are dead.
+
+    Args:
+        variants: Name -> function that makes the network.
+        train: Split to learn from.
+        test: Split for the accuracy.
+        recipe: Of each run.
+        seeds: One run each per variant.
+        steps: Of the run that the question is about, which may be longer: the number of steps in `possible_change`.
 
     Returns:
         One row per variant: `variant`, `accuracy` (mean over seeds, with its interval), `first layer` and `last layer`
@@ -68,7 +78,6 @@ def try_baselines(
             except TrainingDiverged:
                 accuracies.append(chance)
                 continue
-            steps = recipe.epochs * steps_per_epoch(len(train.labels), recipe)
             changes.append(possible_change(run.history.rows, recipe, steps))
             norms.setdefault(name, run.history.gradients())
             accuracies.append(predict(run.model, test).accuracy)
@@ -87,8 +96,10 @@ def _verdict(accuracy: float, chance: float, n: int, first: float, last: float) 
         return "learns"
     if not np.isfinite(first):
         return "diverges"
-    if last < FROZEN:
+    if last < DEAD:
         return "dead units: no gradient in any layer"
+    if last < FROZEN:
+        return "too few steps to change any layer"
     return "vanishing gradients" if first < FROZEN else "does not learn yet; its gradients do not vanish"
 
 
@@ -96,7 +107,7 @@ def gradients_table(table: pd.DataFrame) -> pd.DataFrame:
     """The result of `try_baselines` as text."""
     shares = [f"{100 * row['accuracy']:.1f} %" for row in table.to_dict("records")]
     change = {
-        f"possible change, {layer}": [f"{value:.2g}" for value in table[layer]]
+        f"possible change, {layer}": ["–" if np.isnan(value) else f"{value:.2g}" for value in table[layer]]
         for layer in ("first layer", "last layer")
     }
     return pd.DataFrame({"": table["variant"], "accuracy": shares, **change, "verdict": table["verdict"]})

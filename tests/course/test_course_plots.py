@@ -82,6 +82,12 @@ SCORES = pd.DataFrame(
     | {"road": [np.nan, 0.2, 0.1, 0.3], "road_low": [np.nan, 0.1, 0, 0.2], "road_high": [np.nan, 0.3, 0.2, 0.4]}
 )
 
+METHODS = pd.DataFrame(
+    {"name": ["nothing", "class weights", "plateau"], "gain": [np.nan, 0.1, -0.01]}
+    | {"gain_low": [np.nan, 0.05, -0.03], "gain_high": [np.nan, 0.15, 0.01]}
+    | {"verdict": [None, "better", "inconclusive"]}
+)
+
 
 FIGURES = {
     "ladder": lambda: plots.ladder(RUNGS),
@@ -95,6 +101,7 @@ FIGURES = {
     "part_bars": lambda: plots.part_bars(PARTS),
     "explanation_scores": lambda: plots.explanation_scores(SCORES),
     "verdicts": lambda: plots.verdicts(VERDICTS),
+    "method_gains": lambda: plots.method_gains(METHODS, "gain (points)"),
 }
 SHEETS = {
     "part_maps": lambda: plots.part_maps(pictures(3), torch.arange(3 * 256).view(3, 16, 16) % 6, NAMES),
@@ -138,6 +145,16 @@ def test_every_chart_has_a_dark_twin_and_is_left_as_it_was(name):
     assert display.render(figure) == light
     with_time = any(ax.get_xlabel() == theme.TIME_AXIS for ax in figure.axes)
     assert with_time == name.startswith(("accuracy_against", "learning_speed"))
+
+
+def test_method_gains_are_filled_where_the_interval_excludes_zero():
+    ax = plots.method_gains(METHODS, "gain (points)")
+    filled, hollow = (line_of(ax, label) for label in ("interval excludes zero", "inconclusive"))
+    assert (filled.get_xdata().tolist(), hollow.get_xdata().tolist()) == ([10.0], [-1.0])
+    assert hollow.get_markerfacecolor() == "none"
+    assert texts(ax) == ["+10.0  [+5.0, +15.0]", "−1.0  [−3.0, +1.0]"]
+    with pytest.raises(ValueError, match="methods with a gain"):
+        plots.method_gains(METHODS.iloc[:1], "")
 
 
 @pytest.mark.parametrize("name", SHEETS)

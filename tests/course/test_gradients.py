@@ -34,7 +34,7 @@ def test_verdicts_of_networks_whose_fate_is_known(tiny, one_thread):
         "dead": partial(network, bias=-1e4),
         "exploding": partial(network, scale=1e30),
     }
-    table, norms = try_baselines(variants, train, val, RECIPE, [0, 1])
+    table, norms = try_baselines(variants, train, val, RECIPE, [0, 1], steps=1000)
     verdicts = dict(zip(table["variant"], table["verdict"], strict=True))
     assert verdicts == {
         "shallow": "learns",
