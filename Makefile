@@ -136,8 +136,9 @@ bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with o
 	@$(RUN) -m benchmarks
 
 # The file browser shows the whole project, beginning with notebooks/; course/jupyterlab/ turns the news off.
+# tqdm, which other libraries import, warns in every notebook that it would like to have widgets.
 lab: $(READY)  ## open notebook 00 in JupyterLab
-	@$(RUN) -m jupyterlab notebooks/00_start_here.ipynb --ServerApp.root_dir='$(CURDIR)' \
+	@PYTHONWARNINGS='ignore:IProgress not found' $(RUN) -m jupyterlab notebooks/00_start_here.ipynb --ServerApp.root_dir='$(CURDIR)' \
 	  --LabApp.app_settings_dir='$(CURDIR)/course/jupyterlab' --log-level=WARN
 
 exercises: $(READY)  ## write the notebooks without solutions to build/exercises/

@@ -37,6 +37,7 @@ def threshold_and_ranking(settings: Mapping[str, Predictions]) -> Figure:
         ax.axvline(0, color=theme.INK, linewidth=1.6, linestyle=theme.DASHED)
         ax.set_title(f"{name}: accuracy {theme.percent(one.accuracy, 1)}", size=theme.SMALL)
         ax.set_ylabel("images")
+        ax.locator_params(axis="x", nbins=6)
         panels.append(ax)
     panels[-1].set_xlabel(f"log-odds; predicted as {settings[name].classes[1]} if above 0")
     right = theme.dress(figure.add_subplot(grid[:, 1]), grid="both")
@@ -46,8 +47,8 @@ def threshold_and_ranking(settings: Mapping[str, Predictions]) -> Figure:
     right.plot([0, 1], [0, 1], color=theme.MUTED, linewidth=1, linestyle=theme.DOTTED)
     classes = settings[name].classes
     right.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    right.set_xlabel(f"share of {classes[0]} above the threshold")
-    right.set_ylabel(f"share of {classes[1]} above it")
+    right.set_xlabel(f"{classes[0]} above the\nthreshold")
+    right.set_ylabel(f"{classes[1]} above it")
     right.legend(loc="lower right", fontsize=theme.SMALL)
     theme.percent_axis(right.xaxis)
     theme.percent_axis(right.yaxis)

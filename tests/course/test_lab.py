@@ -23,7 +23,10 @@ STATUS = "document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.stat
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project with notebook 00 as a student has it, but with the parameters of the smoke profile as defaults."""
+    """A project with notebook 00 as a student has it, but with the parameters of the smoke profile as defaults.
+
+    Its second cell of code also imports what warns in a notebook without widgets, as other notebooks do by Optuna.
+    """
     root = tmp_path_factory.mktemp("project")
     for folder in ("reports", "build/exercises"):
         (root / folder).mkdir(parents=True)
@@ -31,7 +34,7 @@ def project(tmp_path_factory):
     content = json.loads((root / NOTEBOOK).read_text())
     position = next(k for k, one in enumerate(content["cells"]) if "parameters" in one["metadata"].get("tags", ()))
     values = parameters.check("00", "smoke").overrides
-    lines = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    lines = "\n".join(["import tqdm.auto", *(f"{name} = {value!r}" for name, value in values.items())])
     small = {"cell_type": "code", "id": "smoke", "metadata": {}, "outputs": [], "execution_count": None}
     content["cells"].insert(position + 1, small | {"source": lines})
     (root / NOTEBOOK).write_text(json.dumps(content))
@@ -51,7 +54,8 @@ def lab(project, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     test_only = ["--no-browser", "--allow-root", f"--ServerApp.port={port}", "--IdentityProvider.token="]
-    environment = os.environ | {"HOME": str(tmp_path_factory.mktemp("home")), "IMGCLS_ROOT": str(project)}
+    variables = dict(word.split("=", 1) for word in command[: command.index("-m") - 1])
+    environment = os.environ | variables | {"HOME": str(tmp_path_factory.mktemp("home")), "IMGCLS_ROOT": str(project)}
     with (project / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options, *test_only],
