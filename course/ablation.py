@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from course.seeds import correct, verdict
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import Interval, over_seeds, paired_over_seeds
 
@@ -38,13 +39,11 @@ def effects(predictions: Mapping[str, Sequence[Predictions]], changes: Mapping[s
         One row per change: change, gain, low, high (shares), n (seeds), and verdict: "better" or "worse" where the
         95 % interval excludes 0, else "inconclusive".
     """
-    hits = {name: np.stack([run.correct.numpy() for run in runs]) for name, runs in predictions.items()}
     rows = []
     for change, (before, after) in changes.items():
-        gain = paired_over_seeds(hits[before], hits[after])
-        verdict = "better" if gain.low > 0 else "worse" if gain.high < 0 else "inconclusive"
+        gain = paired_over_seeds(correct(predictions[before]), correct(predictions[after]))
         row = {"change": change, "gain": gain.value, "low": gain.low, "high": gain.high}
-        rows.append(row | {"n": gain.n, "verdict": verdict})
+        rows.append(row | {"n": gain.n, "verdict": verdict(gain)})
     return pd.DataFrame(rows)
 
 

@@ -1,6 +1,6 @@
 """Figures of the course's own subjects: claims, mistakes, cost against accuracy, parts of generated animals."""
 
-from course.plots.comparisons import controls, gains, ladder, mistakes, predicted_shares
+from course.plots.comparisons import controls, gains, ladder, mistakes
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
 from course.plots.methods import method_gains
@@ -25,7 +25,6 @@ __all__ = [
     "mistakes",
     "part_bars",
     "part_maps",
-    "predicted_shares",
     "threshold_and_ranking",
     "verdicts",
 ]

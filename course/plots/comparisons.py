@@ -1,20 +1,16 @@
-"""Accuracies side by side: claims, mistakes, ideas under test, methods under controls, and the predicted classes."""
+"""Accuracies side by side: claims, mistakes, ideas under test, and methods under controls."""
 
-from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from imgcls.plots import theme
 from imgcls.plots.labels import right_text
 
 FAR = 5  # a gain of more than so many times the extent of the median idea is an arrow at the edge
-FILLS = [(colour, hatch) for hatch in ("", "////") for colour in theme.SERIES][:10]
 
 
 def intervals(ax: Axes, rows: Any, value: Any, low: Any, high: Any, colour: str = theme.ACCENT, **marker: Any) -> None:
@@ -150,69 +146,3 @@ def controls(scores: pd.DataFrame, chance: float | None = None, xlabel: str = ""
         theme.percent_axis(ax.yaxis)
     theme.figure_legend(figure, panels[0].lines, columns=len(panels[0].lines))
     return figure
-
-
-@theme.themed
-def predicted_shares(
-    shares: pd.DataFrame, truth: Mapping[str, float] | pd.Series | None = None, ax: Axes | None = None
-) -> Axes:
-    """Share of the images that each run assigns to each class, one full bar a run.
-
-    Args:
-        shares: Index = runs from top to bottom, columns = up to ten classes, values = shares that sum to 1.
-        truth: Class -> its true share; a dashed line shows where each class would end.
-        ax: Where to draw; a new figure by default.
-
-    Raises:
-        ValueError: No runs or classes, more classes than fills, a run whose shares do not sum to 1, or a class without
-            a true share.
-    """
-    theme.need(shares, "predicted_shares", "runs")
-    theme.need(shares.columns, "predicted_shares", "classes")
-    if len(shares.columns) > len(FILLS):
-        raise ValueError(
-            f"predicted_shares: {len(shares.columns)} classes, but readers can distinguish {len(FILLS)} fills; "
-            "add up the rarest as one class"
-        )
-    totals = shares.sum(axis=1)
-    if len(off := totals[(totals - 1).abs() > 0.01]):
-        raise ValueError(f"predicted_shares: the shares of {off.index[0]!r} sum to {off.iloc[0]:.4g}, not to 1")
-    if missing := [name for name in shares.columns if truth is not None and name not in truth]:
-        raise ValueError(f"predicted_shares: truth has no share of {', '.join(map(repr, missing))}; name every class")
-    ax = theme.axes(ax, 1.3 + 0.5 * len(shares), grid="")
-    rows = np.arange(len(shares))
-    ends = shares.fillna(0).cumsum(axis=1)
-    for (name, values), (colour, hatch) in zip(shares.items(), FILLS, strict=False):
-        look = {"color": colour, "edgecolor": theme.SURFACE, "hatch": hatch, "linewidth": 1}
-        ax.barh(rows, values, left=ends[name] - values, height=0.66, label=str(name), **look)
-    keys = list(ax.containers)
-    true_ends = [] if truth is None else np.cumsum([truth[name] for name in shares.columns])[:-1]
-    look = {"color": theme.INK, "linewidth": 1.6, "linestyle": theme.DASHED}
-    for end in true_ends:
-        ax.axvline(end, color=theme.SURFACE, linewidth=3)  # sets the line off from bars of any colour
-        ax.axvline(end, **look)
-    if truth is not None:
-        keys.append(Line2D([], [], label="true share", **look))
-    names = [str(name) for name in shares.index]
-    theme.rows_axis(ax, names)
-    ax.set_xlim(0, 1)
-    theme.percent_axis(ax.xaxis)
-    ax.set_xlabel("share of the predictions")
-    room = theme.WIDTH - 0.5 - min(max(map(theme.text_width, names)), 1.7)
-    theme.legend_above(ax, theme.legend_columns([key.get_label() for key in keys], room), handles=keys)
-    _write_shares(ax, shares, ends, true_ends)
-    return ax
-
-
-def _write_shares(ax: Axes, shares: pd.DataFrame, ends: pd.DataFrame, lines: Any) -> None:
-    """Write each share into its bar where it fits, centred in the widest piece between the true shares."""
-    ax.figure.draw_without_rendering()  # settles the layout
-    width = ax.get_window_extent().width / ax.figure.dpi
-    for name, (colour, hatch) in zip(shares.columns, FILLS, strict=False):
-        plate = {"facecolor": colour, "edgecolor": "none", "pad": 1.5} if hatch else None
-        for row, (share, end) in enumerate(zip(shares[name], ends[name], strict=True)):
-            cuts = [end - share, *(line for line in lines if end - share < line < end), end]
-            left, right = max(pairwise(cuts), key=lambda piece: piece[1] - piece[0])
-            if (right - left) * width > theme.text_width(theme.percent(share)) + 0.1:
-                look = {"color": theme.SURFACE, "size": theme.SMALL, "ha": "center", "va": "center", "bbox": plate}
-                ax.text((left + right) / 2, row, theme.percent(share), **look)

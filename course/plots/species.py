@@ -54,7 +54,7 @@ def _plane(ax: Axes, features: np.ndarray, labels: np.ndarray, unknown: np.ndarr
     for label, (name, _, colour, marker) in enumerate(looks):
         x, y = ((features[labels == label] - mean) @ directions).T
         ax.plot(x, y, marker, color=colour, **DOT)
-        ax.plot(x.mean(), y.mean(), marker, color=colour, markersize=12, mec=theme.INK, mew=1.4)
+        ax.plot(x.mean(), y.mean(), marker, color=colour, markersize=12, mec=theme.SURFACE, mew=1.4, zorder=5)
         keys.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name))
     ax.plot(*((unknown - mean) @ directions).T, **CROSS)
     ax.set(title="Feature space", xlabel="first principal component", ylabel="second", xticks=[], yticks=[])

@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import check_twin
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from course import plots
@@ -56,10 +55,6 @@ SPEED = {
     "probe": pd.DataFrame({"seconds": [0.1, 0.1], "val_accuracy": [0.7, 0.8], "before": 0.5}),
     "network": pd.DataFrame({"seconds": [20.0, 20.0, 20.0], "val_accuracy": [0.3, np.nan, 0.9]}),
 }
-PREDICTED = pd.DataFrame(
-    {"fox": [0.97, 0.5], "elephant": [0.03, 0.3], "owl": [0.0, 0.2]}, index=["swapped", "repaired"]
-)
-TRUTH = {"owl": 0.25, "fox": 0.5, "elephant": 0.25}
 
 VERDICTS = pd.DataFrame(
     {"statement": ["deeper is better", "wider is better", "ReLU beats GELU"], "gain": [0.031, -0.02, 0.004]}
@@ -97,7 +92,6 @@ FIGURES = {
     "learning_speed": lambda: plots.learning_speed(SPEED),
     "mistakes": lambda: plots.mistakes(COSTS),
     "controls": lambda: plots.controls(SCORES_OF_CONTROLS, chance=0.1, xlabel="setting"),
-    "predicted_shares": lambda: plots.predicted_shares(PREDICTED, TRUTH),
     "part_bars": lambda: plots.part_bars(PARTS),
     "explanation_scores": lambda: plots.explanation_scores(SCORES),
     "verdicts": lambda: plots.verdicts(VERDICTS),
@@ -178,8 +172,6 @@ def test_every_grid_is_drawn_without_a_warning(name):
         ("landscape", lambda: plots.landscape(pictures(0), [], torch.rand(0, 4), columns=4)),
         ("learning_speed", lambda: plots.learning_speed({})),
         ("learning_speed", lambda: plots.learning_speed({"a": SPEED["probe"][:0]})),
-        ("predicted_shares", lambda: plots.predicted_shares(PREDICTED[:0])),
-        ("predicted_shares", lambda: plots.predicted_shares(PREDICTED[[]])),
         ("explanation_scores", lambda: plots.explanation_scores(SCORES[:0])),
     ],
 )
@@ -203,12 +195,6 @@ def test_empty_input_is_named(name, draw):
         (
             "learning_speed: 8 runs, but readers can distinguish 7 colours",
             lambda: plots.learning_speed({str(i): SPEED["probe"] for i in range(8)}),
-        ),
-        ("predicted_shares: the shares of 'swapped' sum to 100", lambda: plots.predicted_shares(PREDICTED * 100)),
-        ("truth has no share of 'owl'", lambda: plots.predicted_shares(PREDICTED, {"fox": 0.5, "elephant": 0.5})),
-        (
-            "predicted_shares: 11 classes, but readers can distinguish 10 fills",
-            lambda: plots.predicted_shares(pd.DataFrame(np.full((1, 11), 1 / 11))),
         ),
         (
             r"one entry for each of the 6 rows of patches; take images\[patches\['image'\]\]",
@@ -239,7 +225,6 @@ def test_wrong_input_is_named(message, draw):
         lambda ax: plots.gains(TRIALS, ax=ax),
         lambda ax: plots.accuracy_against_seconds(TIMES, ax=ax),
         lambda ax: plots.learning_speed(SPEED, ax=ax),
-        lambda ax: plots.predicted_shares(PREDICTED, ax=ax),
     ],
 )
 def test_panels_go_where_they_are_told(draw):
@@ -423,35 +408,6 @@ def test_learning_speed_adds_up_the_seconds_and_those_before():
     assert {"1 s", "10 s", "1 min"} <= {label.get_text() for label in ax.get_xticklabels()}
     low, high = ax.get_xlim()
     assert low < 0.6 < 60 < high
-
-
-def test_predicted_shares_fill_each_bar_and_mark_where_the_truth_ends():
-    ax = plots.predicted_shares(PREDICTED, TRUTH)
-    fox, elephant, owl = ([(bar.get_x(), bar.get_width()) for bar in bars] for bars in ax.containers)
-    assert np.allclose(fox, [(0, 0.97), (0, 0.5)])
-    assert np.allclose(elephant, [(0.97, 0.03), (0.5, 0.3)])
-    assert np.allclose(owl, [(1, 0), (0.8, 0.2)])
-    assert legend(ax) == ["fox", "elephant", "owl", "true share"]
-    dashed = [line for line in ax.lines if line.is_dashed()]
-    assert [line.get_xdata()[0] for line in dashed] == [0.5, 0.75]  # in the order of the bars, not of the truth
-    assert sorted(t.get_text() for t in ax.texts) == ["20 %", "30 %", "50 %", "97 %"]  # no room for 3 % and 0 %
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["swapped", "repaired"]
-    assert legend(plots.predicted_shares(PREDICTED)) == ["fox", "elephant", "owl"]
-
-
-def test_no_written_share_lies_under_a_true_end():
-    ax = plots.predicted_shares(PREDICTED, TRUTH)
-    ax.figure.draw_without_rendering()
-    ends = ax.transData.transform([(0.5, 0), (0.75, 0)])[:, 0]
-    for text in ax.texts:
-        box = text.get_window_extent()
-        assert not ((box.x0 < ends) & (ends < box.x1)).any(), text.get_text()
-
-
-def test_ten_classes_differ_by_colour_or_stripes():
-    ax = plots.predicted_shares(pd.DataFrame(np.full((1, 10), 0.1), columns=list("abcdefghij")))
-    looks = {(to_hex(bar.get_facecolor()), bar.get_hatch()) for bar in ax.patches}
-    assert len(looks) == 10
 
 
 def test_guided_grid_cuts_picture_and_gradient_at_the_same_box():
