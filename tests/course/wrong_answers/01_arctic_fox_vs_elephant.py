@@ -18,6 +18,7 @@ auroc_by_code = ((shifted_scores > 0) == is_elephant).float().mean()
 accuracy_changes, auroc_changes = True, False
 auroc_by_code = (shifted_scores[is_elephant] > shifted_scores[~is_elephant]).float().mean()
 """,
+        "accuracy_changes, auroc_changes, auroc_by_code = True, False, 0.88",
     ],
     "missing_normalisation": [
         """
@@ -56,6 +57,23 @@ def split_rows(count, seed):
     return order[: int(0.8 * count)], order[int(0.8 * count) :]
 batches_published = 10
 """,
+        """
+def split_rows(count, seed):
+    return torch.arange(int(0.8 * count)), torch.arange(int(0.8 * count), count)
+batches_published = 13
+""",
+        """
+def split_rows(count, seed):
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order[: int(0.8 * count)]
+batches_published = 13
+""",
+        """
+def split_rows(count, seed):
+    order = torch.randperm(count)
+    return order[: int(0.8 * count)], order[int(0.8 * count) :]
+batches_published = 13
+""",
     ],
     "epoch_chosen_on_test": [
         """
@@ -73,6 +91,26 @@ def choose_epoch(val_correct, test_correct):
 def choose_epoch(val_correct, test_correct):
     best = int(val_correct.float().mean(dim=1).argmax())
     return best, float(test_correct.float().mean(dim=1).max())
+""",
+        """
+def choose_epoch(val_correct, test_correct):
+    accuracy = (val_correct.float().mean(dim=1) + test_correct.float().mean(dim=1)) / 2
+    best = int(accuracy.argmax())
+    return best, float(test_correct[best].float().mean())
+""",
+        """
+def choose_epoch(val_correct, test_correct):
+    best = int(val_correct.float().mean(dim=1).argmax())
+    return best + 1, float(test_correct[best].float().mean())
+""",
+        """
+def choose_epoch(val_correct, test_correct):
+    best = int(val_correct.float().mean(dim=1).argmax())
+    return float(test_correct[best].float().mean()), best
+""",
+        """
+def choose_epoch(val_correct, test_correct):
+    return len(val_correct) - 1, float(test_correct[-1].float().mean())
 """,
     ],
     "two_hundred_of_two_hundred": [
