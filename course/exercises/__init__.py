@@ -111,32 +111,6 @@ def _summary(found: Sequence[tuple[str | None, str]]) -> tuple[str | None, str]:
     return wrong or (None, " ".join(dict.fromkeys(why for _, why in found)))
 
 
-def check(name: str, answer: Any, expected: Any, hint: str = "", within: float = 1e-6) -> None:
-    """Show whether an answer is correct, and if not, what may be wrong with it; never the solution itself.
-
-    A wrong answer raises no exception, so that the notebook continues after an exercise that is not solved.
-
-    Args:
-        name: Name of the variable that the student assigns.
-        answer: Its value; `...` if it is not written yet.
-        expected: A number, a text, or an array, tensor, list or dict of them.
-        hint: Shown with a wrong answer.
-        within: Absolute tolerance.
-
-    Raises:
-        WrongSolution: the answer is wrong and the report runner executes the notebook.
-    """
-    from IPython.display import Markdown, display
-
-    problem = find_problem(answer, expected, within)
-    if problem is None:
-        display(Markdown(f"✓ `{name}` is right."))
-    else:
-        display(Markdown(f"✗ `{name}` {problem}. {hint}".strip()))
-        if "IMGCLS_REPORT" in os.environ:
-            raise WrongSolution(f"the solution of an exercise is wrong: {name} {problem}")
-
-
 def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None:
     """What is wrong with an answer, as the end of a sentence; None if it is correct."""
     if answer is ... or (isinstance(answer, list | tuple) and any(part is ... for part in answer)):

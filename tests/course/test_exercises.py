@@ -21,14 +21,6 @@ from course.reports.markup import Slugs, markdown
 from imgcls import paths
 
 CASES = sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-NOT_YET = {"01_arctic_fox_vs_elephant", "05_cifar_ten"}
-"""Notebooks whose check cells may still call `check`."""
-OLD = [
-    case
-    for case in CASES
-    if case in NOT_YET and "check_answers(" not in (paths.NOTEBOOKS / f"{case}.ipynb").read_text()
-]
-CONVERTED = [case for case in CASES if case not in OLD]
 SECONDS = 60  # for one answer; most take less than 0.1
 
 
@@ -137,21 +129,9 @@ def faults(case, cells, wrong):
         yield f"wrong answers to {sorted(wrong)}, and the exercises are {sorted(functions)}"
 
 
-@pytest.mark.parametrize("case", CONVERTED)
+@pytest.mark.parametrize("case", CASES)
 def test_solutions_are_right_and_wrong_answers_get_a_hint(case):
     assert list(faults(case, cells_of(case), wrong_answers(case))) == []
-
-
-@pytest.mark.parametrize("case", OLD)
-def test_solutions_are_right_where_the_check_is_still_the_old_one(case, monkeypatch):
-    cells, verdicts = cells_of(case), []
-    monkeypatch.setattr(
-        exercises, "check", lambda name, *given, **more: verdicts.append(find_problem(*given[:2], 0.05))
-    )
-    for exercise in exercises.find(cells):
-        run(cells, exercise, source_of(cells[exercise.solution]), source_of(cells[exercise.check]))
-    assert verdicts
-    assert set(verdicts) == {None}
 
 
 @pytest.mark.parametrize("case", CASES)

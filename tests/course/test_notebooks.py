@@ -21,9 +21,6 @@ HEADINGS = ["Question", "Data", "The report as published", "One correction at a 
 HEADINGS += ["What the model looks at", "Diagnostics", *ENDING]
 LONGEST_CELL, MOST_CELLS, MOST_FIGURES = 18, 60, 12  # lines, cells, figures outside the section Diagnostics
 CASES = range(1, 8)  # numbers of the notebooks that follow a published report
-# Notebooks that are not rewritten yet; what is asked of the others is asked of them when they have key points.
-NOT_YET = {"01_arctic_fox_vs_elephant", "02_forty_species"}
-NOT_YET |= {"04_inaturalist_ten"}
 
 
 def code_cells(path):
@@ -56,14 +53,6 @@ def notebook(request):
     return request.param
 
 
-@pytest.fixture
-def rewritten(notebook):
-    """A notebook that is not excused by NOT_YET."""
-    if notebook.stem in NOT_YET and "Key points" not in headings(notebook):
-        pytest.skip("is not rewritten yet")
-    return notebook
-
-
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
@@ -86,52 +75,52 @@ def test_one_parameters_cell_with_every_name_typed(notebook):
         assert statement.value is not None
 
 
-def test_only_the_comparison_of_photographs_and_drawings_pretrains_on_drawings(rewritten):
-    cells = code_cells(rewritten)
+def test_only_the_comparison_of_photographs_and_drawings_pretrains_on_drawings(notebook):
+    cells = code_cells(notebook)
     assert not any("source_backbone" in cell.source for cell in cells)
     parameters = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
     values = [ast.literal_eval(statement.value) for statement in ast.parse(parameters).body]
     named = [text for value in values for text in (value if isinstance(value, list) else [value])]
     by_default = any(isinstance(text, str) and text.split("/")[0] == "source" for text in named)
-    assert by_default == rewritten.stem.startswith("07")
+    assert by_default == notebook.stem.startswith("07")
 
 
-def test_cells_are_short_and_define_nothing(rewritten):
-    for cell in code_cells(rewritten):
+def test_cells_are_short_and_define_nothing(notebook):
+    for cell in code_cells(notebook):
         tree = ast.parse(cell.source)
         lists = (ast.Import, ast.ImportFrom, ast.AnnAssign)  # of imports or of parameters, which are read by the line
         is_list = all(isinstance(node, lists) for node in tree.body)
         assert is_list or len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
-        if rewritten.stem.startswith("00") or exercises.part_of(cell):
+        if notebook.stem.startswith("00") or exercises.part_of(cell):
             continue  # a first network by hand, and what a student writes
         forbidden = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While)
         for node in ast.walk(tree):
             assert not isinstance(node, forbidden), f"the library is the home of this: {ast.unparse(node)}"
 
 
-def test_a_notebook_is_short(rewritten):
-    cells = list(sections(rewritten))
+def test_a_notebook_is_short(notebook):
+    cells = list(sections(notebook))
     assert len(cells) <= MOST_CELLS
     main = [cell for heading, cell in cells if cell.cell_type == "code" and heading != "Diagnostics"]
     assert sum(len(figure_calls(cell)) for cell in main) <= MOST_FIGURES
 
 
-def test_the_first_heading_is_the_title_in_the_table_of_contents(rewritten):
-    first = nbformat.read(rewritten, as_version=4).cells[0]
-    assert first.source.splitlines()[0] == f"# {read_contents()[rewritten.stem].title}"
+def test_the_first_heading_is_the_title_in_the_table_of_contents(notebook):
+    first = nbformat.read(notebook, as_version=4).cells[0]
+    assert first.source.splitlines()[0] == f"# {read_contents()[notebook.stem].title}"
 
 
-def test_headings_are_in_order(rewritten):
-    found = headings(rewritten)
+def test_headings_are_in_order(notebook):
+    found = headings(notebook)
     assert found[-len(ENDING) :] == ENDING
-    if int(rewritten.stem[:2]) in CASES:
+    if int(notebook.stem[:2]) in CASES:
         assert [heading for heading in found if heading in HEADINGS] == found
         assert found == sorted(found, key=HEADINGS.index)
         assert {"Question", "Data"} <= set(found)
 
 
-def test_four_to_seven_key_points_and_a_list_of_further_reading(rewritten):
-    cells = nbformat.read(rewritten, as_version=4).cells
+def test_four_to_seven_key_points_and_a_list_of_further_reading(notebook):
+    cells = nbformat.read(notebook, as_version=4).cells
     parts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown").split("\n## ")
     bullets = {part.split("\n")[0]: len(re.findall(r"^[-*] ", part, re.M)) for part in parts}
     assert 4 <= bullets["Key points"] <= 7

@@ -34,6 +34,8 @@ WRONG = {
         ),
         _LOSS.format(body="return F.cross_entropy(scores.softmax(dim=1), truth)", uniform="log(10)"),
         _LOSS.format(body="return F.cross_entropy(scores, truth)", uniform="log(1 / 10)"),
+        # Logarithm of base 2.
+        _LOSS.format(body="return F.cross_entropy(scores, truth)", uniform="3.32"),
     ],
     "gradient_step": [
         "after_one_step = 0 + 0.1 * 2 * (0 - 3)\ntoo_long = 1.0",
