@@ -44,8 +44,9 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lab(project, tmp_path_factory):
     """The server that `make lab` starts, for this project, and a home folder of its own: the address."""
-    planned = subprocess.run(["make", "-n", "lab"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
-    command = shlex.split(planned.replace("\\\n", " ").strip().splitlines()[-1])
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
+    done = subprocess.run(["make", "-n", "lab"], cwd=paths.ROOT, env=alone, capture_output=True, text=True, check=True)
+    command = shlex.split(done.stdout.replace("\\\n", " ").strip().splitlines()[-1])
     options = [
         word.replace("root_dir=" + str(paths.ROOT), "root_dir=" + str(project))
         for word in command[command.index("jupyterlab") + 1 :]
