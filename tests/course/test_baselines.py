@@ -73,7 +73,7 @@ def test_no_output_under_the_sigmoid_costs_less_than_its_floor():
     flawed = baselines.sigmoid_before_loss(lambda: head)
     x = torch.randn(50, 3, 1, 1, generator=torch.Generator().manual_seed(0))
     assert torch.equal(flawed(x), head[1](x.flatten(1)).sigmoid())
-    perfect = 1000 * torch.eye(40) - 500  # as sure as can be, and right
+    perfect = 1000 * torch.eye(40) - 500  # full confidence, and correct
     labels = torch.arange(40)
     assert F.cross_entropy(perfect, labels) == 0
     assert F.cross_entropy(perfect.sigmoid(), labels).item() == pytest.approx(baselines.sigmoid_floor(40), abs=1e-6)

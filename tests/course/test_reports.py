@@ -249,7 +249,7 @@ def test_a_result_is_what_the_design_says(tree):
 
 
 def test_what_is_left_out_is_counted_by_reason_and_named_as_it_is_called(tree):
-    """Names come from strangers: they must neither break the page nor become pictures, links, formulas or cells."""
+    """Names come from untrusted sources: they neither break the page nor become pictures, links, formulas or cells."""
     names = ["<img src=x onerror=alert(1)>.png", "![a](http://b/c.png)", "a|b`c.png", "$x_{$.png", "**d**_e_\\f.png",
              "http://evil.test/", "[g]: h", "&lt;.png"]  # fmt: skip
     report = make_result()

@@ -1,4 +1,4 @@
-"""Two builds of one report are equal but for what a clock measured, and nothing else that differs stays unseen."""
+"""Two builds of one report are equal but for measured times, and nothing else that differs stays unseen."""
 
 import shutil
 import sys

@@ -100,7 +100,7 @@ def test_the_fast_recipe_runs_on_its_network():
 
 def test_the_fast_recipe_has_the_ideas_kept_on_real_images():
     result = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))["real"]["05_cifar_ten"]
-    rows = {row["name"]: row for row in result["tables"]["ideas on trial"]}
+    rows = {row["name"]: row for row in result["tables"]["candidate ideas"]}
     together = rows.get(selection.COMBINED, {"kept": False})["kept"]
     kept = {name for name, row in rows.items() if row["kept"] or (together and row["gain"] > 0)}
     names = {

@@ -1,4 +1,4 @@
-"""The page of `make app` against `imgcls predict`, hostile files, planted faults and a real browser."""
+"""The page of `make app` against `imgcls predict`, malicious files, planted faults and a real browser."""
 
 import io
 import json
@@ -315,7 +315,7 @@ def test_a_picture_is_turned_as_its_camera_says(save):
     assert "20 × 40 pixels" in upload(start(), "turned.jpg", file.getvalue())
 
 
-# ------------------------------------------------------------------ hostile uploads
+# ------------------------------------------------------------------ malicious uploads
 def claims(width, height):
     """A PNG of a few bytes whose header says that it is huge."""
 
@@ -488,7 +488,7 @@ def test_examples_of_foreign_data_share_its_classes_or_are_unknown():
     assert [own for _, own, _ in examples("menagerie/cats_dogs", ("screw", "nail"), 16)] == [False, False]
     many = examples("menagerie/source", menagerie.subsets()["source"].classes, 16)
     assert len({name for name, own, _ in many if own}) == 6
-    for subset in menagerie.subsets().values():  # there is a stranger for each
+    for subset in menagerie.subsets().values():  # there is an unknown image for each
         assert sum(name not in subset.classes for name in UNKNOWN_CLASSES) >= 2
     assert all(name not in menagerie.subsets()["source"].classes for name, own, _ in many if not own)
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints, what it leaves, what it says when something is wrong."""
+"""The command line as a user meets it: what it prints, what it leaves, and its messages when something is wrong."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Case 04's six backbones: each way of freezing trains what it says, named by hand, and nothing else."""
+"""Case 04's six backbones: each way of freezing trains the layers that are named by hand, and nothing else."""
 
 import pytest
 import torch

@@ -54,7 +54,7 @@ sys.addaudithook(_on_event)
 
 @contextmanager
 def only_the_cache_is_written(at_all: bool = True):
-    """Every file that this process creates, writes, renames or removes lies in the cache."""
+    """Every file that this process creates, writes, renames or removes is in the cache."""
     _watchers.append([])
     try:
         yield
@@ -199,7 +199,7 @@ def test_a_zip_that_is_damaged_after_it_was_read_is_looked_at_again(tmp_path, mo
 
 @pytest.mark.parametrize("change", [lambda file: file.write_bytes(FILES[0].data), Path.unlink], ids=["other", "gone"])
 def test_a_file_that_changes_between_two_looks_is_never_cached_as_what_it_was(change, photos, monkeypatch):
-    """Else its new pixels would lie under the fingerprint of the old ones, and be found when these come back."""
+    """Else its new pixels would have the fingerprint of the old ones, and be found when these come back."""
     listed, file = open_source, min(photos.rglob("*.png"))
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["imgcls.data.load"], "open_source", lambda path: (listed(path), change(file))[0])

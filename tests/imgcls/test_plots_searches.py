@@ -213,11 +213,11 @@ def test_pruned_trials_are_dashed_and_the_best_line_is_the_strongest():
 
 
 def test_chosen_trials_lie_on_their_lines_with_a_marker_at_each_axis():
-    chosen = {"by validation": 3, "by training loss": 1, "by luck": 1}
+    chosen = {"by validation": 3, "by training loss": 1, "by chance": 1}
     figure = plots.parallel_coordinates(TRIALS, PARAMETERS, chosen=chosen, log=["lr"])
     [ax] = figure.axes
-    assert legend(ax)[:2] == ["by validation", "by training loss, by luck"]
-    first, second = line_of(ax, "by validation"), line_of(ax, "by training loss, by luck")
+    assert legend(ax)[:2] == ["by validation", "by training loss, by chance"]
+    first, second = line_of(ax, "by validation"), line_of(ax, "by training loss, by chance")
     assert np.allclose(second.get_ydata(), [1, 0.5, 1, 1, 0.5])
     assert np.allclose(first.get_ydata(), [0.5, 0.8, 1, np.nan, 1], equal_nan=True)
     assert first.get_color() != second.get_color()
