@@ -137,18 +137,23 @@ def course_table() -> str:
 
 
 def findings_table() -> str:
-    """The first claim of each case in `figures/results.json` that has a claimed value, at every stage."""
+    """The claim of each case in `figures/results.json` that has values at most stages, and the first of several."""
     results = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))
     header = ["case", "images", "what", *STAGES.values()]
     rows = [f"| {' | '.join(header)} |", "| :--- | :--- | :--- |" + " ---: |" * len(STAGES)]
     for name in sorted({name for profile in KINDS for name in results.get(profile, {})}):
         for profile, kind in KINDS.items():
             claims = results.get(profile, {}).get(name, {}).get("claims", [])
-            claim = next((claim for claim in claims if claim.get("claimed") is not None), None)
+            claim = max((one for one in claims if one.get("claimed") is not None), key=_stages, default=None)
             if claim:
                 cells = (name[:2], kind, _escaped(claim["what"]), *(_value(claim, stage) for stage in STAGES))
                 rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _stages(claim: Mapping[str, Any]) -> tuple[int, bool]:
+    """Number of stages with a value, and whether the last is one of them."""
+    return sum(claim.get(stage) is not None for stage in STAGES), claim.get("best") is not None
 
 
 def _value(claim: Mapping[str, Any], stage: str) -> str:
