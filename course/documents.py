@@ -141,7 +141,8 @@ def findings_table() -> str:
     results = json.loads((paths.FIGURES / "results.json").read_text(encoding="utf-8"))
     header = ["case", "images", "what", *STAGES.values()]
     rows = [f"| {' | '.join(header)} |", "| :--- | :--- | :--- |" + " ---: |" * len(STAGES)]
-    for name in sorted({name for profile in KINDS for name in results.get(profile, {})}):
+    cases = {name for profile in KINDS for name in results.get(profile, {})} - {"00_start_here"}  # it audits no report
+    for name in sorted(cases):
         for profile, kind in KINDS.items():
             claims = results.get(profile, {}).get(name, {}).get("claims", [])
             claim = max((one for one in claims if one.get("claimed") is not None), key=_stages, default=None)

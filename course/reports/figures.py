@@ -1,34 +1,25 @@
 """Pictures and numbers of the reports that the repository keeps for the README."""
 
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from course.reports import index
-from course.reports.errors import RequestError
 from course.reports.files import Files
 from course.reports.parameters import notebooks
 from imgcls import paths
 from imgcls.files import write
 
 RESULTS = "results.json"
-MORE = {  # beside the cover of each report: file name -> report and first words of the caption
-    "confusion": ("04_inaturalist_ten", "Confusion of"),
-    "grad_cam": ("01_arctic_fox_vs_elephant", "Why: places swapped"),
-}
 
 
 def write_figures(profile: str) -> list[Path]:
     """Copy pictures of every finished report to `figures/` and its numbers to `figures/results.json`.
 
-    The cover of a report becomes `figures/NAME.png`; further pictures are listed in `MORE`. Profiles other than
-    default prefix their name, as in `real_NAME.png`. Files of unfinished reports and of other profiles stay.
-
-    Raises:
-        RequestError: a finished report has no figure with a caption from `MORE`.
+    The cover of a report becomes `figures/NAME.png`. Profiles other than default prefix their name, as in
+    `real_NAME.png`. Files of unfinished reports and of other profiles stay.
     """
     entries = [index.entry(Files(name, profile)) for name in notebooks()]
     finished = {entry["name"]: entry["result"] for entry in entries if "result" in entry}
@@ -36,9 +27,6 @@ def write_figures(profile: str) -> list[Path]:
     for name, result in finished.items():
         if picture := index.cover(Files(name, profile), result):
             pictures[prefix + name] = picture[0]
-    for short, (name, words) in MORE.items():
-        if name in finished:
-            pictures[prefix + short] = _figure(Files(name, profile), finished[name], words)
     if not finished:
         return []
     paths.FIGURES.mkdir(exist_ok=True)
@@ -64,14 +52,3 @@ def _write_numbers(profile: str, finished: Mapping[str, Mapping[str, Any]]) -> P
     known[profile] = known.get(profile, {}) | {name: extract(result) for name, result in finished.items()}
     known = {key: dict(sorted(known[key].items())) for key in sorted(known)}
     return write(path, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
-
-
-def _figure(files: Files, result: Mapping[str, Any], words: str) -> Path:
-    """The figure of a report whose caption begins with these words."""
-    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-    for relative in result["figures"]:
-        if re.fullmatch(rf"{re.escape(files.name)}-\d+-{slug}(-.*)?", Path(relative).stem):
-            return files.folder / relative
-    raise RequestError(
-        f"{files.name} has no figure whose caption begins with {words!r}: change MORE in {Path(__file__).name}"
-    )
