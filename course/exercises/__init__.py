@@ -118,9 +118,9 @@ def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None
     if answer is None and expected is not None:
         return "is None (is a `return` missing?)"
     if isinstance(expected, bool | np.bool_):
-        return None if _is_bool(answer) and bool(answer) == bool(expected) else f"is not {_short(answer)}"
+        return None if _is_bool(answer) and bool(answer) == bool(expected) else f"is wrong: {_short(answer)}"
     if isinstance(expected, str | None):
-        return None if type(answer) is type(expected) and answer == expected else f"is not {_short(answer)}"
+        return None if type(answer) is type(expected) and answer == expected else f"is wrong: {_short(answer)}"
     if isinstance(expected, Mapping):
         return _problem_of_dict(answer, expected, within)
     try:
@@ -130,13 +130,13 @@ def find_problem(answer: Any, expected: Any, within: float = 1e-6) -> str | None
     if given.shape != wanted.shape:
         return f"has the shape {given.shape} instead of {wanted.shape}"
     if not np.issubdtype(wanted.dtype, np.number):
-        return None if given.tolist() == wanted.tolist() else f"is not {_short(answer)}"
+        return None if given.tolist() == wanted.tolist() else f"is wrong: {_short(answer)}"
     if not (np.issubdtype(given.dtype, np.number) or given.dtype == bool):
         return f"is a {type(answer).__name__}, where numbers were asked for"
     off = ~np.isclose(given.astype(float), wanted.astype(float), rtol=0, atol=within, equal_nan=True)
     if not off.any():
         return None
-    return f"is not {_short(answer)}" if off.ndim == 0 else f"is wrong in {off.sum():,} of {off.size:,} places"
+    return f"is wrong: {_short(answer)}" if off.ndim == 0 else f"is wrong in {off.sum():,} of {off.size:,} places"
 
 
 def _is_bool(value: Any) -> bool:

@@ -215,7 +215,7 @@ def test_no_fault_is_found_where_none_is(tiny_module):
         ({"task": "### Try it: twice"}, "must begin with 'Exercise: '"),
         ({"check": 'check_answers("tiny.doubled", amount=amount)'}, "missing 1 required positional argument"),
         ({"check": 'check_answers("other.halved", amount=amount, double=double)'}, "not the module of the notebook"),
-        ({"solution": "amount = 41\n\ndef double(x):\n    return 2 * x"}, "amount is not `41` in the solution"),
+        ({"solution": "amount = 41\n\ndef double(x):\n    return 2 * x"}, "amount is wrong: `41` in the solution"),
         ({"solution": "amount = 42"}, "a name that the solution does not define"),
         ({"start": source_of(TASKS["doubled"][3])}, "right already"),
     ],
@@ -268,30 +268,30 @@ def test_a_check_cell_shows_nothing_of_what_is_expected(source):
         (3, 3.0000001, None),
         (torch.tensor(3), 3, None),
         (np.float32(3), torch.tensor(3.0), None),
-        (3.1, 3, "is not `3.1`"),
+        (3.1, 3, "is wrong: `3.1`"),
         ("3", 3, "is a str, where numbers"),
         (None, 3, r"is None \(is a `return` missing\?\)"),
         (None, None, None),
         (len, 3, "is a builtin_function_or_method, where numbers"),
-        (float("nan"), 3, "is not `nan`"),
+        (float("nan"), 3, "is wrong: `nan`"),
         (True, True, None),
         (np.True_, True, None),
         (torch.tensor(True), True, None),
-        (torch.tensor(False), True, "is not `tensor"),
-        (torch.tensor([True, True]), True, "is not `tensor"),
-        (1, True, "is not `1`"),
-        (False, True, "is not `False`"),
+        (torch.tensor(False), True, "is wrong: `tensor"),
+        (torch.tensor([True, True]), True, "is wrong: `tensor"),
+        (1, True, "is wrong: `1`"),
+        (False, True, "is wrong: `False`"),
         ("cat", "cat", None),
-        ("dog", "cat", "is not `'dog'`"),
+        ("dog", "cat", "is wrong: `'dog'`"),
         ([1, 2], (1, 2), None),
         ([1, 2, 3], [1, 2], r"has the shape \(3,\) instead of \(2,\)"),
         (torch.zeros(2, 2), torch.eye(2), "wrong in 2 of 4 places"),
         (torch.zeros(2, requires_grad=True), [0, 0], None),
         ([[1], [1, 2]], [1, 2], "from which no numbers can be read"),
         (["cat", "dog"], ["cat", "dog"], None),
-        (["dog", "cat"], ["cat", "dog"], "is not"),
+        (["dog", "cat"], ["cat", "dog"], "is wrong"),
         ({"a": 1}, {"a": 1}, None),
-        ({"a": 2}, {"a": 1}, "is wrong at 'a', which is not `2`"),
+        ({"a": 2}, {"a": 1}, "is wrong at 'a', which is wrong: `2`"),
         ({"b": 1}, {"a": 1}, "a dict with the keys 'a'"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_check_knows_right_from_wrong(answer, expected, words):
     ("amount", "double", "first", "second"),
     [
         (42, lambda x: 2 * x, (None, "It is 6 times 7."), (None, "Twice is plus itself.")),
-        (41, lambda x: x * x, ("is not `41`", "Multiply."),
+        (41, lambda x: x * x, ("is wrong: `41`", "Multiply."),
          ("has a result that is wrong in 1 of 2 places", "Add it to itself.")),
         (..., lambda x: 2 * x, ("is not written yet", ""), (None, "Twice is plus itself.")),
         (42, ..., (None, "It is 6 times 7."), ("is not written yet", "")),
@@ -335,8 +335,8 @@ def test_the_first_thing_that_is_wrong_counts(tiny_module):
         Expected("half", 0, "Round down.", "It is below 1.", answer=int(half)),
     ]
     assert exercises.verdicts("tiny.halved", {"half": 0.5}) == [("half", None, "One of two. It is below 1.")]
-    assert exercises.verdicts("tiny.halved", {"half": 0.6}) == [("half", "is not `0.6`", "Divide.")]
-    assert exercises.verdicts("tiny.halved", {"half": 1.5}) == [("half", "is not `1.5`", "Divide.")]
+    assert exercises.verdicts("tiny.halved", {"half": 0.6}) == [("half", "is wrong: `0.6`", "Divide.")]
+    assert exercises.verdicts("tiny.halved", {"half": 1.5}) == [("half", "is wrong: `1.5`", "Divide.")]
 
 
 def test_an_expected_name_that_nobody_writes_is_an_error(tiny_module):
@@ -360,13 +360,13 @@ def test_a_wrong_solution_stops_a_report_but_not_a_student(tiny_module, monkeypa
     exercises.check_answers("tiny.halved", half=...)
     exercises.check_answers("tiny.halved", half=0.5)
     assert shown == [
-        "✗ `half` is not `0.4`. Divide.",
+        "✗ `half` is wrong: `0.4`. Divide.",
         "✗ `half` is not written yet.",
         "✓ `half` is right. One of two parts.",
     ]
     monkeypatch.setenv("IMGCLS_REPORT", "{}")
     exercises.check_answers("tiny.halved", half=0.5)
-    with pytest.raises(exercises.WrongSolution, match=r"half is not `0\.4`"):
+    with pytest.raises(exercises.WrongSolution, match=r"half is wrong: `0\.4`"):
         exercises.check_answers("tiny.halved", half=0.4)
 
 

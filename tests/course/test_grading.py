@@ -108,8 +108,9 @@ HANGS = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import t
 PEOPLE = {
     "right": (lambda edition: handed_in(edition), 2, 1, "^$"),
     "untouched": (lambda edition: edition, 0, 0,
-                  r"amount is not `13`; double has a result that is not `9`\n.*halved not written yet$"),
-    "partly": (lambda edition: handed_in(edition, WRONG, "half = 2"), 1, 0, "amount is not `41`\n.*half is not `2`$"),
+                  r"amount is wrong: `13`; double has a result that is wrong: `9`\n.*halved not written yet$"),
+    "partly": (lambda edition: handed_in(edition, WRONG, "half = 2"), 1, 0,
+               "amount is wrong: `41`\n.*half is wrong: `2`$"),
     "magic": (lambda edition: handed_in(edition, f"%matplotlib inline\n{RIGHT}\ndisplay(amount)"), 2, 1, "^$"),
     "hangs": (lambda edition: handed_in(edition, "while True:\n    pass"), 0, 1, "doubled still running after 10 s$"),
     "hoards": (lambda edition: handed_in(edition, "kept = []\nwhile True:\n    kept.append(bytes(10**8))"), 0, 1,
@@ -125,10 +126,10 @@ PEOPLE = {
     "breaks": (lambda edition: handed_in(edition, "amount = 42\ndef double(x):\n    return x / 0"), 1, 1,
                "double cannot be evaluated: ZeroDivisionError: division by zero$"),
     "syntax": (lambda edition: handed_in(edition, "amount = = 42"), 0, 1, "raises SyntaxError"),
-    "tricks": (lambda edition: handed_in(edition, WRONG + TRICKS), 1, 1, "amount is not `41`$"),
-    "replaced": (lambda edition: handed_in(edition, WRONG + "\n_=factors=(1, 1)"), 1, 1, "amount is not `41`$"),
+    "tricks": (lambda edition: handed_in(edition, WRONG + TRICKS), 1, 1, "amount is wrong: `41`$"),
+    "replaced": (lambda edition: handed_in(edition, WRONG + "\n_=factors=(1, 1)"), 1, 1, "amount is wrong: `41`$"),
     "edited": (lambda edition: with_source(handed_in(edition, WRONG), "check-1", "print('✓')"), 1, 1,
-               r"amount is not `41`; the check cell was changed \(ours was used\)$"),
+               r"amount is wrong: `41`; the check cell was changed \(ours was used\)$"),
     "given": (lambda edition: with_source(handed_in(edition, "amount = factors"), "given-1", "factors = 42"), 0, 1,
               r"the given cell was changed \(ours was used\)$"),
     "deleted": (lambda edition: without(handed_in(edition), "start-1"), 0, 1, "doubled the answer cell is missing$"),
@@ -199,7 +200,7 @@ def test_the_table_has_a_row_for_each_person_and_a_column_for_each_question(grad
         ["partly", "1", "0", "1"],
         ["right", "2", "1", "3"],
     ]
-    assert "partly: 09.1 amount is not `41`" in rows
+    assert "partly: 09.1 amount is wrong: `41`" in rows
     assert max(map(len, rows)) <= 130
     table = list(csv.DictReader(io.StringIO(grading.to_csv(asked, chosen))))
     assert [row["person"] for row in table] == ["cut", "partly", "right"]
@@ -208,7 +209,7 @@ def test_the_table_has_a_row_for_each_person_and_a_column_for_each_question(grad
         "101",
         "213",
     ]
-    assert table[1]["remarks"] == "tiny.doubled amount is not `41`\ntiny.halved half is not `2`"
+    assert table[1]["remarks"] == "tiny.doubled amount is wrong: `41`\ntiny.halved half is wrong: `2`"
 
 
 def test_several_notebooks_have_a_table_each_and_one_of_all_points():
@@ -217,7 +218,7 @@ def test_several_notebooks_have_a_table_each_and_one_of_all_points():
         for notebook in ("01_a", "02_b")
         for number, name in ((1, "first"), (2, "second"))
     ]
-    anna = grading.Person("anna", {"a.first": grading.Grade(2), "a.second": grading.Grade(1, "y is not `2`")}, [])
+    anna = grading.Person("anna", {"a.first": grading.Grade(2), "a.second": grading.Grade(1, "y is wrong: `2`")}, [])
     ben = grading.Person("ben", {"b.first": grading.Grade(2), "b.second": grading.Grade(2)}, ["b.ipynb is not JSON"])
     assert grading.to_text(asked, [anna, ben]) == (
         "01_a: 01.1 first, 01.2 second\n"
@@ -237,7 +238,7 @@ def test_several_notebooks_have_a_table_each_and_one_of_all_points():
         "anna                3\n"
         "ben                 4\n"
         "\n"
-        "anna: 01.2 y is not `2`\n"
+        "anna: 01.2 y is wrong: `2`\n"
         "ben: b.ipynb is not JSON\n"
     )
 
@@ -333,7 +334,7 @@ def test_a_student_edition_shows_hints_in_a_notebook(course, monkeypatch):
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     shown = [output.data["text/markdown"] for one in notebook.cells for output in one.get("outputs", [])]
     assert shown == [
-        "✗ `amount` is not `41`. Multiply.",
+        "✗ `amount` is wrong: `41`. Multiply.",
         "✓ `double` is right. Twice is plus itself.",
-        "✗ `half` is not `2`. Divide.",
+        "✗ `half` is wrong: `2`. Divide.",
     ]
