@@ -104,6 +104,10 @@ def honest_threshold(choose_threshold: Callable[[Tensor, Tensor, Tensor], float]
     else:
         hint = "It must be one of the validation scores; `quantile` returns a value between two of them."
     yield Expected("choose_threshold", threshold, hint, why, within=1e-4, answer=found[0])
+    longer = torch.randn(100, generator=generator(2, "exercises of unknown species"))
+    hint = "With 100 scores, five may be lower: compute the position from `len(validation)`."
+    found = choose_threshold(longer, known, unknown)
+    yield Expected("choose_threshold", openset.threshold_at_tpr(longer, 0.95), hint, why, within=1e-4, answer=found)
 
 
 def harmonic_means(lopsided: float, even: float) -> Iterator[Expected]:

@@ -26,6 +26,8 @@ WRONG = {
         "    return float(validation.sort().values[57])",  # keeps 5 % of the known images
         "import torch\n\ndef choose_threshold(validation, known, unknown):\n"
         "    return float(validation.quantile(0.05))",  # between two scores
+        "import torch\n\ndef choose_threshold(validation, known, unknown):\n"
+        "    return float(validation.sort().values[3])",  # right for 60 scores only
     ],
     "harmonic_means": [
         "lopsided = (0.88 + 0.02) / 2\neven = 0.45",
