@@ -3,10 +3,9 @@
 python -m benchmarks.fast [--airbench airbench94_muon.py] [--runs 3] [--data ../shared/data] [--out FILE]
 
 A run trains on all 50,000 training images and is tested on the 10,000 test images, both with test-time augmentation.
-Its time is that of training and of this test. The three take turns on the same cores in the same precision, and a turn
-of all takes about 25 minutes on two cores with bfloat16 units. The peer's file belongs to the public repository
-KellerJordan/cifar10-airbench (Jordan 2024, arXiv:2404.00498): it is read from the path given and adapted to a CPU in
-memory. Without a path its rows are left out.
+Its time is that of training and of this test. The three take turns on the same cores in the same precision, many
+minutes each on a CPU. The peer's file belongs to the public repository KellerJordan/cifar10-airbench (Jordan 2024,
+arXiv:2404.00498): it is read from the path given and adapted to a CPU in memory. Without a path its rows are left out.
 """
 
 import contextlib

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from course.seeds import correct, verdict
+from course.seeds import as_points, correct, verdict
 from imgcls.evaluation import Predictions
-from imgcls.evaluation.statistics import Interval, over_seeds, paired_over_seeds
+from imgcls.evaluation.statistics import over_seeds, paired_over_seeds
 
 
 def accuracy_over_seeds(predictions: Mapping[str, Sequence[Predictions]]) -> pd.DataFrame:
@@ -45,12 +45,6 @@ def effects(predictions: Mapping[str, Sequence[Predictions]], changes: Mapping[s
         row = {"change": change, "gain": gain.value, "low": gain.low, "high": gain.high}
         rows.append(row | {"n": gain.n, "verdict": verdict(gain)})
     return pd.DataFrame(rows)
-
-
-def as_points(gain: Interval | Mapping[str, float]) -> str:
-    """A difference with its interval in points: `+3.1 [+0.4, +5.8]`."""
-    row = gain if isinstance(gain, Mapping) else {"gain": gain.value, "low": gain.low, "high": gain.high}
-    return f"{100 * row['gain']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
 def effects_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from course.ablation import accuracy_over_seeds, as_points, effects
+from course.ablation import accuracy_over_seeds, effects
 from course.ranking import auroc
+from course.seeds import as_points
 from imgcls.evaluation import Predictions
 from imgcls.messages import UserError
 

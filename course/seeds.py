@@ -19,6 +19,12 @@ def verdict(gain: Interval) -> str:
     return "better" if gain.low > 0 else "worse" if gain.high < 0 else "inconclusive"
 
 
+def as_points(gain: Interval | Mapping[str, float]) -> str:
+    """A difference with its interval in points: `+3.1 [+0.4, +5.8]`."""
+    row = gain if isinstance(gain, Mapping) else {"gain": gain.value, "low": gain.low, "high": gain.high}
+    return f"{100 * row['gain']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+
+
 def compare_seeds(methods: Mapping[str, Sequence[Predictions]], reference: str | None = None) -> pd.DataFrame:
     """Compare each method with the previous one, or with one `reference`, by a paired test over seeds.
 
@@ -55,8 +61,7 @@ def seeds_table(table: pd.DataFrame) -> pd.DataFrame:
         text = {"": row["name"], f"mean of {row['seeds']} seeds": mean}
         text |= {"gain (points)": "–", "paired test over seeds": "–"}
         if pd.notna(row.get("gain", np.nan)):
-            gain, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
-            text["gain (points)"] = f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]"
+            text["gain (points)"] = as_points({"gain": row["gain"], "low": row["gain_low"], "high": row["gain_high"]})
             text["paired test over seeds"] = row["verdict"]
         rows.append(text)
     return pd.DataFrame(rows)

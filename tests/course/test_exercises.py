@@ -138,7 +138,8 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(case):
 def test_tasks_can_be_rendered(case):
     cells = cells_of(case)
     for exercise in exercises.find(cells):
-        markdown(source_of(cells[exercise.task]), Slugs())  # raises for a formula that a report could not draw
+        page, _ = markdown(source_of(cells[exercise.task]), Slugs())  # raises for a formula that cannot be drawn
+        assert ">Exercise: " in page
 
 
 @pytest.mark.parametrize("case", CASES)
