@@ -59,8 +59,9 @@ lint: $(READY)  ## check style and formatting, notebooks too
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "lint: clean"
 
 # Three workers keep two cores busy, because many tests wait for subprocesses. Those need compiled modules to start fast.
+# A worker that dies ends the run: pytest-xdist would otherwise wait for ever for the rest of its group.
 test: $(READY)  ## run every test (at most 8 minutes on two cores)
-	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 clean:  ## remove everything that was built except .venv and data/
 	@rm -rf build reports .pytest_cache .ruff_cache *.egg-info

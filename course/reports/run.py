@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from course.reports import index
 from course.reports.errors import ReportError
@@ -23,6 +23,9 @@ from course.reports.result import validate
 from imgcls import paths
 from imgcls.files import lock
 from imgcls.progress import MIRROR, columns, cut
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
 
 
 def execute(request: Request, timeout: float = 3600) -> Path:
@@ -107,9 +110,19 @@ def _papermill(request: Request, progress: "_Progress", timeout: float) -> None:
         iopub_timeout=120,  # a large figure may arrive long after its cell on a busy machine
         timeout_func=lambda cell: max(deadline - time.monotonic(), 0.1),
         extra_arguments=["--log-level=CRITICAL"],  # we report why a kernel ended; its own tracebacks would repeat it
+        config=_connection(),
         on_cell_start=progress.start,
         on_cell_executed=progress.done,
     )
+
+
+def _connection() -> "Config":
+    """Connect to the kernel by files where the system can: a free port may be taken before the kernel opens it."""
+    from traitlets.config import Config
+
+    if os.name == "nt":
+        return Config()
+    return Config(KernelManager={"transport": "ipc", "ip": os.environ["JUPYTER_RUNTIME_DIR"]})
 
 
 @contextlib.contextmanager

@@ -697,8 +697,11 @@ def test_a_terminal_shows_how_far_a_long_cell_is(tree):
     assert [output["data"] for output in outputs] == [{"text/plain": ["5 epochs, all is well"]}]  # the report: one line
 
 
-def test_a_log_shows_no_progress(tree):
-    write_notebook(tree, NAME, good(NAME, cell(LONG.replace("200", "20"))))
+def test_a_log_shows_no_progress_and_the_kernel_needs_no_free_port(tree):
+    """Two kernels that start at the same time could be given the same one."""
+    connection = "import json, ipykernel.connect\nassert json.loads(ipykernel.connect.get_connection_info())"
+    transport = cell(f"{connection}['transport'] == 'ipc'")
+    write_notebook(tree, NAME, good(NAME, cell(LONG.replace("200", "20")), transport))
     done = command(tree, "execute", "05")
     assert done.returncode == 0, done.stderr
     assert "epoch" not in done.stderr

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -57,9 +58,9 @@ def interrupt():
 
 
 # ------------------------------------------------------------------ several processes
-# A child waits for this process in the first trial of each, so that both take part; or it hangs or stops in trial AT.
+# A child waits for this process in the first trial of each, so that both take part; or it hangs or pauses in trial AT.
 WORKER = """
-import os, signal, sys, time
+import sys, time
 from pathlib import Path
 from test_search_shared import CREATE, RECIPE, SHARED, SPACE, Stopping, meet, search
 from conftest import colour_split
@@ -70,11 +71,12 @@ def hang():
     Path(folder, "hangs").touch()
     time.sleep(600)
 
-def stop():
+def pause():
     Path(folder, "hangs").touch()
-    os.kill(os.getpid(), signal.SIGSTOP)
+    while not Path(folder, "goes on").exists():
+        time.sleep(0.02)
 
-create = Stopping(int(at), {"train": lambda: meet(Path(folder), "child"), "hang": hang, "stop": stop}[what])
+create = Stopping(int(at), {"train": lambda: meet(Path(folder), "child"), "hang": hang, "pause": pause}[what])
 shared = SHARED | {"sampler": sampler, "trials": int(trials)}
 search(create, colour_split(64, seed=1), colour_split(48, seed=2), RECIPE, SPACE, storage=storage, **shared)
 """
@@ -91,6 +93,22 @@ def wait_for(file, child):
     while not file.exists():
         assert child.poll() is None, child.stderr.read()[-2000:]
         time.sleep(0.02)
+
+
+def freeze(child, where):
+    """Stop a process, but not while its heartbeat holds the lock of the database, which then nobody could open."""
+    for _ in range(100):
+        child.send_signal(signal.SIGSTOP)
+        database = sqlite3.connect(where, timeout=1)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            child.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+        finally:
+            database.close()
+    raise AssertionError("the process held the lock each time")
 
 
 def meet(folder, me):
@@ -143,8 +161,10 @@ def test_a_process_without_heartbeats_loses_its_trial_and_drops_its_result(tiny,
     monkeypatch.setattr(trials, "GRACE", 2)
     monkeypatch.setattr(loop, "PAUSE", 0.1)
     where = tmp_path / "study.db"
-    sleeper = start(where, tmp_path, "stop")
+    sleeper = start(where, tmp_path, "pause")
     wait_for(tmp_path / "hangs", sleeper)
+    freeze(sleeper, where)
+    (tmp_path / "goes on").touch()
     study = search(Stopping(99, interrupt), *tiny, RECIPE, SPACE, storage=where, **SHARED)
     assert content(study) == content(alone(tiny))
     before = study.trials
