@@ -1,6 +1,6 @@
 """The fast recipe of case 05 beside airbench94_muon and beside a plain PyTorch loop, on the JPEG copies of CIFAR-10.
 
-python -m benchmarks.fast [--airbench airbench94_muon.py] [--runs 3] [--data ../shared/data] [--out FILE]
+python -m benchmarks.fast [--airbench airbench94_muon.py] [--no-plain-loop] [--runs 3] [--data FOLDER] [--out FILE]
 
 A run trains on all 50,000 training images and is tested on the 10,000 test images, both with test-time augmentation.
 Its time is that of training and of this test. The three take turns on the same cores in the same precision, many
@@ -183,7 +183,7 @@ def measure(archive: Path, works: dict[str, Callable[[Path, int], tuple[float, f
 def main() -> None:
     """Measure, print, record."""
     args = arguments(__doc__, archive="cifar10-jpeg.zip", runs=3, airbench=True)
-    works = {"ours": ours, "plain loop": plain_loop}
+    works = {"ours": ours} if args.no_plain_loop else {"ours": ours, "plain loop": plain_loop}
     if args.airbench:
         works["airbench94_muon"] = partial(airbench, path=args.airbench.resolve())
     else:

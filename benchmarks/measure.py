@@ -40,6 +40,7 @@ def arguments(
         parser.add_argument("--data", type=Path, default=SHARED, help=f"{archive}, or its folder (%(default)s)")
     if airbench:
         parser.add_argument("--airbench", type=Path, help="the peer's airbench94_muon.py")
+        parser.add_argument("--no-plain-loop", action="store_true", help="leave the plain loop out")
     if table:
         parser.add_argument("--table", action="store_true", help="print the table of --out for README, measure nothing")
     args = parser.parse_args()
