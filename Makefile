@@ -34,7 +34,7 @@ endif
 # An editable install is refused beside hashed pins, hence another call. uv does not read pip's settings, such as a mirror.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found (python3 is $$(python3 --version 2>&1)); try: make PYTHON=/path/to/python3.11 env"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 6 GB on Linux, one to a few minutes)"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about 7 GB on Linux, one to a few minutes)"
 	@$(if $(MOVED),echo "This folder was moved or copied from $(MADE_IN): its $(VENV) is made again")
 	@test ! -L $(VENV) || rm $(VENV)
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)

@@ -152,9 +152,10 @@ def findings_table() -> str:
     return "\n".join(rows)
 
 
-def _stages(claim: Mapping[str, Any]) -> tuple[int, bool]:
-    """Number of stages with a value, and whether the last is one of them."""
-    return sum(claim.get(stage) is not None for stage in STAGES), claim.get("best") is not None
+def _stages(claim: Mapping[str, Any]) -> tuple[int, bool, int]:
+    """Number of stages with a value, whether the last is one of them, and the number of intervals."""
+    known = sum(claim.get(stage) is not None for stage in STAGES)
+    return known, claim.get("best") is not None, len(claim.get("intervals", {}))
 
 
 def _value(claim: Mapping[str, Any], stage: str) -> str:

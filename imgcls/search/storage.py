@@ -106,7 +106,7 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
         )
     except ImportError as error:
         raise ImportError(
-            'PostgreSQL needs a driver that is not installed: pip install "imgcls[postgresql]"'
+            'PostgreSQL needs a driver that is not installed: pip install "psycopg[binary]"'
         ) from error
     except (exc.DBAPIError, StorageInternalError) as error:
         reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error.__cause__

@@ -138,7 +138,7 @@ def _check(service: str) -> None:
     if service not in TRACKERS:
         raise UserError(f"unknown tracker {service!r}; {did_you_mean(service, TRACKERS)}")
     if importlib.util.find_spec(service) is None:
-        package = service if service == "tensorboard" else f'"imgcls[{service}]"'
+        package = "mlflow-skinny" if service == "mlflow" else service
         raise ImportError(f"the tracker {service!r} needs a package that is not installed: pip install {package}")
 
 

@@ -497,7 +497,7 @@ def test_a_journal_is_refused_and_can_be_exported(tmp_path, monkeypatch):
 
 def test_a_missing_driver_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ImportError, match=r'pip install "imgcls\[postgresql\]"'):
+    with pytest.raises(ImportError, match=r'pip install "psycopg\[binary\]"'):
         read_study("postgresql://me:secret@host/studies")
 
 
