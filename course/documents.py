@@ -152,10 +152,10 @@ def findings_table() -> str:
     return "\n".join(rows)
 
 
-def _stages(claim: Mapping[str, Any]) -> tuple[int, bool, int]:
-    """Number of stages with a value, whether the last is one of them, and the number of intervals."""
+def _stages(claim: Mapping[str, Any]) -> tuple[int, bool, bool]:
+    """Number of stages with a value, whether the last is one of them, and whether there are intervals."""
     known = sum(claim.get(stage) is not None for stage in STAGES)
-    return known, claim.get("best") is not None, len(claim.get("intervals", {}))
+    return known, claim.get("best") is not None, bool(claim.get("intervals"))
 
 
 def _value(claim: Mapping[str, Any], stage: str) -> str:

@@ -303,7 +303,7 @@ def _signature(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in HEIC_BRANDS:
-            return 'a HEIC photograph, damaged or without its reader: pip install pillow-heif, or convert it to JPEG'
+            return "a HEIC photograph, damaged or without its reader: pip install pillow-heif, or convert it to JPEG"
         if brand in (b"avif", b"avis"):
             return "AVIF"
         return f"a file of type {brand.decode('latin-1').strip()} (video or another format)"

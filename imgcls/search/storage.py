@@ -105,9 +105,7 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
             skip_table_creation=must_exist,
         )
     except ImportError as error:
-        raise ImportError(
-            'PostgreSQL needs a driver that is not installed: pip install "psycopg[binary]"'
-        ) from error
+        raise ImportError('PostgreSQL needs a driver that is not installed: pip install "psycopg[binary]"') from error
     except (exc.DBAPIError, StorageInternalError) as error:
         reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error.__cause__
         raise ConnectionError(

@@ -441,7 +441,7 @@ def test_a_heic_file_without_its_reader_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     decoding._register_heif.cache_clear()
     try:
-        assert 'pip install pillow-heif' in reason(b"\0\0\0\x18ftypheic" + bytes(100))
+        assert "pip install pillow-heif" in reason(b"\0\0\0\x18ftypheic" + bytes(100))
     finally:
         decoding._register_heif.cache_clear()
 

@@ -73,7 +73,7 @@ def test_errors_name_the_value_the_choices_and_the_next_step(tmp_path, monkeypat
     with pytest.raises(ValueError, match=r"unknown tracker 'wandbb'; did you mean 'wandb'\?"):
         tracking.start(tmp_path / "a", to=("wandbb",))
     monkeypatch.setitem(sys.modules, "clearml", None)
-    with pytest.raises(ImportError, match=r'pip install clearml'):
+    with pytest.raises(ImportError, match=r"pip install clearml"):
         tracking.start(tmp_path / "a", to="clearml")
     assert not (tmp_path / "a").exists()
     (tmp_path / "history.csv").write_text("a,b\n1,2\n")
