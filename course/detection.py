@@ -28,6 +28,50 @@ def detection_text(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def against_baseline(table: pd.DataFrame) -> str:
+    """How the scores of `openset.detection_table` compare with its baseline, the first row, in one sentence."""
+    others, significant = table.iloc[1:], table["p_value"].iloc[1:] < 0.05
+    groups = {
+        "higher": significant & (others["gain"] > 0),
+        "significantly lower": significant & (others["gain"] < 0),
+        "inconclusive": ~significant,
+    }
+    named = {verdict: ", ".join(others["method"][rows]) for verdict, rows in groups.items()}
+    baseline, higher = table["method"].iloc[0], named.pop("higher")
+    first = "No other score has a significantly higher AUROC than {}"
+    first = "Significantly higher AUROC than {}: " + higher if higher else first
+    parts = [first.format(baseline), *(f"{verdict}: {names}" for verdict, names in named.items() if names)]
+    return "; ".join(parts) + " (DeLong's test of each score, 5 % level)."
+
+
+def rejection_text(closed: Tensor, opened: Tensor, is_unknown: Tensor) -> str:
+    """What a threshold does to unknown and to known images, as the end of a sentence about a network.
+
+    Args:
+        closed: Whether each prediction of the closed set is correct, bool (N,).
+        opened: The same with "unknown", from `open_set_correct`.
+        is_unknown: bool (N,).
+    """
+    rejected = wilson(int(opened[is_unknown].sum()), int(is_unknown.sum()))
+    lost = int((closed & ~opened)[~is_unknown].sum())
+    return (
+        f"rejects {rejected} of the {rejected.n:,} unknown images and names a known species for the other "
+        f"{100 * (1 - rejected.value):.1f} %; {lost:,} of {int((~is_unknown).sum()):,} known images lose a correct "
+        "prediction"
+    )
+
+
+def significant_gain(before: Tensor, after: Tensor) -> Interval | None:
+    """Accuracy of a rule if it is significantly higher than that of the rule before (McNemar's test), or None.
+
+    Args:
+        before: Whether each prediction is correct, bool (N,).
+        after: The same for the later rule, on the same images.
+    """
+    paired = mcnemar(before, after)
+    return wilson(int(after.sum()), len(after)) if paired.significant and paired.difference > 0 else None
+
+
 def open_set_correct(correct: Tensor, is_unknown: Tensor, score: Tensor, threshold: float) -> Tensor:
     """Whether each prediction is correct if images below the threshold are predicted as "unknown".
 

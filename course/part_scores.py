@@ -1,6 +1,6 @@
 """Scores of explanation maps for the notebooks: body parts of generated images, edges as a baseline, more columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,95 @@ def add_scores(table: pd.DataFrame, name: str, scores: Mapping[str, Tensor]) -> 
         for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
     return table.assign(**columns)
+
+
+def above_baselines(table: pd.DataFrame, baselines: Collection[str]) -> dict[str, list[str]]:
+    """Methods whose interval is above the intervals of all baselines, for each measure.
+
+    Args:
+        table: From `explain.localisation` or `add_scores`: method, and for each measure a column with `_low`, `_high`.
+        baselines: Names of the methods that are baselines.
+    """
+    blind = table["method"].isin(list(baselines))
+    limits = {name: table.loc[blind, f"{name}_high"].max() for name in _measures(table)}
+    return {
+        name: table.loc[~blind & (table[f"{name}_low"] > limit), "method"].tolist() for name, limit in limits.items()
+    }
+
+
+def baseline_text(table: pd.DataFrame, baselines: Collection[str], measures: Mapping[str, str]) -> str:
+    """How many methods have a lower value than the best baseline, and which are above all baselines, as sentences.
+
+    Args:
+        table: As of `above_baselines`.
+        baselines: Names of the methods that are baselines.
+        measures: Measure -> its name for readers.
+    """
+    blind = table["method"].isin(list(baselines))
+    lower = {name: int((table.loc[~blind, name] < table.loc[blind, name].max()).sum()) for name in _measures(table)}
+    maps, above = int((~blind).sum()), above_baselines(table, baselines)
+    if len(lower) > 1 and all(count == maps for count in lower.values()):
+        values = f"In all {len(lower)} measures, every map has a lower value than the best baseline."
+    else:
+        counts = "; ".join(f"in {measures[name]}, {count} of {maps}" for name, count in lower.items())
+        values = f"Maps with a lower value than the best baseline: {counts}."
+    if not any(above.values()):
+        return f"{values} No map is above all baselines, interval against interval."
+    winners = "; ".join(f"in {measures[name]}, {', '.join(names) or 'none'}" for name, names in above.items())
+    return f"{values} Above all baselines, interval against interval: {winners}."
+
+
+def _measures(table: pd.DataFrame) -> list[str]:
+    return [column.removesuffix("_low") for column in table if column.endswith("_low")]
+
+
+def head_energy(maps: Tensor, parts: Tensor, names: Sequence[str], head: Collection[str]) -> pd.DataFrame:
+    """The result of `part_energy` for two groups of parts, "head" and "rest of the body", and the background.
+
+    Args:
+        maps: (N, H, W), not negative.
+        parts: (N, H, W) whole numbers; 0 is the background, k is names[k - 1].
+        names: Of the parts.
+        head: Names of the parts that belong to the head.
+
+    Returns:
+        The columns of `part_energy`; the index is the group.
+    """
+    of_head = torch.tensor([k for k, name in enumerate(names, start=1) if name in head])
+    groups = 2 * (parts > 0).long() - torch.isin(parts.long(), of_head.to(parts.device)).long()
+    return part_energy(maps, groups, ("head", "rest of the body")).set_index("part")
+
+
+def head_table(groups: pd.DataFrame) -> pd.DataFrame:
+    """The result of `head_energy` as text."""
+    share = "{:.1f} %".format
+    ratios = [_ratio(row) for row in groups.to_dict("records")]
+    columns = {"group": groups.index, "share of the maps": [share(100 * one) for one in groups["energy"]]}
+    columns |= {"share of the area": [share(100 * one) for one in groups["area"]], "maps / area": ratios}
+    return pd.DataFrame(columns)
+
+
+def head_text(groups: pd.DataFrame) -> str:
+    """Whether the result of `head_energy` supports "focused on fur texture and facial patterns", as sentences."""
+    head, body = groups.loc["head"], groups.loc["rest of the body"]
+    if head["density_low"] > body["density_high"]:
+        verdict = 'The head gets more of the maps for its size than the rest of the body, as in "facial patterns".'
+    elif head["density_high"] < body["density_low"]:
+        verdict = 'The head gets less of the maps for its size than the rest of the body, against "facial patterns".'
+    else:
+        verdict = (
+            "These intervals overlap: the head does not clearly get more of the maps for its size than the rest of the "
+            'body, so the maps give no support for "facial patterns".'
+        )
+    return (
+        "Of the report's sentence on Grad-CAM, the body parts can be tested. The head's share of the maps is "
+        f"{_ratio(head)} times its share of the area, that of the rest of the body {_ratio(body)} times. {verdict} "
+        "Texture was not measured."
+    )
+
+
+def _ratio(row: Mapping[str, float]) -> str:
+    return f"{row['density']:.1f} [{row['density_low']:.1f}, {row['density_high']:.1f}]"
 
 
 def part_energy(

@@ -15,7 +15,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from torch import Tensor
 
 from imgcls.evaluation import FeatureSplit, Predictions
-from imgcls.evaluation.statistics import Interval
+from imgcls.evaluation.statistics import Interval, mcnemar
 from imgcls.openset.scores import as_matrix, nearness
 from imgcls.reproducibility import generator
 
@@ -296,14 +296,40 @@ def zero_shot_table(model: ZeroShot, seen: FeatureSplit, unseen: FeatureSplit) -
     """Mean class accuracies on test images of seen and of unseen classes (Xian et al. 2018), with 95 % intervals.
 
     Returns:
-        One row a number, with columns setting, measure, value, low, high, n. Settings: "unseen only" (only unseen
-        classes compete), "all classes", and "all classes, calibrated"; measures: "seen", "unseen", "harmonic mean".
+        One row a number, with columns setting, measure, value, low, high, n. Settings: "unknown only" (only unseen
+        classes compete), "all classes", and "all classes, calibrated"; measures: "known", "unknown" and "harmonic
+        mean". The notebook calls seen classes known and unseen ones unknown.
     """
-    rows = [("unseen only", "unseen", model.predict(unseen, among="unseen").balanced_accuracy)]
+    rows = [("unknown only", "unknown", model.predict(unseen, among="unseen").balanced_accuracy)]
     for setting, calibration in (("all classes", 0.0), ("all classes, calibrated", None)):
         a, b = (model.predict(split, calibration=calibration).balanced_accuracy for split in (seen, unseen))
-        rows += [(setting, "seen", a), (setting, "unseen", b), (setting, "harmonic mean", harmonic_mean(a, b))]
+        rows += [(setting, "known", a), (setting, "unknown", b), (setting, "harmonic mean", harmonic_mean(a, b))]
     return pd.DataFrame([{"setting": setting, "measure": what, **vars(one)} for setting, what, one in rows])
+
+
+def zero_shot_text(exemplars: Predictions, matrix: Predictions) -> str:
+    """Accuracies of exemplars and of ESZSL among unseen classes, their difference, and species that are never named.
+
+    Args:
+        exemplars: Predictions of the former, `among="unseen"`.
+        matrix: Those of the latter on the same images.
+    """
+    paired = mcnemar(matrix.correct, exemplars.correct)
+    ranked = f"exemplars are {'better' if paired.difference > 0 else 'worse'} than ESZSL"
+    ranked = ranked if paired.significant else "the difference between exemplars and ESZSL is inconclusive"
+    missed, count = [len(never_named(one)) for one in (exemplars, matrix)], len(exemplars.labels.unique())
+    return (
+        f"From attributes alone, exemplars name {exemplars.balanced_accuracy} of the images of unknown species "
+        f"correctly (mean over classes), and ESZSL {matrix.balanced_accuracy}: {ranked} ({paired}, McNemar's test). "
+        f"Species of which no image is named correctly: {missed[0]} of {count} by exemplars, {missed[1]} of {count} by "
+        "ESZSL."
+    )
+
+
+def never_named(predictions: Predictions) -> list[str]:
+    """Classes with images of which no prediction is correct."""
+    missed = set(predictions.labels.tolist()) - set(predictions.labels[predictions.correct].tolist())
+    return [predictions.classes[label] for label in sorted(missed)]
 
 
 def harmonic_mean(a: Interval, b: Interval) -> Interval:

@@ -61,7 +61,7 @@ def auroc_by_hand(area: float, passed: float) -> Iterator[Expected]:
         1 - accepted: "This is the share that is rejected. Accepted are scores of at least the threshold.",
         float((unknown > threshold).float().mean()): "A score that equals the threshold is accepted, too.",
     }
-    hint = "Sort the validation scores. The threshold is the largest of them that 57 of the 60 reach."
+    hint = "Sort the validation scores. Three of the 60 may be lower than the threshold."
     yield Expected(
         "passed",
         accepted,
@@ -100,7 +100,7 @@ def honest_threshold(choose_threshold: Callable[[Tensor, Tensor, Tensor], float]
     if not math.isfinite(first):
         hint = "Return one number: one of the validation scores."
     elif min(abs(first - float(score)) for score in validation) <= 1e-4:
-        hint = "At least 95 % of the validation scores must reach it, but fewer than 95 % a larger one."
+        hint = "At least 95 % of the validation scores must be >= the threshold, but not >= a larger validation score."
     else:
         hint = "It must be one of the validation scores; `quantile` returns a value between two of them."
     yield Expected("choose_threshold", threshold, hint, why, within=1e-4, answer=found[0])
@@ -122,8 +122,8 @@ def harmonic_means(lopsided: float, even: float) -> Iterator[Expected]:
         "lopsided",
         hmean([0.88, 0.02]),
         hint(lopsided),
-        "A harmonic mean is at most twice the smaller accuracy. So 88 % on known species cannot hide that unseen ones "
-        "are almost never named.",
+        "A harmonic mean is at most twice the smaller accuracy. So 88 % on known species cannot hide that unknown "
+        "ones are almost never named.",
         within=1e-3,
     )
     yield Expected(

@@ -49,7 +49,7 @@ def explanation_scores(table: pd.DataFrame) -> Figure:
         ax.set_title(MEASURES[name])
         ax.margins(x=0.12)
         theme.percent_axis(ax.xaxis)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=3)  # with more, the labels of a narrow panel run together
         theme.rows_axis(ax, table["method"])
         ax.set_yticks(rows, table["method"])
         ax.set_ylim(rows[-1] + 0.5, -0.5)

@@ -1,6 +1,7 @@
 """Effects of changes over seeds, and tables of open-set detection, counted by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from course import plots as course_plots
 from course.plots.species import principal_plane
 from imgcls import openset
 from imgcls.evaluation import Predictions
-from imgcls.evaluation.statistics import mcnemar, paired_over_seeds
+from imgcls.evaluation.statistics import mcnemar, paired_over_seeds, wilson
 
 CLASSES = ("a", "b")
 
@@ -59,6 +60,38 @@ def test_unknown_images_are_correct_if_rejected_and_known_ones_if_accepted_and_n
     assert table["rule"].tolist() == ["closed", "open"]
     assert table["unknown"][1].startswith("50.0 %")
     assert table["against the row above"].tolist() == ["–", str(mcnemar(correct, opened))]
+
+
+def test_what_a_threshold_rejects_and_loses_is_counted():
+    closed = torch.tensor([True, True, False, False, False, False])
+    is_unknown = torch.tensor([False, False, False, True, True, True])
+    opened = detection.open_set_correct(closed, is_unknown, torch.tensor([0.9, 0.1, 0.1, 0.1, 0.9, 0.9]), 0.5)
+    text = detection.rejection_text(closed, opened, is_unknown)
+    assert text.startswith(f"rejects {wilson(1, 3)} of the 3 unknown images")
+    assert text.endswith("for the other 66.7 %; 1 of 3 known images lose a correct prediction")
+
+
+def test_only_a_significant_gain_is_one():
+    before, after = torch.arange(100) < 50, torch.arange(100) < 70
+    assert detection.significant_gain(before, after) == wilson(70, 100)
+    assert detection.significant_gain(after, before) is None
+    assert detection.significant_gain(before, before) is None
+    assert detection.significant_gain(before, torch.arange(100) < 52) is None
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ((-0.1, 0.01), "No other score has a significantly higher AUROC than base; significantly lower: a; "
+                       "inconclusive: b (DeLong"),
+        ((0.1, 0.2), "Significantly higher AUROC than base: a, b (DeLong"),
+        ((0.01, -0.02), "No other score has a significantly higher AUROC than base; inconclusive: a, b (DeLong"),
+    ],
+)  # fmt: skip
+def test_scores_are_better_worse_or_inconclusive_against_the_baseline(gains, expected):
+    p_values = [np.nan, *(0.001 if abs(gain) > 0.05 else 0.3 for gain in gains)]
+    table = pd.DataFrame({"method": ["base", "a", "b"], "gain": [np.nan, *gains], "p_value": p_values})
+    assert detection.against_baseline(table).startswith(expected)
 
 
 def test_auroc_is_written_as_a_number_from_0_to_1():

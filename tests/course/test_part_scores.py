@@ -55,6 +55,21 @@ def test_added_scores_are_means_with_intervals():
         part_scores.add_scores(table, "road", {"c": values})
 
 
+def test_maps_are_counted_below_the_best_baseline_and_above_all():
+    rows = [("a", 0.3, 0.2, 0.4), ("b", 0.9, 0.8, 1.0), ("centre", 0.5, 0.4, 0.6), ("random", 0.1, 0.0, 0.7)]
+    table = pd.DataFrame(rows, columns=["method", "road", "road_low", "road_high"]).assign(n=10)
+    table = table.assign(iou=[0.1, 0.2, 0.3, 0.1], iou_low=0.0, iou_high=1.0)
+    measures, blind = {"road": "ROAD", "iou": "overlap"}, ["centre", "random"]
+    assert part_scores.above_baselines(table, blind) == {"road": ["b"], "iou": []}
+    text = part_scores.baseline_text(table, blind, measures)
+    assert text.startswith("Maps with a lower value than the best baseline: in ROAD, 1 of 2; in overlap, 2 of 2.")
+    assert text.endswith("interval against interval: in ROAD, b; in overlap, none.")
+    text = part_scores.baseline_text(table.drop(index=1), blind, measures)
+    assert text.startswith("In all 2 measures, every map has a lower value than the best baseline. No map is above")
+    alone = table[["method", "road", "road_low", "road_high"]].drop(index=1)
+    assert "baseline: in ROAD, 1 of 1. No map" in part_scores.baseline_text(alone, blind, measures)
+
+
 # ------------------------------------------------------------------ parts
 def test_part_energy_by_hand():
     """Two images of four pixels: energies 1 2 3 4 and 0 0 5 5."""
@@ -77,6 +92,27 @@ def test_part_energy_by_hand():
     dog = by_class[by_class["class"] == "dog"].set_index("part")
     assert dog["energy"].to_dict() == pytest.approx({"tail": 0.7, "head": 0.2, "background": 0.1})
     assert np.isnan(dog["energy_low"]).all()  # one image has no spread
+
+
+def test_the_head_is_compared_with_the_rest_of_the_body():
+    """Four pixels an image: background, trunk, ear and snout."""
+    parts = torch.tensor([[[0, 1], [2, 3]]]).expand(20, -1, -1)
+    names, head = ("trunk", "ear", "snout"), ("ear", "snout", "horn")
+    noise = 0.01 * torch.rand((20, 2, 2), generator=torch.Generator().manual_seed(0))
+
+    def groups(weights):
+        return part_scores.head_energy(torch.tensor(weights) + noise, parts, names, head)
+
+    table = groups([[1.0, 1.0], [3.0, 3.0]])
+    assert set(table.index) == {"head", "rest of the body", "background"}
+    assert table.loc["head", ["energy", "area", "density"]].tolist() == pytest.approx([0.75, 0.5, 1.5], abs=0.01)
+    assert table.loc["rest of the body", "density"] == pytest.approx(0.5, abs=0.01)
+    assert 'more of the maps for its size than the rest of the body, as in "facial' in part_scores.head_text(table)
+    text = part_scores.head_table(table).set_index("group").loc["head"]
+    assert text["share of the area"] == "50.0 %"
+    assert text["maps / area"].startswith("1.5 [")
+    assert "gets less of the maps" in part_scores.head_text(groups([[1.0, 3.0], [1.0, 1.0]]))
+    assert "These intervals overlap" in part_scores.head_text(groups([[1.0, 2.0], [2.0, 2.0]]))
 
 
 def test_a_map_that_knows_nothing_has_density_one_within_its_interval():

@@ -8,7 +8,7 @@ from scipy.spatial import distance
 from sklearn.kernel_ridge import KernelRidge
 
 from course import zero_shot
-from imgcls.evaluation import FeatureSplit
+from imgcls.evaluation import FeatureSplit, Predictions
 from imgcls.evaluation.statistics import Interval, wilson
 
 SEEN, UNSEEN, ATTRIBUTES, DIM = 12, 4, 6, 24
@@ -66,7 +66,7 @@ def test_attributes_that_predict_the_classes_exactly_find_every_unseen_image():
     model = zero_shot.fit_zero_shot(split(0, 40, 1), frame)
     seen, unseen = split(0, 40, 2), split(40, len(attributes), 3)
     table = zero_shot.zero_shot_table(model, seen, unseen).set_index(["setting", "measure"])["value"]
-    assert table["unseen only", "unseen"] == 1.0
+    assert table["unknown only", "unknown"] == 1.0
     assert table["all classes, calibrated", "harmonic mean"] > 0.95
     lies = frame.iloc[[*range(40), *range(41, len(attributes)), 40]].set_axis(names)  # each unseen class gets another's
     assert zero_shot.fit_zero_shot(split(0, 40, 1), lies).predict(unseen, among="unseen").accuracy == 0.0
@@ -154,10 +154,10 @@ def test_calibrated_stacking_at_its_extremes(world):
     table = zero_shot.zero_shot_table(model, seen, unseen).set_index(["setting", "measure"])["value"]
     curve = zero_shot.stacking_curve(model, seen, unseen)
     plain = model.scores(unseen.images).argmax(1) == unseen.labels + SEEN
-    assert table["all classes", "unseen"] == pytest.approx(plain.double().mean().item())  # 0 leaves the scores alone
+    assert table["all classes", "unknown"] == pytest.approx(plain.double().mean().item())  # 0 leaves the scores alone
     last, first = curve.iloc[-1], curve.iloc[0]
     assert (last["calibration"], last["seen"]) == (np.inf, 0.0)
-    assert last["unseen"] == pytest.approx(table["unseen only", "unseen"])  # only unseen classes are left
+    assert last["unseen"] == pytest.approx(table["unknown only", "unknown"])  # only unseen classes are left
     assert (first["unseen"], first["harmonic"]) == (0.0, 0.0)
     closed = model.scores(seen.images)[:, :SEEN].argmax(1) == seen.labels
     assert first["seen"] == pytest.approx(closed.double().mean().item())
@@ -241,10 +241,27 @@ def test_exemplars_name_what_no_image_showed_and_nothing_when_the_attributes_lie
     model = zero_shot.fit_exemplars(split(0, 60, 1), frame, seen=names[20:50])  # the others only teach
     assert model.classes == (*names[20:50], *names[60:])
     table = zero_shot.zero_shot_table(model, split(20, 50, 2), split(60, 68, 3)).set_index(["setting", "measure"])
-    assert table["value"]["unseen only", "unseen"] == 1.0
+    assert table["value"]["unknown only", "unknown"] == 1.0
     assert table["value"]["all classes, calibrated", "harmonic mean"] > 0.9
     lies = frame.iloc[[*range(60), *range(61, 68), 60]].set_axis(names)  # each unseen class gets another's
     assert zero_shot.fit_exemplars(split(0, 60, 1), lies).predict(split(60, 68, 3), among="unseen").accuracy < 0.2
+
+
+def test_the_text_ranks_two_ways_and_counts_species_that_are_never_named():
+    labels = torch.arange(3).repeat_interleave(20)
+
+    def predictions(predicted):
+        return Predictions(torch.eye(3)[predicted], labels, ("a", "b", "c"))
+
+    right, shifted = predictions(labels), predictions(labels.clamp(max=1))
+    assert zero_shot.never_named(right) == []
+    assert zero_shot.never_named(shifted) == ["c"]
+    text = zero_shot.zero_shot_text(shifted, right)
+    assert text.startswith(f"From attributes alone, exemplars name {shifted.balanced_accuracy} of the images")
+    assert f"ESZSL {right.balanced_accuracy}: exemplars are worse than ESZSL (-33.3 points [" in text
+    assert text.endswith("no image is named correctly: 1 of 3 by exemplars, 0 of 3 by ESZSL.")
+    assert "exemplars are better than ESZSL (+33.3" in zero_shot.zero_shot_text(right, shifted)
+    assert "the difference between exemplars and ESZSL is inconclusive" in zero_shot.zero_shot_text(right, right)
 
 
 def test_exemplars_choose_nothing_by_what_is_unseen(world):
