@@ -126,8 +126,8 @@ def head_text(groups: pd.DataFrame) -> str:
         verdict = 'The head gets less of the maps for its size than the rest of the body, against "facial patterns".'
     else:
         verdict = (
-            "These intervals overlap: the head does not clearly get more of the maps for its size than the rest of the "
-            'body, so the maps give no support for "facial patterns".'
+            "The head does not clearly get more of the maps for its size (the intervals overlap), so the maps give no "
+            'support for "facial patterns".'
         )
     return (
         "Of the report's sentence on Grad-CAM, the body parts can be tested. The head's share of the maps is "

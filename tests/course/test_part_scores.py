@@ -112,7 +112,7 @@ def test_the_head_is_compared_with_the_rest_of_the_body():
     assert text["share of the area"] == "50.0 %"
     assert text["maps / area"].startswith("1.5 [")
     assert "gets less of the maps" in part_scores.head_text(groups([[1.0, 3.0], [1.0, 1.0]]))
-    assert "These intervals overlap" in part_scores.head_text(groups([[1.0, 2.0], [2.0, 2.0]]))
+    assert "overlap), so the maps give no support" in part_scores.head_text(groups([[1.0, 2.0], [2.0, 2.0]]))
 
 
 def test_a_map_that_knows_nothing_has_density_one_within_its_interval():
