@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from course.ranking import roc_curve
 from imgcls.evaluation import Predictions
 from imgcls.evaluation.statistics import Interval
+
+EXACT = 0.005  # two recalls whose differences from the printed ones add up to less are the printed ones, rounded
 
 
 def predictions_from_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Predictions:
@@ -55,23 +56,34 @@ def nearest_confusions(
         recalls: The two recalls of the printed matrix; which class comes first is unknown, so both orders count.
 
     Returns:
-        One row per entry, nearest first: the parts of its key, and for the network's own threshold ("own") and for the
-        threshold that comes nearest ("free") `<which>_first`, `<which>_second` (recalls of the classes in their order)
-        and `<which>_distance`: the sum of the two differences, a share.
+        One row per entry, nearest first: the parts of its key, `first` and `second` (recalls of the classes in their
+        order), `distance` (the sum of the two differences, a share), and `exact` (whether it is below `EXACT`).
     """
     rows = []
     for key, one in predictions.items():
-        own = one.confusion(normalize=True).diagonal()[None]
-        above_first, above_second = roc_curve(one)
-        row = dict(zip(names, key, strict=True))
-        for which, reached in (("own", own), ("free", np.stack([1 - above_first, above_second], axis=1))):
-            orders = [np.abs(reached - np.array(order)).sum(axis=1) for order in (recalls, recalls[::-1])]
-            distance = np.minimum(*orders)
-            best = distance.argmin()
-            row |= {f"{which}_first": reached[best, 0], f"{which}_second": reached[best, 1]}
-            row[f"{which}_distance"] = distance[best]
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values(["free_distance", "own_distance"], kind="stable").reset_index(drop=True)
+        reached = one.confusion(normalize=True).diagonal()
+        distance = min(np.abs(reached - np.array(order)).sum() for order in (recalls, recalls[::-1]))
+        found = {"first": reached[0], "second": reached[1], "distance": distance, "exact": distance < EXACT}
+        rows.append(dict(zip(names, key, strict=True)) | found)
+    return pd.DataFrame(rows).sort_values("distance", kind="stable").reset_index(drop=True)
+
+
+def nearest_text(near: pd.DataFrame) -> str:
+    """What the nearest setting shows about a missing normalisation, as sentences.
+
+    Args:
+        near: Result of `nearest_confusions` with the missing share of the normalisation as column `missing`.
+    """
+    exact, best = int(near["exact"].sum()), near.iloc[0]
+    gives = f"{exact or 'None'} of {len(near)} settings (seed, epoch, missing share) {'give' if exact > 1 else 'gives'}"
+    recalls = " and ".join(f"{100 * recall:.0f} %" for recall in sorted(best[["first", "second"]], reverse=True))
+    follows = "So a missing normalisation, whole or in part, is possible, but not proven."
+    if not best["missing"]:
+        follows = "So the recalls are no sign of a missing normalisation."
+    return (
+        f"{gives} these two recalls. The {'first such' if exact else 'nearest'} setting has "
+        f"{100 * best['missing']:.0f} % of the normalisation missing and recalls of {recalls}. {follows}"
+    )
 
 
 def possible_sample_sizes(shares: Sequence[str], most: int = 1000, batch_size: int | None = None) -> list[int]:

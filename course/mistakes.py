@@ -137,3 +137,16 @@ def micro_average_at_threshold(predictions: Predictions, threshold: float = 0.5)
 def best_by_training_loss(study: optuna.Study) -> FrozenTrial:
     """The trial that a search selects by training loss instead of validation accuracy."""
     return min(study.get_trials(states=(TrialState.COMPLETE,)), key=lambda t: t.user_attrs["train_loss"])
+
+
+def choice_text(by_training: FrozenTrial, by_validation: FrozenTrial) -> str:
+    """What it costs to choose a trial by training loss instead of validation accuracy, as a sentence."""
+    if by_training.number == by_validation.number:
+        return "Both choices are the same trial, so this search shows no damage by the training loss."
+    cost = f"{100 * (by_validation.value - by_training.value):.1f}"
+    if not float(cost):
+        return (
+            "The two choices are different trials with the same validation accuracy, so this search shows no damage by "
+            "the training loss."
+        )
+    return f"The two choices are different trials: the training loss costs {cost} points of validation accuracy."

@@ -51,7 +51,7 @@ def loss(mean_cross_entropy: Callable[[Tensor, Tensor], Tensor], uniform_loss: A
 
 
 def gradient_step(after_one_step: Any, too_long: Any) -> Iterator[Expected]:
-    """A step on (w - 3)² from w = 0, and the rates whose steps come no nearer."""
+    """A step on (w - 3)² from w = 0, and the smallest rate at which a step no longer brings w nearer to 3."""
     where = torch.tensor(0.0, requires_grad=True)
     ((where - 3) ** 2).backward()
     torch.optim.SGD([where], lr=0.1).step()

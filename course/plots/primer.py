@@ -28,7 +28,7 @@ def pixel_values(image: Any, top: int, left: int, size: int = 7) -> Figure:
     """An image with a square marked, beside the numbers of one channel in this square.
 
     Args:
-        image: (C, H, W) uint8; the numbers are those of the first channel.
+        image: (3, H, W) or (1, H, W) uint8; the numbers are those of the first channel.
         top: First row of the square.
         left: First column of the square.
         size: Side of the square in pixels.
@@ -40,7 +40,7 @@ def pixel_values(image: Any, top: int, left: int, size: int = 7) -> Figure:
     picture.set_title(f"{pixels.shape[2]} × {pixels.shape[1]} pixels")
     values = pixels[0, top : top + size, left : left + size]
     _number_grid(numbers, values, high=255)
-    numbers.set_title("first channel in the marked square")
+    numbers.set_title(f"{'red' if len(pixels) == 3 else 'only'} channel in the marked square")
     for ax in (picture, numbers):
         ax.set_axis_off()
     return figure

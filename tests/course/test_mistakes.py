@@ -5,10 +5,12 @@ from collections import OrderedDict
 import pytest
 import torch
 from conftest import MeanColour
+from optuna.trial import create_trial
 from torch import nn
 
 from course.diagnostics import CorrectEachEpoch
 from course.mistakes import (
+    choice_text,
     freeze_weights_only,
     micro_average_at_threshold,
     random_split,
@@ -91,3 +93,17 @@ def test_freezing_weights_only_lets_the_averages_of_batch_norm_move():
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["4.weight", "4.bias"]
     model.train()(torch.rand(8, 3, 6, 6) + 3)
     assert model[1].running_mean.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "text"),
+    [
+        (2, 0.9, "Both choices are the same trial"),
+        (1, 0.9, "different trials with the same validation accuracy"),
+        (1, 0.875, "costs 2.5 points of validation accuracy"),
+    ],
+)
+def test_the_cost_of_a_choice_by_training_loss_is_said(number, value, text):
+    chosen, best = create_trial(value=value), create_trial(value=0.9)
+    chosen.number, best.number = number, 2
+    assert text in choice_text(chosen, best)

@@ -38,6 +38,8 @@ def test_the_numbers_are_those_of_the_marked_square():
     assert texts(numbers) == [str(value) for value in IMAGE[0, 3:8, 4:9].flatten().tolist()]
     (mark,) = [patch for patch in picture.patches if isinstance(patch, Rectangle)]
     assert (mark.get_xy(), mark.get_width()) == ((3.5, 2.5), 5)
+    assert numbers.get_title(loc="left") == "red channel in the marked square"
+    assert primer.pixel_values(IMAGE[:1], 3, 4).axes[1].get_title(loc="left") == "only channel in the marked square"
 
 
 def test_the_output_is_that_of_the_convolution_and_its_sum_is_written_out():

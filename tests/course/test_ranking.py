@@ -1,6 +1,7 @@
 """Threshold and ranking kept apart, ablations over seeds, and confusions near a printed one."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import MeanColour
@@ -8,9 +9,9 @@ from conftest import MeanColour
 from course import plots
 from course.corrections import corrections, corrections_table
 from course.diagnostics import PartlyNormalized
-from course.forensics import nearest_confusions
+from course.forensics import nearest_confusions, nearest_text
 from course.mistakes import overwritten_split, without_normalization
-from course.ranking import auroc, best_threshold_accuracy, log_odds, roc_curve
+from course.ranking import auroc, best_threshold_accuracy, log_odds, roc_curve, threshold_text
 from imgcls.data import load
 from imgcls.evaluation import Predictions, predict
 from imgcls.evaluation.statistics import paired_over_seeds
@@ -62,11 +63,45 @@ def test_the_nearest_confusion_is_found_in_either_order_of_the_classes():
     found = nearest_confusions({(1, 0.5): two_classes(1), (2, 1.0): bad_threshold}, ("run", "missing"), (1.0, 0.4))
     assert found["run"].tolist() == [2, 1]
     recalls = bad_threshold.confusion(normalize=True).diagonal()
-    assert found.loc[0, ["own_first", "own_second"]].tolist() == pytest.approx(recalls.tolist())
-    assert found["own_distance"].iloc[0] == pytest.approx(abs(recalls - [1, 0.4]).sum())
-    assert (found["free_distance"] <= found["own_distance"] + 1e-9).all()
+    assert found.loc[0, ["first", "second"]].tolist() == pytest.approx(recalls.tolist())
+    assert found["distance"].iloc[0] == pytest.approx(abs(recalls - [1, 0.4]).sum())
+    assert not found["exact"].any()
+    assert nearest_confusions({(2, 1.0): bad_threshold}, ("run", "missing"), recalls.tolist())["exact"].all()
     mirrored = nearest_confusions({(2, 1.0): bad_threshold}, ("run", "missing"), (0.4, 1.0))
-    assert mirrored["own_distance"].iloc[0] == found["own_distance"].iloc[0]
+    assert mirrored["distance"].iloc[0] == found["distance"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "head", "end"),
+    [
+        ([0.5, 0.37, 1.0, False], "None of 2 settings (seed, epoch, missing share) gives", "possible, but not proven."),
+        ([0.0, 0.37, 1.0, False], "None of 2 settings (seed, epoch, missing share) gives", "no sign of a missing"),
+        ([1.0, 1.0, 0.4, True], "1 of 2 settings (seed, epoch, missing share) gives", "possible, but not proven."),
+    ],
+)
+def test_the_nearest_setting_shows_that_a_missing_normalisation_is_possible(row, head, end):
+    near = pd.DataFrame([row, [0.1, 0.5, 0.5, False]], columns=["missing", "first", "second", "exact"])
+    text = nearest_text(near)
+    assert text.startswith(f"{head} these two recalls.")
+    assert f"has {100 * row[0]:.0f} % of the normalisation missing and recalls of 100 % and" in text
+    assert end in text
+
+
+@pytest.mark.parametrize(
+    ("normalised", "unnormalised", "part"),
+    [
+        ((0.0, 0.0, 0.0), (-3.0, -3.1, -2.9), "So a part of the"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "is inconclusive."),
+        ((0.0, 0.0, 0.0), (-3.0, 0.0, 0.1), "is inconclusive."),
+        ((-3.0, -3.1, -2.9), (0.0, 0.0, 0.0), "are not due to the missing normalisation."),
+    ],
+)
+def test_the_gain_of_the_best_threshold_is_compared_with_that_of_normalised_images(normalised, unnormalised, part):
+    runs = [[two_classes(seed, shift=x) for seed, x in enumerate(shifts)] for shifts in (normalised, unnormalised)]
+    text = threshold_text(*runs)
+    assert part in text
+    gains = [best_threshold_accuracy(one) - one.balanced_accuracy.value for one in runs[1]]
+    assert f"would give {100 * np.mean(gains):.1f} points without normalisation" in text
 
 
 def test_a_part_of_the_normalisation_is_missing_after_each_epoch(tiny):
