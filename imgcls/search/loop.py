@@ -78,7 +78,7 @@ def search(
         ValueError: an unknown sampler, an empty space, a limit below one trial, or a study that was
             started with other settings.
         ImportError: the driver of the database is not installed.
-        ConnectionError: the database cannot be reached.
+        ConnectionError: the database cannot be reached, or has not answered for a minute.
     """
     limits = Limits.check(trials, max_epochs, recipe, space)
     if sampler not in SAMPLERS:
@@ -109,7 +109,7 @@ def search(
             return _train(trial, lambda: build_seeded(partial(create, **network), seed), run)
         except UpdateFinishedTrialError:
             raise TrialTaken from None
-        except OptunaError:  # pruned, or the storage failed
+        except (OptunaError, ConnectionError):  # pruned, or the storage failed
             raise
         except Exception as error:
             trial.set_user_attr("error", str(error))
@@ -122,8 +122,21 @@ def search(
                 study.optimize(objective, n_trials=1)
             except TrialTaken:
                 continue
+            except Exception as error:
+                raise _first(error, ConnectionError) from None
         progress.finish(f"{_status(study, limits)[1]} · {format_duration(time.perf_counter() - began)}")
     return study
+
+
+def _first(error: BaseException, kind: type[BaseException]) -> BaseException:
+    """The error of that kind that others followed, or the error itself.
+
+    Optuna needs the storage to end a trial whose storage has failed, and then raises an error about a variable.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__context__
+    return cause or error
 
 
 class TrialTaken(BaseException):

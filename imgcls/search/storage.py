@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FILES, JOURNALS = (".db", ".sqlite"), (".journal", ".log")
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
-OPEN_TRIES = 3  # two processes that create the tables at the same time cause errors
-TRIES = 60  # attempts at one operation, a second apart: a server that restarts must not end a training run
+OPEN_PATIENCE = 2.0  # seconds: two processes that create the tables at the same time cause errors
+PATIENCE = 60.0  # seconds for each operation: a server that restarts must not end a training run
 SETTINGS = "settings"  # user attribute of a study
 SETTINGS_PATIENCE = 5.0  # seconds to wait for the settings from the process that created the study
 
@@ -94,10 +94,10 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
             hint = did_you_mean(path.name, others) if others else "search(…, storage=…) creates one"
             raise FileNotFoundError(f"there are no studies at {path}; {hint}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"connect_args": {"timeout": 60}}
+        options = {"connect_args": {"timeout": PATIENCE}}
     text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # RDBStorage formats it
     try:
-        storage = _patiently(RDBStorage, OPEN_TRIES)(
+        storage = _patiently(RDBStorage, OPEN_PATIENCE)(
             text,
             engine_kwargs=options,
             heartbeat_interval=trials.HEARTBEAT,
@@ -107,31 +107,54 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
     except ImportError as error:
         raise ImportError('PostgreSQL needs a driver that is not installed: pip install "psycopg[binary]"') from error
     except (exc.DBAPIError, StorageInternalError) as error:
-        reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error.__cause__
         raise ConnectionError(
-            f"the database {shown(where)} could not be opened ({reason}); check that the server runs, and the host, "
-            "user, password and database in the address"
+            f"the database {shown(where)} could not be opened ({_reason(error)}); check that the server runs, and the "
+            "host, user, password and database in the address"
         ) from error
     for name in dir(storage):
         if re.match(r"_?(create|get|set|record)_", name):
-            setattr(storage, name, _patiently(getattr(storage, name), TRIES))
+            setattr(storage, name, _answering(_patiently(getattr(storage, name), PATIENCE), shown(where)))
     return storage
 
 
-def _patiently(operation: Callable[..., Any], tries: int) -> Callable[..., Any]:
-    """The operation, repeated each second while the database fails."""
+def _patiently(operation: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """The operation, repeated each second while the database fails, but not longer than so many seconds."""
     from sqlalchemy import exc
 
     @wraps(operation)
     def patient(*args: Any, **options: Any) -> Any:
-        for _ in range(tries - 1):
+        ends = time.monotonic() + seconds
+        while True:
             try:
                 return operation(*args, **options)
             except (exc.DBAPIError, StorageInternalError):
-                time.sleep(1)
-        return operation(*args, **options)
+                if time.monotonic() >= ends:
+                    raise
+            time.sleep(1)
 
     return patient
+
+
+def _answering(operation: Callable[..., Any], where: str) -> Callable[..., Any]:
+    """The operation, whose last error says what to do."""
+    from sqlalchemy import exc
+
+    @wraps(operation)
+    def checked(*args: Any, **options: Any) -> Any:
+        try:
+            return operation(*args, **options)
+        except (exc.DBAPIError, StorageInternalError) as error:
+            raise ConnectionError(
+                f"the database {where} does not answer ({_reason(error)}); check that its server runs and its disk has "
+                "room, end or continue a process that was stopped (Ctrl-Z), and repeat the command to go on"
+            ) from error
+
+    return checked
+
+
+def _reason(error: Exception) -> Any:
+    """What the driver of the database said."""
+    return getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error.__cause__
 
 
 def start_study(where: str | Path | None, name: str, settings: Mapping[str, str], **options: Any) -> optuna.Study:
