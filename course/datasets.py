@@ -72,15 +72,15 @@ def generated_checks(subset: str, image_size: int = 64, seed: int = 0) -> pd.Dat
     half = COUNT // 2
     rows = [
         ("the same seed gives the same bytes", _same(first.images, again.images), COUNT, COUNT),
-        ("so it does in another batch", _same(first.images[half:], alone.images), COUNT - half, COUNT - half),
-        ("another seed gives other images", _same(first.images, other.images), 0, COUNT),
-        ("the kind shown belongs to the label", named, COUNT, COUNT),
-        ("a subject can be seen", seen, COUNT, COUNT),
+        ("another batch gives the same bytes", _same(first.images[half:], alone.images), COUNT - half, COUNT - half),
+        ("another seed gives the same bytes", _same(first.images, other.images), 0, COUNT),
+        ("the species belongs to the class", named, COUNT, COUNT),
+        ("the mask is not empty", seen, COUNT, COUNT),
     ]
     found = [
         (check, f"{target} of {n}", f"{measured} of {n}", measured == target) for check, measured, target, n in rows
     ]
-    pixels = ("the mask is where a part is", "100 % of pixels", f"{100 * agree:.4g} % of pixels", bool(agree == 1))
+    pixels = ("mask and parts agree", "100 % of pixels", f"{100 * agree:.4g} % of pixels", bool(agree == 1))
     return pd.DataFrame([*found, pixels], columns=["check", "expected", "measured", "passed"])
 
 

@@ -53,6 +53,20 @@ def verdict_table(tests: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns | {"verdict": tests["verdict"]})
 
 
+def verdict_list(tests: pd.DataFrame) -> str:
+    """The statements of `paired_tests` by verdict, as a Markdown list: `- supported: a; b`.
+
+    Verdicts that no statement has are left out.
+    """
+    groups = {name: tests.loc[tests["verdict"] == name, "statement"] for name in VERDICTS}
+    return "\n".join(f"- {name}: {'; '.join(found)}" for name, found in groups.items() if len(found))
+
+
+def verdict_counts(tests: pd.DataFrame) -> str:
+    """How many statements of `paired_tests` have each verdict: `2 supported, 1 contradicted, 0 inconclusive`."""
+    return ", ".join(f"{(tests['verdict'] == name).sum()} {name}" for name in VERDICTS)
+
+
 def best_over_studies(studies: Sequence[optuna.Study], series: str, panel: str = "search") -> pd.DataFrame:
     """Best validation accuracy against the epochs spent, averaged over studies of one sampler, for `plots.curves`.
 

@@ -41,13 +41,13 @@ def drifting_mean(drifted_to: Any, half_way: Any) -> Iterator[Expected]:
     yield Expected(
         "drifted_to", track[-1],
         "What is left of the way is multiplied by 0.9 with each batch; subtract it from the whole way.",
-        "After 20 batches almost 90 % of the way is done, although no weight may change.",
+        "After 20 batches almost 90 % of the way is done. `requires_grad` does not stop it.",
         within=1e-3,
     )  # fmt: skip
     yield Expected(
         "half_way", sum(mean < 1 for mean in track) + 1,
         "After how many multiplications by 0.9 is at most half of the way left?",
-        "Seven batches are enough: a frozen network is another network long before its first epoch ends.",
+        "Seven batches are enough, although no weight may change.",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.trial import TrialState, create_trial
 
@@ -10,6 +11,8 @@ from course.lessons import (
     chance_of_a_false_verdict,
     mean_and_spread,
     paired_tests,
+    verdict_counts,
+    verdict_list,
     verdict_table,
 )
 from imgcls.evaluation.statistics import holm, paired_over_seeds, paired_p_over_seeds
@@ -41,6 +44,13 @@ def test_the_table_of_tests_is_text():
     assert shown.columns.tolist() == ["statement", "gain (points)", "p", "p (Holm)", "verdict"]
     assert shown["gain (points)"][1] == "+0.0 [+0.0, +0.0]"
     assert shown["p (Holm)"].tolist()[1] == "1.0000"
+
+
+def test_verdicts_are_listed_and_counted():
+    verdicts = {"a": "supported", "b, then c": "supported", "d": "inconclusive"}
+    tests = pd.DataFrame({"statement": verdicts.keys(), "verdict": verdicts.values()})
+    assert verdict_list(tests) == "- supported: a; b, then c\n- inconclusive: d"
+    assert verdict_counts(tests) == "2 supported, 0 contradicted, 1 inconclusive"
 
 
 def test_studies_are_averaged_over_the_epochs_that_all_have_spent():
