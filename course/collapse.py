@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from imgcls.data import Split
 from imgcls.data.batches import ImageSet, batches
 from imgcls.evaluation import Predictions, predict
-from imgcls.evaluation.statistics import wilson
+from imgcls.evaluation.statistics import Interval, wilson
 from imgcls.precision import autocast
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -23,6 +23,15 @@ Prepare = Callable[[nn.Module], nn.Module]
 def has_collapsed(favourite: pd.Series) -> bool:
     """Whether the favourite class takes nine of ten predictions in at least half of the epochs of a run."""
     return bool((favourite >= FAVOURITE).mean() >= EPOCHS)
+
+
+def lag_as_cause(change: Interval) -> str:
+    """What a change of the share of the favourite class by recalibration shows about the lag of running averages."""
+    if change.high < 0:
+        return "So the lag of the running averages is part of the cause of the one-sided predictions."
+    if change.low > 0:
+        return "So the lag of the running averages does not cause the one-sided predictions: without it there are more."
+    return "So these runs neither show nor exclude that the lag of the running averages is a cause (inconclusive)."
 
 
 class CollapseWatch:

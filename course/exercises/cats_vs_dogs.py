@@ -31,7 +31,7 @@ def running_average(start_share: Any, start_share_fast: Any, batches_needed: Any
     yield Expected(
         "start_share", 0.9**23, hint, "After the first epoch, more than a twelfth is still the initial value.", 1e-4
     )
-    yield Expected("start_share_fast", 0.5**23, hint, "With m = 0.5, the last few batches decide alone.", 1e-9)
+    yield Expected("start_share_fast", 0.5**23, hint, "With m = 0.5, almost only the last few batches count.", 1e-9)
     remaining, count = 1.0, 0
     while remaining >= 0.01:
         remaining, count = 0.9 * remaining, count + 1

@@ -85,6 +85,7 @@ def claims(supported: Mapping[str, bool]) -> Iterator[Expected]:
         "Compare each sentence with the limits: uniform prediction ln 40, floor ln((e + 39)/e), ceiling 80 %. "
         "Then ask what a comparison at equal epochs holds constant.",
         "Only B follows: 56 % over all fifty species and 56 % / 80 % = 70 % over the forty known species are the same "
-        "number of correct images. A mistakes a loss near its range's middle for a lack of learning, C compares "
-        "unequal compute, D mistakes a small loss for what a sigmoid allows.",
+        "number of correct images. A: the last loss is near the middle of its possible range, so the network has "
+        "learned something. C: the epochs were equal, not the compute. D: the sigmoid keeps the loss above its floor, "
+        "however long the training.",
     )

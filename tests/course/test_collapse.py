@@ -14,12 +14,14 @@ from course.collapse import (
     at_thresholds,
     equal_counts,
     has_collapsed,
+    lag_as_cause,
     recalibrate,
     use_second_average,
     with_second_average,
 )
 from imgcls.data import Split
 from imgcls.evaluation import Predictions, predict
+from imgcls.evaluation.statistics import Interval
 from imgcls.models import Normalize, create_model
 from imgcls.training import Recipe, fit_seeds
 
@@ -89,3 +91,11 @@ def test_equal_counts_and_confusion_at_thresholds():
     assert table["balanced accuracy"].iloc[1].startswith("75.0 %")
     with pytest.raises(ValueError, match="threshold"):
         at_thresholds(found, {"none": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "conclusion"),
+    [(-0.2, -0.1, "is part of the cause"), (0.1, 0.2, "does not cause"), (-0.1, 0.1, "inconclusive")],
+)
+def test_the_conclusion_on_the_lag_follows_the_interval(low, high, conclusion):
+    assert conclusion in lag_as_cause(Interval((low + high) / 2, low, high, 3))
