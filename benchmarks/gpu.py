@@ -19,7 +19,7 @@ from imgcls.models import create_model
 from imgcls.training import Recipe, build_seeded, fit
 from imgcls.training.recipes import FAST
 
-BATCHES = {500: FAST.lr, 2000: 0.04}  # batch size -> learning rate, both chosen on validation images
+BATCHES = {500: 0.02, FAST.batch_size: FAST.lr}  # batch size -> learning rate, both chosen on validation images
 NAME = "cifar_fast"
 
 
