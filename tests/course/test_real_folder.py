@@ -69,7 +69,7 @@ def test_with_the_installed_weights_the_folder_becomes_a_report(tree, tmp_path):
     assert (result["data"]["train"], result["data"]["test"]) == (64, 40)
     assert [item["name"] for item in result["data"]["skipped"]] == ["Train/Elephant/broken.png"]
     what = {claim["what"] for claim in result["claims"]}
-    assert "pretrained network (efficientnet_lite0 here)" in what
+    assert "full fine-tuning of a pretrained network, mean over seeds" in what
     page = re.sub(r"\s+", " ", (tree / "reports" / "real" / f"{NAME}.html").read_text())
     assert "imagenet/efficientnet_lite0@32 takes its place" in page  # the substitute is named
     assert "pretrained on the photographs of ImageNet" in page
