@@ -123,20 +123,20 @@ def search(
             except TrialTaken:
                 continue
             except Exception as error:
-                raise _first(error, ConnectionError) from None
+                raise _storage_error(error) from None
         progress.finish(f"{_status(study, limits)[1]} · {format_duration(time.perf_counter() - began)}")
     return study
 
 
-def _first(error: BaseException, kind: type[BaseException]) -> BaseException:
-    """The error of that kind that others followed, or the error itself.
+def _storage_error(error: BaseException) -> BaseException:
+    """The error of the storage that others followed, or the error itself.
 
     Optuna needs the storage to end a trial whose storage has failed, and then raises an error about a variable.
     """
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kind):
-        cause = cause.__context__
-    return cause or error
+    first: BaseException | None = error
+    while first is not None and not isinstance(first, ConnectionError):
+        first = first.__context__
+    return first or error
 
 
 class TrialTaken(BaseException):
