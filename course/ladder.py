@@ -1,4 +1,4 @@
-"""Sentences of notebook 05 about its ladder, the choice of an epoch on the test set, and the scaled fast recipe."""
+"""Sentences about the verdicts on methods, the choice of an epoch on the test set, and a scaled recipe."""
 
 from typing import TYPE_CHECKING
 
