@@ -1,11 +1,15 @@
-"""The first available of several pretrained networks that a notebook's parameter names."""
+"""The first available of several pretrained networks that a notebook's parameter names, and untrained ones."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from course.collapse import recalibrate
+from imgcls.data import Split
 from imgcls.evaluation.statistics import Interval
 from imgcls.models import MissingWeights, read_card
 from imgcls.transfer import pretrained
@@ -33,6 +37,18 @@ class Pretrained:
         images = f"{data['train']:,} {data['kind']} images" if data else "images"
         tested = f" (test accuracy {Interval(**accuracy)})" if accuracy else ""
         return f"{images} of {len(card['classes'])} classes{tested}"
+
+
+def untrained(create: Callable[..., nn.Module], images: Split) -> nn.Module:
+    """A network with random weights whose batch norms have the mean and variance of these images.
+
+    With the initial mean 0 and variance 1, activations can shrink from layer to layer until all images look alike.
+
+    Args:
+        create: takes weights, such as `partial(create_model, "resnet18", 10)`.
+        images: training images, of the size that the network takes.
+    """
+    return recalibrate(create(weights=None), images)
 
 
 def first_available(choices: Sequence[str], **source: Any) -> Pretrained:

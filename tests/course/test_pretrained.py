@@ -3,8 +3,10 @@
 from dataclasses import asdict
 
 import pytest
+import torch
+from torch import nn
 
-from course.pretrained import all_available, first_available
+from course.pretrained import all_available, first_available, untrained
 from imgcls import models, transfer
 from imgcls.evaluation.statistics import wilson
 
@@ -48,3 +50,27 @@ def test_a_report_names_the_images_that_the_weights_were_trained_on(tmp_path):
     full = models.save(model, tmp_path / "full", ("a", "b"), **facts)
     expected = f"1,200 generated images of 2 classes (test accuracy {wilson(45, 50)})"
     assert first_available([f"{full}/simple_cnn@16"]).trained_on == expected
+
+
+def test_an_untrained_network_normalises_its_images_although_its_weights_are_small(tiny):
+    train, _ = tiny
+
+    def create(weights=None):
+        assert weights is None  # the pretrained weights of a partial are not kept
+        layers = [nn.Conv2d(train.images.shape[1], 4, 3), nn.BatchNorm2d(4), nn.Flatten()]
+        layers[0].weight.data.mul_(0.1)
+        return nn.Sequential(*layers)
+
+    model = untrained(lambda **options: nn.Sequential(ToFloat(), create(**options)), train)
+    with torch.no_grad():
+        values = model(train.images).unflatten(1, (4, -1))
+    assert torch.allclose(values.mean((0, 2)), torch.zeros(4), atol=0.2)  # bfloat16
+    assert torch.allclose(values.std((0, 2)), torch.ones(4), atol=0.1)
+    assert not model.training
+
+
+class ToFloat(nn.Module):
+    """uint8 images as numbers from 0 to 1."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float() / 255
