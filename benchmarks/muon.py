@@ -56,7 +56,7 @@ def rows_in(name: str, environment: dict[str, str], target: str, runs: int) -> l
     peer = f"timm {version('timm')}"
     return [
         versus(f"muon_step_{name}_vs_timm", "s", found["ours"], found["timm"], peer, target, what="ResNet-18"),
-        versus(f"muon_step_{name}_vs_adamw", "s", found["ours"], found["adamw"], "AdamW, fused", "none"),
+        versus(f"muon_step_{name}_vs_adamw", "s", found["ours"], found["adamw"], "AdamW, fused", "-"),
     ]
 
 

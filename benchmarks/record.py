@@ -88,12 +88,12 @@ def versus(
 
 
 def meets_target(one: Row) -> bool | None:
-    """Whether the ratio of a row meets its target; None if the row has no ratio or no bound."""
+    """Whether a row meets its target: its ratio, or without a peer its value; None if the target is no bound."""
     bound = re.fullmatch(r"(<=|>=|<|>) ([\d.]+)", one["target"])
-    if one["ratio"] is None or bound is None:
+    if bound is None:
         return None
-    ratio, limit = one["ratio"], float(bound[2])
-    return {"<=": ratio <= limit, ">=": ratio >= limit, "<": ratio < limit, ">": ratio > limit}[bound[1]]
+    found, limit = one["ours"] if one["ratio"] is None else one["ratio"], float(bound[2])
+    return {"<=": found <= limit, ">=": found >= limit, "<": found < limit, ">": found > limit}[bound[1]]
 
 
 def table(rows: Sequence[Row]) -> str:

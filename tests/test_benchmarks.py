@@ -83,8 +83,10 @@ def test_a_target_is_kept_or_not(target, ratio, kept):
     assert meets_target(row("x", "s", 1.0, target, 1, ratio=ratio)) is kept
 
 
-def test_a_row_without_a_peer_keeps_no_target():
-    assert meets_target(row("x", "s", 1.0, ">= 1", 1)) is None
+def test_a_row_without_a_peer_is_held_to_its_value():
+    assert meets_target(row("x", "s", 1.0, ">= 1", 1)) is True
+    assert meets_target(row("x", "s", 1.0, "< 1", 1)) is False
+    assert meets_target(row("x", "s", 1.0, "-", 1)) is None
     assert set(row("x", "s", 1.0, "-", 1)) == SCHEMA
 
 
