@@ -45,8 +45,8 @@ _NUMBER = re.compile(
     r"(?:[<>≤≥] ?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
 )
 TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
-# No line break between a number and its unit or spread, nor in an interval.
-_TOGETHER = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)|(?<=,) (?=[-+−]?[\d.]+\])")
+# No line break between a number and its unit, spread or sign, nor in an interval.
+_TOGETHER = re.compile(r"(?<=\d) (?=[%±])|(?<=[±<]) (?=\d)|(?<=,) (?=[-+−]?[\d.]+\])")
 _CALLOUT = re.compile(r"\s*<p>\s*<strong>(Mistake|Lesson|Try it)\b", re.I)
 _MATH = ("math", "mistune.plugins.math.math_in_quote", "mistune.plugins.math.math_in_list")
 _PLUGINS = ("table", "strikethrough", "url", "def_list", *_MATH)

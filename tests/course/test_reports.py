@@ -405,8 +405,10 @@ def test_frames_lose_row_numbers_but_keep_a_real_index():
 
 
 def test_a_number_is_not_torn_from_its_sign_or_its_spread():
-    page = markup.sanitize("<p>mean 91.5 ± 0.2 % of 10</p><pre>1 ± 2 %</pre><p>[-8.3, +0.4], or [0, 1, 2]</p>")
-    assert "<p>[-8.3,\xa0+0.4], or [0, 1,\xa02]</p>" in page
+    page = markup.sanitize(
+        "<p>mean 91.5 ± 0.2 % of 10</p><pre>1 ± 2 %</pre><p>[-8.3, +0.4], or [0, 1, 2], p &lt; 0.1</p>"
+    )
+    assert "<p>[-8.3,\xa0+0.4], or [0, 1,\xa02], p &lt;\xa00.1</p>" in page
     assert "<p>mean 91.5\xa0±\xa00.2\xa0% of 10</p>" in page
     assert "<pre>1 ± 2 %</pre>" in page
 
