@@ -208,7 +208,7 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
 
 
 def _tidy_frame(table: Any) -> None:
-    """Remove the row numbers of a pandas table without an index; one row of heads; group digits by thousands."""
+    """Remove the row numbers of a pandas table without an index; one row of heads; digits in thousands; yes and no."""
     rows = table.select("tbody tr")
     numbers = [row.th.get_text(strip=True) if row.th else None for row in rows]
     corner = table.select_one("thead th")
@@ -222,6 +222,8 @@ def _tidy_frame(table: Any) -> None:
     for cell in table.select("td"):
         if re.fullmatch(r"-?\d{4,}", text := cell.get_text(strip=True)):
             cell.string = f"{int(text):,}"
+        elif text in ("True", "False"):
+            cell.string = "✓ yes" if text == "True" else "✗ no"
 
 
 def _clean_attributes(tag: Any, keep_ids: bool) -> None:

@@ -398,6 +398,8 @@ def test_frames_lose_row_numbers_but_keep_a_real_index():
     assert ">1,200<" in plain
     indexed = markup.sanitize(frame.set_index("layer")._repr_html_())
     assert "conv</th>" in indexed
+    checked = markup.sanitize(frame.assign(passed=[True, False])._repr_html_())
+    assert (">✓ yes<" in checked, ">✗ no<" in checked) == (True, True)
     assert indexed.count("<tr>") + indexed.count("<tr ") == 3  # the name of the index has no row of its own
     assert indexed.index("layer</th>") < indexed.index("multiply_adds</th>")
     years = markup.sanitize(pd.DataFrame({"n": [1, 2]}, index=[2024, 2025])._repr_html_())
