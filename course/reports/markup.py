@@ -42,7 +42,7 @@ _ATTRIBUTES = {
     "time": {"datetime"},
 }
 _NUMBER = re.compile(
-    r"(?:[<>≤≥] ?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
+    r"(?:[<>≤≥]\s?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
 )
 TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
 # No line break between a number and its unit, spread or sign, nor in an interval.
