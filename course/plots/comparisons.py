@@ -108,7 +108,7 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
                 ax.plot(edge, row, arrow, transform=ax.get_yaxis_transform(), **look)
     theme.rows_axis(ax, trials["name"])
     for row in rows:
-        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]")
+        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]".replace("-", "−"))
     ax.margins(x=0.06)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("gain on validation images (points)" + ("" if near.all() else "; arrow: beyond the scale"))

@@ -64,13 +64,13 @@ def _plane(ax: Axes, features: np.ndarray, labels: np.ndarray, unknown: np.ndarr
 def _vim(ax: Axes, energy: np.ndarray, residual: np.ndarray, is_unknown: np.ndarray) -> list[Line2D]:
     theme.dress(ax, grid="")
     known = ~is_unknown.astype(bool)
-    ax.plot(residual[known], energy[known], "o", color=theme.ACCENT, **DOT)
+    ax.plot(residual[known], energy[known], ".", color=theme.MUTED, **DOT)
     ax.plot(residual[~known], energy[~known], **CROSS)
     middle = np.median(energy[known] - residual[known])
     ends, limits = np.array([residual.min(), residual.max()]), ax.get_ylim()
     ax.plot(ends, ends + middle, color=theme.ORANGE, linewidth=1.6, linestyle=theme.DASHED)
     ax.set(title="ViM", xlabel="residual norm, scaled", ylabel="energy of the logits", ylim=limits)
     return [
-        Line2D([], [], color=theme.ACCENT, marker="o", linestyle="", markersize=7, label="known, all classes"),
+        Line2D([], [], color=theme.MUTED, marker=".", linestyle="", markersize=9, label="known, all classes"),
         Line2D([], [], color=theme.ORANGE, linewidth=1.6, linestyle=theme.DASHED, label="equal ViM score"),
     ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,10 @@ def accuracy_against_seconds(
     theme.percent_axis(ax.yaxis)
     ax.set_ylabel("accuracy")
     level_lines(ax, dict(zip(untimed["name"], untimed["accuracy"], strict=True)))
-    _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"])
+    across = [[(x, low), (x, high)] for x, low, high in models[["seconds", "low", "high"]].to_numpy(float)]
+    steps = np.repeat(best[["seconds", "accuracy"]].to_numpy(float), 2, axis=0)
+    steps = np.column_stack([steps[1:, 0], steps[:-1, 1]])  # the corners of the line
+    _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"], [*across, *pairwise(steps)])
     return ax
 
 
@@ -101,12 +105,13 @@ def _time_axis(ax: Axes, seconds: Sequence[float] | pd.Series, margin: float) ->
     ax.set_xlabel(theme.TIME_AXIS)
 
 
-def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series) -> None:
-    """Label each point on the side where the label covers least of the other points and labels."""
+def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series, lines: Sequence[Sequence]) -> None:
+    """Label each point on the side where the label covers least of the points, labels and `lines` (of two ends)."""
     ax.figure.draw_without_rendering()  # settles the layout
     panel, unit = ax.get_window_extent(), ax.figure.dpi / 72
     taken = [Bbox([at, at]).padded(6 * unit) for at in ax.transData.transform(np.stack([xs, ys], 1))]
     taken += [text.get_window_extent().padded(unit) for text in ax.texts]
+    taken += [Bbox(np.sort(ax.transData.transform(ends), axis=0)).padded(3 * unit) for ends in lines]
     for x, y, name in zip(xs, ys, names, strict=True):
         costs = {}
         for dx, dy in SIDES:

@@ -42,9 +42,11 @@ _ATTRIBUTES = {
     "time": {"datetime"},
 }
 _NUMBER = re.compile(
-    r"(?:[<>≤≥] ?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
+    r"(?:[<>≤≥]\s?)?[-+−±]?[\d.,]+(e[-+]?\d+)?\s*(%|s|min|h|MB|kB|px|×|M|k)?(\s*\[.*\])?|[-–—]|nan|inf", re.I
 )
 TIMED = re.compile(r"(?:seconds|time)\b")  # names of columns, and of values in result files
+# No line break between a number and its unit, spread or sign, nor in an interval.
+_TOGETHER = re.compile(r"(?<=\d) (?=[%±])|(?<=[±<]) (?=\d)|(?<=,) (?=[-+−]?[\d.]+\])")
 _CALLOUT = re.compile(r"\s*<p>\s*<strong>(Mistake|Lesson|Try it)\b", re.I)
 _MATH = ("math", "mistune.plugins.math.math_in_quote", "mistune.plugins.math.math_in_list")
 _PLUGINS = ("table", "strikethrough", "url", "def_list", *_MATH)
@@ -177,9 +179,9 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
     soup = BeautifulSoup(source, "html.parser")
     for text in soup.find_all(string=lambda text: isinstance(text, Comment | PreformattedString)):
         text.extract()
-    for text in soup.find_all(string=re.compile(r"\d [%±]")):
-        if text.find_parent(["code", "pre"]) is None:  # no line break between a number and its unit or spread
-            text.replace_with(re.sub(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)", "\xa0", text))
+    for text in soup.find_all(string=_TOGETHER):
+        if text.find_parent(["code", "pre"]) is None:
+            text.replace_with(_TOGETHER.sub("\xa0", text))
     for tag in soup.find_all(True):
         if tag.decomposed:
             continue
@@ -206,16 +208,22 @@ def sanitize(source: str, keep_ids: bool = False) -> str:
 
 
 def _tidy_frame(table: Any) -> None:
-    """Remove the row numbers of a pandas table without an index; group digits by thousands."""
+    """Remove the row numbers of a pandas table without an index; one row of heads; digits in thousands; yes and no."""
     rows = table.select("tbody tr")
     numbers = [row.th.get_text(strip=True) if row.th else None for row in rows]
     corner = table.select_one("thead th")
     if corner is not None and not corner.get_text(strip=True) and numbers == [str(i) for i in range(len(rows))]:
         for first in [row.th for row in table.select("tr")]:
             first.decompose()
+    heads = table.select("thead tr")
+    if len(heads) == 2 and not any(cell.get_text(strip=True) for cell in heads[1].find_all("th")[1:]):
+        heads[0].th.replace_with(heads[1].th)  # pandas gives the name of the index a row of its own
+        heads[1].decompose()
     for cell in table.select("td"):
-        if re.fullmatch(r"-?\d{5,}", text := cell.get_text(strip=True)):
+        if re.fullmatch(r"-?\d{4,}", text := cell.get_text(strip=True)):
             cell.string = f"{int(text):,}"
+        elif text in ("True", "False"):
+            cell.string = "✓ yes" if text == "True" else "✗ no"
 
 
 def _clean_attributes(tag: Any, keep_ids: bool) -> None:

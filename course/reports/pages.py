@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from course.reports.markup import inline
-from course.reports.result import STAGES, limits, show
+from course.reports.result import STAGES, limits, show, show_limit
 from imgcls.messages import format_duration
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -69,7 +69,7 @@ def number(row: Mapping[str, Any]) -> str:
 
 def interval_text(row: Mapping[str, Any]) -> str:
     """Interval and sample size of a headline number: `85.5 to 86.9 %, n = 10,000`."""
-    low, high = (show(float(row[key]), row.get("unit")) for key in ("low", "high"))
+    low, high = (show_limit(float(row[key]), float(row["value"]), row.get("unit")) for key in ("low", "high"))
     return f"{low.removesuffix(' %') if high.endswith(' %') else low} to {high}, n = {row['n']:,}"
 
 

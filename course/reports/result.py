@@ -220,6 +220,12 @@ def show(value: Any, unit: str | None = None) -> str:
     return f"{text} {unit}".strip() if unit else text
 
 
+def show_limit(limit: float, value: float, unit: str | None = None) -> str:
+    """A limit of the interval of `value`, formatted with at least as many decimals: 0.92 beside 0.903 is `0.920`."""
+    text, decimals = show(limit, unit), len(show(value, unit).partition(".")[2])
+    return max(text, f"{limit:,.{decimals}f}", key=len) if unit == "" else text
+
+
 def limits(claim: Mapping[str, Any], stage: str, between: str = " to ") -> str:
     """Limits of the interval of a claim, `76.6 to 78.2`; empty if it has none."""
     found, unit = claim.get("intervals", {}).get(stage), claim.get("unit")
@@ -227,7 +233,7 @@ def limits(claim: Mapping[str, Any], stage: str, between: str = " to ") -> str:
         return ""
     if unit is None and 0 <= claim[stage] <= 1:  # an interval over seeds may reach beyond what a share can be
         found = [min(max(limit, 0.0), 1.0) for limit in found]
-    return between.join(show(float(limit), unit).removesuffix(" %") for limit in found)
+    return between.join(show_limit(float(limit), claim[stage], unit).removesuffix(" %") for limit in found)
 
 
 def _with_limits(claim: Mapping[str, Any], stage: str) -> str:

@@ -20,7 +20,8 @@ NUMBERED = 12  # maximum number of classes for numbers in the cells
 def confusion(counts: Any, classes: Sequence[str]) -> Figure:
     """Confusion matrix twice: as counts, and as shares of each true class. The colour scale is the square root.
 
-    Up to four classes, the two panels are side by side. Up to twelve, the cells show their numbers.
+    Up to four classes, the two panels are side by side. Up to twelve, the cells show their numbers. With more than four
+    classes and equally many images of each, the shares would show the same picture, so they are left out.
 
     Args:
         counts: (K, K) whole numbers, rows = true class, columns = predicted class.
@@ -33,10 +34,14 @@ def confusion(counts: Any, classes: Sequence[str]) -> Figure:
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     beside = len(classes) <= 4
     names_height = max(map(theme.text_width, classes)) * (0.7 if len(classes) <= NUMBERED else 1)
-    height = 4.1 if beside else 2 * (6.2 + names_height)
-    figure, panels = theme.canvas(1 if beside else 2, height, ncols=2 if beside else 1)
-    _confusion_panel(panels[0], counts, classes, "Number of images", "{:,.0f}".format)
-    _confusion_panel(panels[1], shares, classes, "Per cent of each true class", "{:.0f}".format)
+    one = not beside and len(set(counts.sum(1))) == 1
+    rows = 1 if beside or one else 2
+    height = 4.1 if beside else rows * (6.2 + names_height)
+    figure, panels = theme.canvas(rows, height, ncols=2 if beside else 1)
+    title = f"Number of images ({counts[0].sum():,.0f} of each true class)" if one else "Number of images"
+    _confusion_panel(panels[0], counts, classes, title, "{:,.0f}".format)
+    if not one:
+        _confusion_panel(panels[1], shares, classes, "Per cent of each true class", "{:.0f}".format)
     return figure
 
 

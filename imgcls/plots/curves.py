@@ -17,6 +17,7 @@ from imgcls.plots.labels import end_labels, level_lines
 
 TRAINING = {"linewidth": 1.3, "linestyle": (0, (3, 2))}
 VALIDATION = {"linewidth": 2}
+MOST_TICKS = 12  # values of a varied quantity that each get a tick
 
 
 @theme.themed
@@ -207,7 +208,11 @@ def curves(
 
 
 def _ticks_at(ax: Axes, values: np.ndarray) -> None:
-    """A tick at each value, with its number where the number does not overlap the one before."""
+    """A tick at each value, with its number where it does not overlap the one before; round ticks for many values."""
+    if len(values) > MOST_TICKS:
+        whole = bool((values == np.round(values)).all())
+        ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=whole))
+        return
     ax.figure.draw_without_rendering()  # settles the layout
     places = ax.transData.transform(np.column_stack([values, np.zeros(len(values))]))[:, 0] / ax.figure.dpi
     texts, free = [], -np.inf

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.optimize import isotonic_regression
 
-from imgcls.plots.theme import DOTTED, INK, MUTED, SMALL, text_width
+from imgcls.plots.theme import DOTTED, INK, MUTED, SMALL, SURFACE, text_width
 
 
 def end_labels(ax: Axes, labels: Sequence[tuple[float, str, str, str]]) -> None:
@@ -65,6 +65,7 @@ def level_lines(ax: Axes, levels: Mapping[str, float] | None) -> None:
         ax.annotate(
             label, (x, level), (0, 3 * up), xycoords=("axes fraction", "data"), textcoords="offset points",
             ha="right" if x else "left", va="bottom" if up > 0 else "top", size=SMALL, color=MUTED, zorder=5,
+            bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 1, "alpha": 0.7},
         )  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def _name_axes(ax: Axes, names: Sequence[str], scales: Sequence[Scale]) -> None:
             ax.plot(k, place, "_", color=theme.MUTED, markersize=6, zorder=3, clip_on=False)
             ax.annotate(
                 text, (k, place), (dx, 0), textcoords="offset points", ha=side, va="center", size=size, color=theme.INK,
-                zorder=6, bbox={"facecolor": theme.SURFACE, "edgecolor": "none", "pad": 1, "alpha": 0.75},
+                zorder=6, bbox={"facecolor": theme.SURFACE, "edgecolor": "none", "pad": 1, "alpha": 0.9},
             )  # fmt: skip
     labels = [_label(name.replace("_", " "), 0.94 * room) for name in names]
     ax.set_xticks(range(last + 1), [text for text, _ in labels], size=min(size for _, size in labels))

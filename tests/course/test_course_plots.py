@@ -278,6 +278,18 @@ def test_names_of_close_points_do_not_cover_each_other():
     assert not any(a.padded(-1).overlaps(b.padded(-1)) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+def test_names_of_points_are_clear_of_the_line_that_joins_the_best():
+    frame = pd.DataFrame({"name": ["early", "much better", "last"], "seconds": [10, 11, 100]})
+    frame["accuracy"] = [0.2, 0.8, 0.85]
+    ax = plots.accuracy_against_seconds(frame.assign(low=frame["accuracy"] - 0.01, high=frame["accuracy"] + 0.01))
+    ax.figure.draw_without_rendering()
+    [x0, x1], [y0, y1] = ax.transData.transform([(11, 0.2), (100, 0.8)]).T
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert not box.x0 < x0 < box.x1 or box.y1 < y0 or box.y0 > y1, text  # the vertical step
+        assert not box.y0 < y1 < box.y1 or box.x1 < x0 or box.x0 > x1, text  # the horizontal step
+
+
 def test_mistakes_write_what_each_costs():
     ax = plots.mistakes(COSTS)
     assert [t.get_text() for t in ax.texts] == ["−15.0 points", "no change"]
@@ -348,7 +360,7 @@ def test_gains_fill_only_selected_ideas():
     assert points["selected"].get_xdata().tolist() == pytest.approx([3.1])
     assert points["selected"].get_markerfacecolor() != "none"
     assert points["not selected alone"].get_markerfacecolor() == "none"
-    assert [t.get_text() for t in ax.texts] == ["+3.1  [+1.2, +5.0]", "+0.4  [-0.9, +1.7]", "-2.0  [-3.0, -1.0]"]
+    assert [t.get_text() for t in ax.texts] == ["+3.1  [+1.2, +5.0]", "+0.4  [−0.9, +1.7]", "−2.0  [−3.0, −1.0]"]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -366,7 +378,7 @@ def test_a_gain_beyond_all_others_leaves_them_their_room(sign):
     arrow = next(line for line in ax.lines if line.get_marker() == {1: ">", -1: "<"}[sign])
     assert (arrow.get_ydata()[0], arrow.get_markerfacecolor() == "none") == (3, sign < 0)
     assert "beyond the scale" in ax.get_xlabel()
-    assert ax.texts[-1].get_text().startswith(f"{30 * sign:+.1f}")
+    assert ax.texts[3].get_text().startswith("+30.0" if sign > 0 else "−30.0")
     assert "beyond" not in plots.gains(TRIALS).get_xlabel()
 
 
@@ -500,7 +512,7 @@ def test_verdicts_are_drawn_in_points_and_named_in_the_legend():
     ax = plots.verdicts(VERDICTS)
     assert legend(ax) == VERDICTS["verdict"].tolist()
     assert line_of(ax, "supported").get_xdata() == pytest.approx([3.1])
-    assert "-2.0  [-3.0, -1.0]" in texts(ax)
+    assert "−2.0  [−3.0, −1.0]" in texts(ax)
 
 
 def test_verdicts_that_are_not_there_are_left_out_of_the_legend():

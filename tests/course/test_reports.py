@@ -25,7 +25,7 @@ from course.reports import Result, index, markup, parameters, shell
 from course.reports.errors import RequestError
 from course.reports.files import Files
 from course.reports.math import FormulaError, to_svg
-from course.reports.result import show, validate
+from course.reports.result import show, show_limit, validate
 from imgcls import paths
 from imgcls.plots import theme
 
@@ -328,6 +328,9 @@ def test_numbers_as_readers_see_them():
     assert [show(0.8623), show(2.302), show(552874), show(0.5, ""), show(12.3, "s"), show(None), show("x")] == [
         "86.2 %", "2.302", "552,874", "0.5", "12.3 s", "–", "x"
     ]  # fmt: skip
+    assert [show_limit(0.92, 0.903, ""), show_limit(0.8831, 0.9, ""), show_limit(0.1, 0.25)] == [
+        "0.920", "0.8831", "10.0 %"
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- markup
@@ -387,19 +390,27 @@ def test_tables_scroll_and_numbers_align():
 def test_frames_lose_row_numbers_but_keep_a_real_index():
     import pandas as pd
 
-    frame = pd.DataFrame({"layer": ["conv", "dense"], "multiply_adds": [9437184, 12]})
+    frame = pd.DataFrame({"layer": ["conv", "dense"], "multiply_adds": [9437184, 1200]})
     plain = markup.sanitize(frame._repr_html_())
     assert "<th>0</th>" not in plain
     assert plain.count("<th>") + plain.count("<th ") == 2
     assert ">9,437,184<" in plain
+    assert ">1,200<" in plain
     indexed = markup.sanitize(frame.set_index("layer")._repr_html_())
     assert "conv</th>" in indexed
+    checked = markup.sanitize(frame.assign(passed=[True, False])._repr_html_())
+    assert (">✓ yes<" in checked, ">✗ no<" in checked) == (True, True)
+    assert indexed.count("<tr>") + indexed.count("<tr ") == 3  # the name of the index has no row of its own
+    assert indexed.index("layer</th>") < indexed.index("multiply_adds</th>")
     years = markup.sanitize(pd.DataFrame({"n": [1, 2]}, index=[2024, 2025])._repr_html_())
     assert "2025</th>" in years
 
 
 def test_a_number_is_not_torn_from_its_sign_or_its_spread():
-    page = markup.sanitize("<p>mean 91.5 ± 0.2 % of 10</p><pre>1 ± 2 %</pre>")
+    page = markup.sanitize(
+        "<p>mean 91.5 ± 0.2 % of 10</p><pre>1 ± 2 %</pre><p>[-8.3, +0.4], or [0, 1, 2], p &lt; 0.1</p>"
+    )
+    assert "<p>[-8.3,\xa0+0.4], or [0, 1,\xa02], p &lt;\xa00.1</p>" in page
     assert "<p>mean 91.5\xa0±\xa00.2\xa0% of 10</p>" in page
     assert "<pre>1 ± 2 %</pre>" in page
 

@@ -102,8 +102,8 @@ def test_the_index_shows_the_path_of_the_course(tree):
     render(tree, text("## A"), seconds=70.0)
     page = BeautifulSoup((tree / "reports" / "index.html").read_text(), "html.parser")
     path = [" ".join(item.get_text().split()) for item in page.select(".path li")]
-    assert path[0] == "01 A first notebook 45 min to read, 2 min 10 s to run"
-    assert path[1].endswith("on a telephone 90 min to read, 1 min 10 s to run; after 01")
+    assert path[0] == "01 A first notebook 45 min of work, 2 min 10 s to run"
+    assert path[1].endswith("on a telephone 90 min of work, 1 min 10 s to run; after 01")
     assert [link["href"] for link in page.select(".path a")] == ["#report-01_never", "05_good.html"]
     article = page.select_one("#report-05_good")
     assert "Which question is so long" in article.select_one(".question").get_text()

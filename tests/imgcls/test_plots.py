@@ -387,10 +387,27 @@ def test_confusion_writes_counts_and_shares_of_each_row():
 
 @pytest.mark.parametrize(("classes", "numbers"), [(12, 144), (13, 0), (50, 0)])
 def test_confusion_writes_numbers_up_to_twelve_classes(classes, numbers):
-    figure = plots.confusion(np.eye(classes, dtype=int), [f"class {i}" for i in range(classes)])
+    counts = np.diag(np.arange(classes) + 1)
+    figure = plots.confusion(counts, [f"class {i}" for i in range(classes)])
     panels = [ax for ax in figure.axes if ax.get_ylabel() == "true"]
     assert [len(ax.texts) for ax in panels] == [numbers, numbers]
     assert len(figure.axes) == (2 if numbers else 4)  # a colour bar beside each where numbers are missing
+
+
+def test_shares_that_show_the_picture_of_the_counts_again_are_left_out():
+    counts = 4 * np.eye(5, dtype=int) + np.roll(np.eye(5, dtype=int), 1, axis=0)
+    [panel] = plots.confusion(counts, list("abcde")).axes
+    assert panel.get_title(loc="left") == "Number of images (5 of each true class)"
+    assert len(plots.confusion(np.diag(range(1, 6)), list("abcde")).axes) == 2
+
+
+def test_many_values_of_a_varied_quantity_have_round_ticks():
+    x = np.linspace(-86.3, 432, 23)
+    scores = pd.DataFrame({"panel": "a", "x": x, "series": "b", "value": 0.5, "low": np.nan, "high": np.nan})
+    [panel] = plots.curves(scores, "x").axes
+    low, high = panel.get_xlim()
+    assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [-100, 0, 100, 200, 300, 400]
+    assert plots.curves(scores[:3], "x").axes[0].get_xticks().tolist() == x[:3].tolist()
 
 
 def test_names_of_a_large_confusion_do_not_collide():
