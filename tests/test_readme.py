@@ -197,3 +197,11 @@ def test_what_is_false_is_found(true, false):
     found = differences(TRUE.replace(true, false), {"It is": WHERE}, RESULT)
     assert len(found) == 1
     assert repr(false) in found[0]
+
+
+def test_improved_is_never_below_corrected():
+    cases = json.loads(RESULTS.read_text(encoding="utf-8"))
+    claims = [one for profile in cases.values() for case in profile.values() for one in case["claims"]]
+    both = [one for one in claims if "unit" not in one and None not in (one["repaired"], one["best"])]
+    assert len(both) > 10  # shares: an accuracy, a precision; a loss has an empty unit
+    assert [one["what"] for one in both if one["best"] < one["repaired"]] == []
