@@ -108,9 +108,11 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
     except ImportError as error:
         raise ImportError('PostgreSQL needs a driver that is not installed: pip install "psycopg[binary]"') from error
     except (exc.DBAPIError, StorageInternalError) as error:
+        advice = "the server runs, and the host, user, password and database in the address"
+        if url.drivername == "sqlite":
+            advice = "its disk has room, that you can write to its folder, and that the file is a study of Optuna"
         raise ConnectionError(
-            f"the database {shown(where)} could not be opened ({_reason(error)}); check that the server runs, and the "
-            "host, user, password and database in the address"
+            f"the database {shown(where)} could not be opened ({_reason(error)}); check that {advice}"
         ) from error
     for name in dir(storage):
         if re.match(r"_?(create|get|set|record)_", name):

@@ -542,7 +542,7 @@ def test_a_missing_driver_is_named(monkeypatch):
 def test_a_damaged_database_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(storage.time, "sleep", lambda _: None)
     (tmp_path / "study.db").write_text("this is no database, and long enough for SQLite to look at it" * 20)
-    with pytest.raises(ConnectionError, match=r"study\.db could not be opened \(file is not a database\)"):
+    with pytest.raises(ConnectionError, match=r"study\.db could not be opened \(file is not a database\); .*its disk"):
         read_study(tmp_path / "study.db")
 
 
