@@ -283,8 +283,11 @@ def _refuse_another_run(folder: Path, splits: Splits, model: str) -> None:
         card = models.read_card(folder)
     except (ValueError, OSError):
         return
-    before = {"model": card["architecture"], "classes": some(card["classes"])}
-    now = {"model": model, "classes": some(splits.classes)}
+    pairs = itertools.zip_longest(card["classes"], splits.classes)
+    first = next((k for k, (old, new) in enumerate(pairs) if old != new), 0)
+    start = first if first > 7 else 0  # of many classes, those from the first that differs
+    before = {"model": card["architecture"], "classes": some(card["classes"][start:])}
+    now = {"model": model, "classes": some(splits.classes[start:])}
     if isinstance(card.get("data"), dict):
         before, now = before | {"data": card["data"].get("name")}, now | {"data": splits.name}
     if changes := describe_changes(before, now):
