@@ -188,6 +188,7 @@ def test_a_database_that_stays_locked_ends_the_search_with_a_way_on(tiny, tmp_pa
     assert content(search_on(Stopping(99, interrupt))) == content(alone(tiny))
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat")  # of a trial that is asked for
 def test_a_heartbeat_that_finds_the_database_locked_leaves_the_word_to_the_trial(tmp_path, monkeypatch):
     """An error would end the thread of the heartbeats with a traceback, and the trial would be taken for lost."""
     monkeypatch.setattr(storage, "PATIENCE", 0.1)
