@@ -22,15 +22,24 @@ def _rebuilt() -> Path:
     """
     if not _homeless() and platformdirs.user_data_path("imgcls") == ROOT:
         return platformdirs.user_cache_path("imgcls")
-    existing = next(folder for folder in (BUILD, *BUILD.absolute().parents) if folder.exists())
-    if os.access(existing, os.W_OK) and all(os.access(one, os.W_OK) for one in BUILD.glob("cache")):
+    if _writable(BUILD) and all(os.access(one, os.W_OK) for one in BUILD.glob("cache")):
         return BUILD
     return _homeless() or platformdirs.user_cache_path("imgcls")
 
 
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be written to, or made where it is missing."""
+    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return os.access(existing, os.W_OK)
+
+
 def _homeless() -> Path | None:
-    """A folder for a user without a home folder, as in many containers; None where there is one."""
-    if os.path.expanduser("~") != "~":  # noqa: PTH111 - pathlib raises
+    """A folder for a user without a home folder that can be written to, as in many containers; None where there is one.
+
+    A container often gives such a user the home folder `/`, or one that nobody has made.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111 - pathlib raises
+    if home != "~" and _writable(Path(home)):
         return None
     return Path(tempfile.gettempdir(), f"imgcls-{os.getuid()}")
 

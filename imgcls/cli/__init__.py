@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ def main() -> None:
         from imgcls.cli.common import refuse_renamed_options
 
         paths.complete_environment()
+        if os.environ.get("IMGCLS_TRACEBACK", "0") == "0":
+            warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without its place in the code
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # names may have letters that its encoding lacks
                 stream.reconfigure(errors="backslashreplace")
@@ -84,9 +87,11 @@ def _advice(error: Exception) -> str:
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "; free some space, then run the same command again"
-    denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
-    below = denied and Path(paths.ROOT).absolute() in Path(os.fsdecode(error.filename)).absolute().parents
-    return "; set IMGCLS_ROOT to a folder that you can write to" if below else ""
+    if not isinstance(error, OSError) or not error.filename:
+        return ""
+    root, file = Path(paths.ROOT).absolute(), Path(os.fsdecode(error.filename)).absolute()
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and root in file.parents
+    return "; set IMGCLS_ROOT to a folder that you can write to" if denied or file == root else ""
 
 
 def _is_for_users(error: Exception) -> bool:

@@ -88,6 +88,7 @@ def evaluate(
     if not chosen:
         raise DataError(f"the {split} split of {data} has no image; choose another --split")
     predictions = predict_checked(model, *chosen)
+    top_k = top_k and min(top_k, len(predictions.classes))
     results = {
         "run": str(run),
         "data": {"name": splits.name, "kind": splits.kind, "fingerprint": splits.fingerprint},

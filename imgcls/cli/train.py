@@ -23,7 +23,7 @@ from imgcls.cli import common
 from imgcls.cli.common import OPTIMIZERS, RESIZE, SCHEDULES, classification_metrics
 from imgcls.cli.models import settings
 from imgcls.files import write
-from imgcls.messages import UserError, format_duration, plural, some
+from imgcls.messages import UserError, describe_changes, format_duration, plural, some
 from imgcls.tracking import TRACKERS, start
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def train(
         seconds = expected_seconds(network, splits, recipe, seed) if scratch else feature_seconds(network, splits)
         _print_plan(splits, model, network, recipe if scratch else None, 1, seconds, weights)
     folder = out or paths.BUILD / "runs" / f"{Path(data).stem}-{model}"
+    _refuse_another_run(folder, splits, model)
     config = asdict(recipe) | {"data": data, "model": model, "image_size": size, "seed": seed}
     config |= {"resize": resize, "processes": distributed.size, "max_train_images": max_train_images} | found
     config |= {"weights": str(weights)} if weights else {}
@@ -269,6 +270,28 @@ def _check_start(model: str, pretrained: bool, from_scratch: bool, finetune: boo
             "--pretrained, which downloads them"
         )
     return scratch
+
+
+def _refuse_another_run(folder: Path, splits: Splits, model: str) -> None:
+    """Raise ValueError if the folder has a model for other data or of another network, which would be lost.
+
+    Data of the same name and classes may have grown.
+    """
+    from imgcls import models
+
+    try:
+        card = models.read_card(folder)
+    except (ValueError, OSError):
+        return
+    pairs = itertools.zip_longest(card["classes"], splits.classes)
+    first = next((k for k, (old, new) in enumerate(pairs) if old != new), 0)
+    start = first if first > 7 else 0  # of many classes, those from the first that differs
+    before = {"model": card["architecture"], "classes": some(card["classes"][start:])}
+    now = {"model": model, "classes": some(splits.classes[start:])}
+    if isinstance(card.get("data"), dict):
+        before, now = before | {"data": card["data"].get("name")}, now | {"data": splits.name}
+    if changes := describe_changes(before, now):
+        raise UserError(f"{folder} contains another run ({changes}): use another folder (--out)")
 
 
 def _earlier(folder: Path, epochs: int) -> str:

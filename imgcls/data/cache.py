@@ -22,7 +22,7 @@ import torch
 from imgcls.data.sources import SkippedFile
 from imgcls.files import open_atomic
 
-FORMAT = 3  # increase when the same files give other pixels or another index
+FORMAT = 4  # increase when the same files give other pixels or another index
 GATHER_IN_MEMORY = 4 * 2**30  # bytes; a larger selection of rows is written to a file and mapped
 ABANDONED = 24 * 3600  # seconds after which an unfinished folder is a leftover of a killed process
 CHECKED_BYTES = 32 * 2**20  # bytes of pixels whose checksum is compared on every read

@@ -100,7 +100,8 @@ def load(
     counts = {"train": train_count, "val": val_count, "test": test_count}
     for split, count in counts.items():
         if count is not None and count < 1:
-            raise DataError(f"{split}_count must be at least 1, not {count}; omit it for every image")
+            option = " (--max-train-images)" * (split == "train")
+            raise DataError(f"{split}_count{option} must be at least 1, not {count}; omit it for every image")
     name = str(name_or_path)
     if name in generated_names():
         settings = {"seed": seed, "habitat_bias": habitat_bias, "clutter": clutter}
@@ -160,8 +161,13 @@ def locate(name_or_path: str | Path) -> Path:
     in_folder = "/" in name and path.parent.is_dir() and not name.startswith(PREFIX)
     looks_like_path = path.suffix or name.startswith((".", "~", os.sep)) or in_folder
     what = f"no folder or archive at {path.absolute()}" if looks_like_path else f"unknown data set {name!r}"
+    known = [*generated_names(), *catalogue.CATALOGUE]
+    beside = [one.name for one in path.parent.glob("*")] if path.parent.is_dir() else []
+    close = did_you_mean(path.name, beside) if looks_like_path else did_you_mean(name, [*known, *beside])
+    if not close.startswith("did you mean"):
+        close = did_you_mean(name, known)
     raise UnknownDataset(
-        f"{what}; {did_you_mean(name, [*generated_names(), *catalogue.CATALOGUE])}\n"
+        f"{what}; {close}\n"
         f"  your own images: the path of a folder, .zip or .tar with {LAYOUT}, "
         f'for example load("data/pets.zip"); archives are read in place\n'
         f"  generated and real sets, and how to download the missing ones: imgcls data list"

@@ -25,6 +25,7 @@ SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+OF_SPLITS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs", "photos", "pictures", "split"})
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".heic", ".avif",
 )  # fmt: skip
@@ -38,6 +39,7 @@ UNREAD_ARCHIVES = {
     b"\xfd7zXZ\0": "an xz file without a whole tar in it",
 }  # by how they start
 PART = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.\w+)\.(\d{2,4}|a[a-z])$|\.z\d\d$|\.part\d+\.\w+$", re.IGNORECASE)
+ARCHIVE = re.compile(r"(\.tar)?\.(zip|tar|tgz|gz|bz2|xz|zst|7z|rar)$", re.IGNORECASE)  # the end of a name
 COMPRESSIONS = {
     9: "Deflate64",
     20: "Zstandard",
@@ -53,9 +55,26 @@ EMPTY = "an empty folder"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, text direction
 JUNK = frozenset({
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "lost+found", "$recycle.bin", "recycler",
-    "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot", "__pycache__",
+    "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot", "@tmp", "found.000", "__pycache__",
 })  # fmt: skip
-OUTPUTS = frozenset({"runs", "wandb", "mlruns", "lightning_logs"})  # folders in which tools of training write
+OUTPUTS = frozenset(
+    {
+        "runs",
+        "wandb",
+        "mlruns",
+        "lightning_logs",
+        "tb_logs",
+        "logs",
+        "checkpoints",
+        "output",
+        "outputs",
+        "results",
+        "venv",
+        "env",
+        "node_modules",
+        "site-packages",
+    }
+)  # fmt: skip - folders in which tools write, also pictures
 MAX_FILE_BYTES = 512 * 2**20  # no image of decoding.MAX_PIXELS needs more
 LAYOUT = "class/image or split/class/image (split: train, val, valid, validation or test)"
 
@@ -159,6 +178,8 @@ def _reader(path: Path) -> Iterator[Reader]:
                 yield _tar_reader(archive)
         elif what := _other_archive(path):
             raise DataError(f"{path} is {what}: unpack it and give the folder; if that fails, fetch it again")
+        elif what := _other_file(path):
+            raise DataError(f"{path} is {what}; classes are folders: give the folder or archive with {LAYOUT}")
         else:
             raise DataError(
                 f"{path} is neither a folder nor a whole zip or tar archive{_html(path)}; a download cut short "
@@ -177,6 +198,15 @@ def _head(path: Path) -> bytes:
 
 def _other_archive(path: Path) -> str:
     return next((what for magic, what in UNREAD_ARCHIVES.items() if _head(path).startswith(magic)), "")
+
+
+def _other_file(path: Path) -> str:
+    """What other tools take as a data set: a list of files or a description of folders; also one picture."""
+    if not path.stat().st_size:
+        return "an empty file"
+    if looks_like_image(_head(path)):
+        return "one picture (`imgcls predict` classifies it)"
+    return "a text file" if path.suffix.lower() in (".yaml", ".yml", ".csv", ".json", ".jsonl", ".txt") else ""
 
 
 def _html(path: Path) -> str:
@@ -267,7 +297,7 @@ def as_text(name: str) -> str:
 def _zip_reader(archive: zipfile.ZipFile) -> Reader:
     def read(info: zipfile.ZipInfo) -> bytes | str:
         if info.flag_bits & 1:
-            return "encrypted"
+            return "encrypted: unpack the archive with its password and give the folder"
         if stat.S_ISLNK(info.external_attr >> 16):
             return LINK
         if reason := _too_large(info.file_size):
@@ -388,8 +418,10 @@ def _too_large(size: int) -> str | None:
 
 
 def split_named(folder: str) -> str | None:
-    """The split that a folder name such as Train, VALIDATION or test_set means; None for other names."""
-    return SPLITS.get(re.sub(r"[\s_-]?set$", "", folder.strip().lower()))
+    """The split that a folder name such as Train, VALIDATION, test_set or images-train means; None for other names."""
+    words = re.sub(r"set$", "", folder.strip().lower())
+    words = [word for word in re.split(r"[\s_-]+", words) if word and word not in OF_SPLITS]
+    return SPLITS.get(words[0]) if len(words) == 1 else None
 
 
 def find_class_folders(
@@ -437,15 +469,13 @@ def find_class_folders(
                 f"that contains the class folders"
             )
         else:
-            what = "not a picture" if not picture else "written by training"
+            what = "not a picture" if not picture else "written by a tool"
             elsewhere.append(SkippedFile(member.name, f"{what}, and deeper than the class folders"))
     if not found:
         files = f"found only {', '.join(repr(m.name) for m in source.members[:3])} …" if paths else "found no file"
         if reasons := [f"{file.name}: {file.reason}" for file in source.skipped[:3]]:
             files += f"; skipped {len(source.skipped)}, such as {'; '.join(reasons)}"
-        packed = [
-            name for name in map("/".join, paths) if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".rar"))
-        ]
+        packed = [name for name in map("/".join, paths) if ARCHIVE.search(name)]
         advice = f"; unpack {', '.join(packed[:3])} first" if packed else ""
         raise DataError(f"{source.path}: no pictures in class folders ({files}){advice}; the layout must be {LAYOUT}")
     return found, elsewhere, _unread(source, wrapper, splits, found, elsewhere)
@@ -476,7 +506,10 @@ def _unread(
     found: list[tuple[str, Member]],
     elsewhere: list[SkippedFile],
 ) -> list[SkippedFile]:
-    """The splits, and the classes of a split, without a file in `found`; raises for a class without any."""
+    """The splits, and the classes of a split, without a file in `found`; raises for a class without any.
+
+    A split may be a broken link, or an archive that nobody has unpacked.
+    """
     classes = {name.split("/")[-2] for name, _ in found}
     filled = {parent(name) for name, _ in found}
     filled |= {parent(folder) for folder in filled}
@@ -485,6 +518,12 @@ def _unread(
         path = PurePosixPath(file.name).parts
         inner = path[len(wrapper) :]
         folders = inner if file.name.endswith("/") else inner[:-1]
+        if splits and not folders and path[: len(wrapper)] == wrapper:
+            stem = ARCHIVE.sub("", inner[0])
+            if split_named(stem) and split_named(stem) not in map(split_named, splits):
+                unread[stem] = (
+                    f"{file.name}: {file.reason if stem == inner[0] else 'an archive in the folder; unpack it'}"
+                )
         if path[: len(wrapper)] != wrapper or ".." in path or PurePosixPath(file.name).is_absolute() or not folders:
             continue
         reason = f"{file.name}: {file.reason}"

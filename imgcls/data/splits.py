@@ -280,7 +280,8 @@ def stratified_sample(indices: IndicesByClass, count: int | None, split: str) ->
     if count is None or count >= total:
         return indices
     if count < len(present):
-        raise DataError(f"{split}_count={count} is fewer than the {len(present)} classes of that split")
+        option = " (--max-train-images)" * (split == "train")
+        raise DataError(f"{split}_count={count}{option} is fewer than the {len(present)} classes of that split")
     exact = {name: Fraction(size * count, total) for name, size in present.items()}
     quota = {name: max(1, int(share)) for name, share in exact.items()}
     by_remainder = sorted(present, key=lambda name: (quota[name] - exact[name], name))

@@ -27,6 +27,7 @@ from imgcls.reproducibility import fork_rng
 
 FORMAT = 2  # format 1 had other names for options of our networks and for a buffer of the normalisation
 WEIGHTS, CARD = "weights.safetensors", "card.json"
+CONFIG = "config.json"  # what `imgcls train` writes first
 KINDS: dict[str, type] = {
     "format": int,
     "architecture": str,
@@ -161,10 +162,8 @@ def open_run(run: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         model, card = load(run)
     except MissingWeights as error:
-        if (run / "config.json").is_file():
-            raise MissingWeights(
-                f"the training of {run} has not finished: the same `imgcls train` command continues it"
-            ) from error
+        if (run / CONFIG).is_file():
+            raise
         others = sorted(str(path.parent) for path in run.parent.glob(f"*/{CARD}"))
         raise MissingWeights(f"{error}{f'; {did_you_mean(run, others)}' if others else ''}") from error
     return model.to(pick_device()), card
@@ -300,6 +299,10 @@ def _missing(folder: Path, name: str) -> Exception:
         )
     if folder.is_file():
         return UserError(f"{folder} is a file; give the folder with {WEIGHTS} and {CARD}")
+    if (folder / CONFIG).is_file():
+        return MissingWeights(
+            f"the training of {folder} has not finished: the same `imgcls train` command continues it"
+        )
     return MissingWeights(
         f"no {name} in {folder}{'' if folder.is_dir() else ', which does not exist'}; models.save writes such folders: "
         "`imgcls train` one for every run, notebook 04 that of the source backbone (build/backbones/)"

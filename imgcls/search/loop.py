@@ -85,6 +85,10 @@ def search(
         raise UserError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
     if not space:
         raise UserError("the space is empty: name at least one hyperparameter")
+    sizes = space.get("batch_size", (recipe.batch_size,))
+    largest = max(sizes) if isinstance(sizes, tuple) else sizes.high
+    if largest > len(train.labels):  # else found by a trial, in a study that then has these settings
+        raise UserError(f"{len(train.labels)} images are fewer than one batch of {largest}: lower batch_size")
     pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1) if prune else optuna.pruners.NopPruner()
     settings = {
         "network": _describe(create),

@@ -4,6 +4,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,13 +108,16 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
     except ImportError as error:
         raise ImportError('PostgreSQL needs a driver that is not installed: pip install "psycopg[binary]"') from error
     except (exc.DBAPIError, StorageInternalError) as error:
+        advice = "the server runs, and the host, user, password and database in the address"
+        if url.drivername == "sqlite":
+            advice = "its disk has room, that you can write to its folder, and that the file is a study of Optuna"
         raise ConnectionError(
-            f"the database {shown(where)} could not be opened ({_reason(error)}); check that the server runs, and the "
-            "host, user, password and database in the address"
+            f"the database {shown(where)} could not be opened ({_reason(error)}); check that {advice}"
         ) from error
     for name in dir(storage):
         if re.match(r"_?(create|get|set|record)_", name):
             setattr(storage, name, _answering(_patiently(getattr(storage, name), PATIENCE), shown(where)))
+    storage.record_heartbeat = _try(storage.record_heartbeat)
     return storage
 
 
@@ -150,6 +154,20 @@ def _answering(operation: Callable[..., Any], where: str) -> Callable[..., Any]:
             ) from error
 
     return checked
+
+
+def _try(record_heartbeat: Callable[[int], None]) -> Callable[[int], None]:
+    """The operation without its error, which would end the thread of heartbeats with a traceback: the next is soon.
+
+    If the database stays out of reach, the trial itself says so at its next step.
+    """
+
+    @wraps(record_heartbeat)
+    def tried(trial_id: int) -> None:
+        with suppress(ConnectionError):
+            record_heartbeat(trial_id)
+
+    return tried
 
 
 def _reason(error: Exception) -> Any:

@@ -97,8 +97,9 @@ def test_a_run_is_repeated_extended_and_used_unfinished(photos, tmp_path, monkey
         models.read_card(tmp_path)["recipe"]["epochs"] == json.loads((tmp_path / "config.json").read_text())["epochs"]
     )
     (tmp_path / "card.json").unlink()  # as where training was interrupted
-    code, said = ask("predict", tmp_path, photos)
-    assert (code, "has not finished: the same `imgcls train` command continues it" in said.err) == (2, True)
+    for asked in (("predict", tmp_path, photos), ("export", tmp_path), ("train", photos, "--weights", tmp_path)):
+        code, said = ask(*asked)
+        assert (code, "has not finished: the same `imgcls train` command continues it" in said.err) == (2, True)
     (tmp_path / "history.csv").write_text("epoch,val_loss\n1,0.5\n")
     assert "note: continuing after 1 epoch of 2\n" in ask("train", photos, *settings, 2)[1].err
 

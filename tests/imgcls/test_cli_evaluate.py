@@ -325,6 +325,7 @@ def test_pictures_rows_and_top_k(photos, a_run, tmp_path, monkeypatch, capsys):
     with Image.open(picture) as image:
         assert min(image.size) > 300
     assert "top-2 accuracy" in call(monkeypatch, capsys, run, photos, "--top-k", 2).out
+    assert "top-3 accuracy" in call(monkeypatch, capsys, run, photos, "--top-k", 9).out  # of three classes
 
 
 def test_top_1_is_the_accuracy_also_of_a_constant_model():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -149,6 +150,21 @@ def test_users_errors_are_one_line_and_bugs_show_where_they_are(error, monkeypat
     monkeypatch.setattr(sys, "argv", ["imgcls", "models", "resnet18", "--traceback"])
     with pytest.raises(type(error)):
         cli.main()
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code(monkeypatch, capsys):
+    def warns(*_):
+        warnings.warn("no font has these letters", stacklevel=1)
+        raise UserError("the end")
+
+    monkeypatch.setenv("IMGCLS_TRACEBACK", "0")
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # undone afterwards
+    monkeypatch.setattr(models, "minimum_size", warns)
+    monkeypatch.setattr(sys, "argv", ["imgcls", "models", "resnet18"])
+    monkeypatch.setattr(warnings, "showwarning", lambda *it: sys.stderr.write(warnings.formatwarning(*it[:4])))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "warning: no font has these letters\nerror: the end\n"
 
 
 def test_a_bug_in_pytorchs_hands_prints_its_traceback():

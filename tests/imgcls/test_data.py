@@ -251,9 +251,15 @@ def test_unusable_layouts_stop_with_the_reason(tmp_path, files, message):
 
 
 def test_files_that_are_no_archive_and_torn_archives(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(picture("a"))
-    with pytest.raises(DataError, match="neither a folder nor a whole zip or tar"):
-        load(tmp_path / "a.jpg")
+    for name, content, what in [
+        ("a.jpg", picture("a"), "one picture .*; classes are folders: give the folder or archive"),
+        ("data.yaml", b"path: photos\n", "a text file; classes are folders"),
+        ("none.zip", b"", "an empty file"),
+        ("a.bin", b"abc", "neither a folder nor a whole zip or tar"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"{name} is {what}"):
+            load(tmp_path / name)
     torn = as_zip(tmp_path / "a.zip", pictures("cat", "dog"))
     torn.write_bytes(torn.read_bytes()[:-200])
     with pytest.raises(DataError, match="download cut short"):
@@ -277,6 +283,10 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
         load("xyz")
     with pytest.raises(UnknownDataset, match=f"no folder or archive at {tmp_path}/pets.zip"):
         load("pets.zip")
+    (tmp_path / "holiday").mkdir()
+    for name in ("holyday", f"{tmp_path}/holidays"):
+        with pytest.raises(UnknownDataset, match=r"; did you mean 'holiday'\?"):
+            load(name)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +296,7 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
         ({"image_size": 32.0}, "image_size must be a positive whole number"),
         ({"channels": 2}, "channels must be 3 .RGB. or 1"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "sum below 1"),
-        ({"train_count": 0}, "train_count must be at least 1"),
+        ({"train_count": 0}, r"train_count \(--max-train-images\) must be at least 1"),
         ({"train_count": 1}, "fewer than the 2 classes"),
         ({"classes": ["cta"]}, "no class 'cta'; did you mean 'cat'"),
         ({"classes": ["doog"]}, "no class 'doog'; did you mean 'dog'"),

@@ -1,6 +1,7 @@
 """Frozen features, the logistic head on them, fine-tuning from it, and `imgcls train` with ImageNet weights."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -182,6 +183,13 @@ def test_train_fits_a_head_by_default(photos, splits, tmp_path, monkeypatch, cap
     for (key, mine), (_, theirs) in zip(model.network.named_buffers(), whole.network.named_buffers(), strict=True):
         assert torch.equal(mine, theirs), key
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 2
+
+    shutil.copytree(photos, tmp_path / "others")
+    for command in (("train", tmp_path / "others"), ("train", photos, "--model", "simple_cnn")):
+        code, _, err = train(monkeypatch, capsys, *command, "--image-size", 32, "--out", run)
+        assert code == 2
+        assert f"{run} contains another run (" in err
+        assert models.read_card(run) == card
 
     code, out, _ = train(monkeypatch, capsys, "evaluate", run, photos, "--format", "json")
     assert code == 0

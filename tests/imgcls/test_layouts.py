@@ -51,6 +51,20 @@ def test_an_empty_given_split_stops(empty, tmp_path):
         load(root, image_size=8)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("test.zip", "an archive in the folder; unpack it"), ("val.tar.gz", "an archive in the folder; unpack it"),
+     ("test", "cannot be read: No such file or directory"), ("test.csv", ""), ("train.zip", "")],
+)  # fmt: skip
+def test_a_split_that_is_an_archive_or_a_broken_link_stops(name, reason, tmp_path):
+    root = as_folder(tmp_path / "set", pictures("train/a", "train/b"))
+    (root / name).write_bytes(b"x") if "." in name else (root / name).symlink_to(tmp_path / "nowhere")
+    if reason:
+        with pytest.raises(DataError, match=re.escape(f"can be read of\n  {name.split('.')[0]}: {name}: {reason}")):
+            load(root, image_size=8)
+    assert len(load(root, image_size=8, split_again=bool(reason)).train)
+
+
 def test_a_given_split_without_extensions_is_found(tmp_path):
     files = pictures("train/a", "train/b") | {f"test/{name}/1": picture(name) for name in "ab"}
     assert load(as_zip(tmp_path / "a.zip", files), image_size=8).test.names == ("test/a/1", "test/b/1")
@@ -88,6 +102,8 @@ def test_splits_drawn_again_keep_duplicates_together(tmp_path):
             ("train", "val", "test"),
         ),
         (("training_set/a", "training_set/b", "test-set/a"), ("a", "b"), ("train", "test")),
+        (("train_images/a", "train_images/b", "val data/a"), ("a", "b"), ("train", "val")),
+        (("dataset", "images", "train set"), ("dataset", "images", "train set"), ()),
     ],
 )
 def test_what_is_called_like_a_split_is_one_only_with_classes_inside(folders, classes, given, tmp_path):
@@ -118,7 +134,18 @@ def test_names_of_classes_side_by_side_are_two_classes(tmp_path):
 
 @pytest.mark.parametrize(
     "folder",
-    ["@eaDir/x", "lost+found", "$RECYCLE.BIN", "System Volume Information", "cat/@eaDir/000.png", "runs/exp/images"],
+    [
+        "@eaDir/x",
+        "lost+found",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "cat/@eaDir/000.png",
+        "runs/exp/images",
+        "@tmp",
+        "results/plots",
+        "venv/lib/x/images",
+        "node_modules/y/z",
+    ],
 )
 def test_folders_of_systems_and_tools_are_no_classes(folder, tmp_path):
     files = pictures("cat", "dog") | {f"{folder}/SYNO.png": picture("s")}

@@ -64,6 +64,14 @@ def test_without_a_home_there_is_no_folder_called_tilde(tmp_path, monkeypatch):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_home_that_cannot_be_written_to_is_none(tmp_path, monkeypatch):
+    """As `HOME=/` or `HOME=/nonexistent` in containers: other libraries then complain, or write where they can."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert paths._homeless() is None  # can be made
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert paths._homeless() == Path(paths.tempfile.gettempdir(), f"imgcls-{os.getuid()}")
+
+
 def test_a_user_without_a_passwd_entry_gets_a_name(installed, tmp_path):
     """As in containers that run under any user id: importing torchvision calls `getuser`."""
     unshare = ("unshare", "-U", "--map-user=12345")
@@ -84,4 +92,5 @@ def test_a_read_only_folder_of_the_project_names_imgcls_root(number, advice, own
     assert ("IMGCLS_ROOT" in cli._advice(error)) == advice
     assert ("free some space" in cli._advice(error)) == (number == 28)
     assert "IMGCLS_ROOT" not in cli._advice(OSError(number, "elsewhere", "/elsewhere/x"))
+    assert ("IMGCLS_ROOT" in cli._advice(OSError(number, "x", str(own_folders)))) == (number != 28)  # cannot be made
     assert not cli._advice(ValueError("x"))

@@ -76,7 +76,7 @@ def test_a_cap_is_exact_proportional_and_leaves_nobody_out(sizes, count):
     group = {name: list(range(size)) for name, size in sizes.items()}
     present, total = sum(size > 0 for size in sizes.values()), sum(sizes.values())
     if count < min(present, total):
-        with pytest.raises(DataError, match=f"train_count={count} is fewer"):
+        with pytest.raises(DataError, match=rf"train_count={count} \(--max-train-images\) is fewer"):
             stratified_sample(group, count, "train")
         return
     kept = stratified_sample(group, count, "train")

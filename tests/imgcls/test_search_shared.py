@@ -188,6 +188,31 @@ def test_a_database_that_stays_locked_ends_the_search_with_a_way_on(tiny, tmp_pa
     assert content(search_on(Stopping(99, interrupt))) == content(alone(tiny))
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat")  # of a trial that is asked for
+def test_a_heartbeat_that_finds_the_database_locked_leaves_the_word_to_the_trial(tmp_path, monkeypatch):
+    """An error would end the thread of the heartbeats with a traceback, and the trial would be taken for lost."""
+    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    opened = storage.open_storage(tmp_path / "study.db")
+    study = optuna.create_study(storage=opened)
+    trial = study.ask()
+    database = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    opened.record_heartbeat(trial._trial_id)
+    with pytest.raises(ConnectionError, match="database is locked"):
+        trial.set_user_attr("a", 1)
+    database.close()
+    opened.record_heartbeat(trial._trial_id)
+    rows = sqlite3.connect(tmp_path / "study.db").execute("SELECT trial_id FROM trial_heartbeats").fetchall()
+    assert rows == [(trial._trial_id,)]
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_the_study_is_stored(tiny, tmp_path):
+    sizes = {"batch_size": (32, 128)}
+    with pytest.raises(ValueError, match="64 images are fewer than one batch of 128: lower batch_size"):
+        search(CREATE, *tiny, RECIPE, sizes, storage=tmp_path / "study.db", trials=1)
+    assert not (tmp_path / "study.db").exists()
+
+
 # ------------------------------------------------------------------ stop and resume
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_study_that_was_killed_and_resumed_is_the_uninterrupted_one(tiny, tmp_path, monkeypatch, sampler):
@@ -518,7 +543,7 @@ def test_a_missing_driver_is_named(monkeypatch):
 def test_a_damaged_database_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(storage.time, "sleep", lambda _: None)
     (tmp_path / "study.db").write_text("this is no database, and long enough for SQLite to look at it" * 20)
-    with pytest.raises(ConnectionError, match=r"study\.db could not be opened \(file is not a database\)"):
+    with pytest.raises(ConnectionError, match=r"study\.db could not be opened \(file is not a database\); .*its disk"):
         read_study(tmp_path / "study.db")
 
 
