@@ -4,7 +4,8 @@ python -m benchmarks.epoch [--runs 5] [--images 50000] [--data cifar10-jpeg.zip]
 
 The usual pipeline (ImageFolder, DataLoader, float32) trains on all images. Frameworks train on at most
 FRAMEWORK_IMAGES, with their defaults and with their fastest settings. imgcls trains from its decoded cache; the row
-`epoch_first_vs_imagefolder` includes the time to fill that cache, test images included.
+`epoch_first_vs_imagefolder` includes the time to fill that cache, test images included. The ratio of the row
+`passes_of_epoch` is the share of our epoch that its forward and backward passes take: what no loop can save.
 """
 
 import tempfile
@@ -13,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.loops import has_bfloat16, run
+from benchmarks.loops import has_bfloat16, passes, run
 from benchmarks.measure import alternate, arguments, fastest, own_process, seconds_of
 from benchmarks.record import Row, report, version, versus
 from benchmarks.tasks import Task, load, prepare
@@ -120,6 +121,11 @@ def main() -> None:
             peers[name] = name, replace(smaller, workers=workers)
             peers[f"{name}_best"] = name, replace(smaller, workers=-1, fast=True)
         rows += compared(peers, smaller, trial, args.runs, "> 1")
+        with own_process() as process:
+            works = {"ours": partial(process, seconds, "ours", smaller), "passes": partial(process, passes, smaller)}
+            found = alternate(works, args.runs)
+        what = {"what": f"an epoch of {smaller.images:,} images", "images": smaller.images}
+        rows.append(versus("passes_of_epoch", "s", found["ours"], found["passes"], "its passes alone", "-", **what))
     report(rows, args.out)
 
 

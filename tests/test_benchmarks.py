@@ -203,6 +203,14 @@ def test_every_pipeline_takes_the_same_steps_and_learns(task, name, elsewhere):
     assert done.seconds > 0
 
 
+def test_the_passes_of_an_epoch_are_as_many_as_its_steps(task, monkeypatch):
+    network, calls = loops.our_network(task), []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    monkeypatch.setattr(loops, "our_network", lambda _: network)
+    assert loops.passes(task) > 0
+    assert len(calls) == task.images // BATCH + 1  # one to warm up
+
+
 @pytest.mark.parametrize("elsewhere", [True], indirect=True, ids=["fast"])
 @pytest.mark.parametrize("name", ["ours", "bare", *loop_overhead.PEERS])
 def test_every_loop_over_images_in_memory_takes_the_same_steps(name, elsewhere):
