@@ -139,8 +139,8 @@ bench: $(VENV)/.bench-ready  ## measure speed and difficulty, and compare with o
 # The file browser shows the whole project, beginning with notebooks/; course/jupyterlab/ turns the news off.
 # tqdm, which other libraries import, warns in every notebook that it would like to have widgets.
 lab: $(READY)  ## open notebook 00 in JupyterLab
-	@PYTHONWARNINGS='ignore:IProgress not found' $(RUN) -m jupyterlab notebooks/00_start_here.ipynb --ServerApp.root_dir='$(CURDIR)' \
-	  --LabApp.app_settings_dir='$(CURDIR)/course/jupyterlab' --log-level=WARN
+	@PYTHONWARNINGS='ignore:IProgress not found' $(RUN) -m jupyterlab --ServerApp.root_dir='$(CURDIR)' --log-level=WARN \
+	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.app_settings_dir='$(CURDIR)/course/jupyterlab' $(ARGS)
 
 exercises: $(READY)  ## write the notebooks without solutions to build/exercises/
 	@$(RUN) -m course.exercises write

@@ -14,6 +14,8 @@ import torch
 from imgcls import paths
 from imgcls.precision import pick_device, pick_precision
 
+CODE = (".py", ".ipynb", ".yaml", ".toml", "Makefile")  # new files that may change a result
+
 
 def derive_seed(*parts: int | str) -> int:
     """Turn any key, such as `(seed, "train", epoch, step)`, into a 63-bit seed.
@@ -84,11 +86,13 @@ def _git(*arguments: str) -> str | None:
 def provenance() -> dict[str, str | int | bool | None]:
     """The environment of a result: versions, device, threads, precision, and the commit with its state.
 
-    `commit` is the short hash and `dirty` whether files differ from it; both are None outside a git checkout.
+    `commit` is the short hash and `dirty` whether files differ from it; both are None outside a git checkout. A new
+    file counts if it is code: a run that was saved in the project's folder changes no result.
     """
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
-    status = _git("status", "--porcelain")
+    status = _git("status", "--porcelain", "--untracked-files=all")
+    changed = [line.rstrip('"') for line in (status or "").splitlines()]
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -96,5 +100,5 @@ def provenance() -> dict[str, str | int | bool | None]:
         "threads": torch.get_num_threads(),
         "precision": str(pick_precision(device)).removeprefix("torch."),
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "dirty": None if status is None else bool(status),
+        "dirty": None if status is None else any(line[:2] != "??" or line.endswith(CODE) for line in changed),
     }

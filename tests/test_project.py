@@ -127,7 +127,7 @@ def test_nothing_that_is_made_is_committed():
 
 def test_make_lab_opens_the_start_notebook():
     planned = subprocess.run(["make", "-n", "lab"], cwd=paths.ROOT, capture_output=True, text=True).stdout
-    opened = planned.split("jupyterlab ")[-1].split()[0]
+    opened = planned.split("default_url=/lab/tree/")[-1].split()[0]
     assert (paths.ROOT / opened) == paths.NOTEBOOKS / "00_start_here.ipynb"
     assert (paths.ROOT / opened).exists()
 

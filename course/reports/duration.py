@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
+
 from course.reports import pages, parameters
 from course.reports.errors import ReportError, RequestError
 from course.reports.files import Files
@@ -16,6 +18,7 @@ from imgcls import paths
 from imgcls.files import write
 from imgcls.messages import format_duration
 
+BUSY = 25  # per cent of the processor that other programs use, from which the estimate is too high
 LESS = """
   less: make reports PROFILE=smoke tries everything in minutes, make report-{0} runs one notebook, and
   make report-{0} ARGS='-p NAME=VALUE' lowers epochs, seeds or images (python -m course.reports check {0} lists them)"""
@@ -99,6 +102,7 @@ def estimate(profile: str, assignments: Iterable[str] = ()) -> str:
         return ""
     from imgcls.reproducibility import provenance
 
+    busy = psutil.cpu_percent(interval=0.2)
     speed = measure_speed()
     times = {name: recorded[name]["seconds"] * recorded[name]["images_per_second"] / speed for name in known}
     total, longest = sum(times.values()), max(known, key=times.__getitem__)
@@ -108,6 +112,8 @@ def estimate(profile: str, assignments: Iterable[str] = ()) -> str:
         f"{count} to run: about {_about(total)} on this machine, {_about(times[longest])} of them for {longest}\n"
         f"  {pages.computer(here)}; {speed:,.0f} images/s in training"
     )
+    if busy > BUSY:
+        text += f"\n  other programs use {busy:.0f} % of the processor: without them, it takes less"
     if len(known) < len(names):
         text += f"\n  without {', '.join(name for name in names if name not in known)}: no recorded time"
     if here["device"] == "cpu" and here["precision"] == "float32":

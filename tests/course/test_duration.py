@@ -27,6 +27,7 @@ def course(own_folders, monkeypatch):
     runs = {name: run | {"images_per_second": 3000, "machine": "another"} for name, run in runs.items()}
     duration.record_file().write_text(json.dumps({"default": runs}))
     monkeypatch.setattr(duration, "measure_speed", lambda: 1500.0)
+    monkeypatch.setattr(duration.psutil, "cpu_percent", lambda interval: 0.0)
     here = dict(HERE)
     monkeypatch.setattr(reproducibility, "provenance", lambda: here)
     return here
@@ -38,6 +39,12 @@ def finish(name, seconds, environment):
         path.parent.mkdir(exist_ok=True, parents=True)
     files.executed.touch()
     files.json.write_text(json.dumps({"seconds": seconds, "environment": environment}))
+
+
+@pytest.mark.parametrize(("busy", "said"), [(10, False), (60, True)])
+def test_a_busy_processor_is_named_as_the_estimate_is_then_too_high(course, monkeypatch, busy, said):
+    monkeypatch.setattr(duration.psutil, "cpu_percent", lambda interval: busy)
+    assert ("other programs use 60 % of the processor" in duration.estimate("default")) is said
 
 
 def test_the_estimate_is_recorded_work_over_measured_speed(course):

@@ -132,6 +132,23 @@ def test_provenance_says_what_ran():
     assert set(record) == {"python", "torch", "device", "threads", "precision", "commit", "dirty"}
 
 
+@pytest.mark.parametrize(
+    ("status", "dirty"),
+    [
+        ("", False),
+        (" M imgcls/files.py", True),
+        (" D README.md", True),
+        ("?? run/card.json\n?? run/weights.safetensors", False),
+        ("?? run/card.json\n?? imgcls/new.py", True),
+        ('?? "imgcls/n\\303\\251.py"', True),
+        (None, None),
+    ],
+)
+def test_a_new_file_changes_the_commit_only_if_it_is_code(monkeypatch, status, dirty):
+    monkeypatch.setattr(reproducibility, "_git", lambda command, *_: status if command == "status" else "1a2b3c4")
+    assert provenance()["dirty"] is dirty
+
+
 def test_provenance_outside_a_checkout(monkeypatch, tmp_path):
     monkeypatch.setattr(reproducibility.paths, "ROOT", tmp_path)
     assert (provenance()["commit"], provenance()["dirty"]) == (None, None)
