@@ -1,4 +1,4 @@
-"""Data sets for the notebooks: two splits in one, a split as files, and checks of the generated sets."""
+"""Data sets for the notebooks: two splits in one, classes in turn, a split as files, checks of the generated sets."""
 
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +33,17 @@ def concat_classes(first: Split, second: Split) -> Split:
     }  # fmt: skip
     labels = torch.cat([first.labels, second.labels + len(first.classes)])
     return Split(labels=labels, names=first.names + second.names, classes=first.classes + second.classes, **both)
+
+
+def interleaved(labels: torch.Tensor) -> torch.Tensor:
+    """Indices of the first image of each class, then of the second, and so on; int64 (N,).
+
+    Files are in the order of their classes, so the first of them would be of one class.
+    """
+    place = torch.zeros_like(labels)
+    for label in labels.unique():
+        place[labels == label] = torch.arange(int((labels == label).sum()))
+    return (place * (int(labels.max()) + 1) + labels).argsort()
 
 
 def export(split: Split, folder: str | Path) -> list[Path]:
