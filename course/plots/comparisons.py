@@ -66,7 +66,7 @@ def mistakes(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     intervals(ax, rows, costs["value"], costs["low"], costs["high"], mec=theme.SURFACE, label="with the mistake")
     theme.rows_axis(ax, costs["what"], width=24)
     for row, lost in enumerate(costs["value"] - costs["reference"]):
-        right_text(ax, row, "no change" if abs(lost) < 0.0005 else f"{lost * 100:+.1f} points".replace("-", "−"))
+        right_text(ax, row, "no change" if abs(lost) < 0.0005 else f"{lost * 100:+.1f} points")
     ax.margins(x=0.06)
     theme.percent_axis(ax.xaxis)
     ax.set_xlabel("accuracy")
@@ -108,7 +108,7 @@ def gains(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
                 ax.plot(edge, row, arrow, transform=ax.get_yaxis_transform(), **look)
     theme.rows_axis(ax, trials["name"])
     for row in rows:
-        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]".replace("-", "−"))
+        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]")
     ax.margins(x=0.06)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("gain on validation images (points)" + ("" if near.all() else "; arrow: beyond the scale"))

@@ -35,7 +35,7 @@ def method_gains(table: pd.DataFrame, xlabel: str, ax: Axes | None = None) -> Ax
             intervals(ax, rows[mine], gain[mine], low[mine], high[mine], colour, markerfacecolor=face, label=label)
     theme.rows_axis(ax, table["name"])
     for row in rows:
-        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]".replace("-", "−"))
+        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]")
     ax.margins(x=0.06)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel(xlabel)

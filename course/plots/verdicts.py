@@ -37,7 +37,7 @@ def verdicts(tests: pd.DataFrame, xlabel: str = "difference in test accuracy (po
             intervals(ax, *some, look["colour"], label=verdict, **look["marker"])
     theme.rows_axis(ax, tests["statement"], width=28)
     for row in rows:
-        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]".replace("-", "−"))
+        right_text(ax, row, f"{gain[row]:+.1f}  [{low[row]:+.1f}, {high[row]:+.1f}]")
     ax.margins(x=0.06)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel(xlabel)

@@ -57,24 +57,11 @@ JUNK = frozenset({
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "lost+found", "$recycle.bin", "recycler",
     "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot", "@tmp", "found.000", "__pycache__",
 })  # fmt: skip
-OUTPUTS = frozenset(
-    {
-        "runs",
-        "wandb",
-        "mlruns",
-        "lightning_logs",
-        "tb_logs",
-        "logs",
-        "checkpoints",
-        "output",
-        "outputs",
-        "results",
-        "venv",
-        "env",
-        "node_modules",
-        "site-packages",
-    }
-)  # fmt: skip - folders in which tools write, also pictures
+# Folders in which tools write, also pictures.
+OUTPUTS = frozenset({
+    "runs", "wandb", "mlruns", "lightning_logs", "tb_logs", "logs", "checkpoints", "output", "outputs", "results",
+    "venv", "env", "node_modules", "site-packages",
+})  # fmt: skip
 MAX_FILE_BYTES = 512 * 2**20  # no image of decoding.MAX_PIXELS needs more
 LAYOUT = "class/image or split/class/image (split: train, val, valid, validation or test)"
 

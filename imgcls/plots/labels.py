@@ -30,9 +30,9 @@ def end_labels(ax: Axes, labels: Sequence[tuple[float, str, str, str]]) -> None:
 
 
 def right_text(ax: Axes, row: float, text: str, colour: str = INK) -> None:
-    """Write text to the right of the panel, next to a row."""
+    """Write numbers to the right of the panel, next to a row; a hyphen becomes a minus sign."""
     ax.annotate(
-        text, (1.02, row), xycoords=("axes fraction", "data"), va="center", size=SMALL, color=colour,
+        text.replace("-", "−"), (1.02, row), xycoords=("axes fraction", "data"), va="center", size=SMALL, color=colour,
         annotation_clip=False,
     )  # fmt: skip
 

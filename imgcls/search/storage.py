@@ -117,7 +117,7 @@ def open_storage(where: str | Path | None, must_exist: bool = False) -> BaseStor
     for name in dir(storage):
         if re.match(r"_?(create|get|set|record)_", name):
             setattr(storage, name, _answering(_patiently(getattr(storage, name), PATIENCE), shown(where)))
-    storage.record_heartbeat = _try(storage.record_heartbeat)
+    storage.record_heartbeat = _forgiving(storage.record_heartbeat)
     return storage
 
 
@@ -156,7 +156,7 @@ def _answering(operation: Callable[..., Any], where: str) -> Callable[..., Any]:
     return checked
 
 
-def _try(record_heartbeat: Callable[[int], None]) -> Callable[[int], None]:
+def _forgiving(record_heartbeat: Callable[[int], None]) -> Callable[[int], None]:
     """The operation without its error, which would end the thread of heartbeats with a traceback: the next is soon.
 
     If the database stays out of reach, the trial itself says so at its next step.
