@@ -1,6 +1,7 @@
 """A network that predicts one class: watched epoch by epoch, with several averages in its batch norms."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -95,8 +96,11 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
 def recalibrate(model: nn.Module, images: Split, batch_size: int = 250) -> nn.Module:
     """A copy whose batch norms have the mean and variance of these images under the present weights.
 
-    The weights stay; each statistic is the plain average over the batches instead of a running average over steps.
+    The weights stay; each statistic is the plain average over batches of about one size, at most `batch_size`, instead
+    of a running average over steps.
     """
+    parts = math.ceil(len(images) / batch_size)
+    batch_size = math.ceil(len(images) / parts)  # a last batch of a few images would count as much as a full one
     duplicate = copy.deepcopy(model).eval()
     for norm in batch_norms(duplicate):
         norm.reset_running_stats()

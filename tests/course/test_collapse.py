@@ -68,6 +68,15 @@ def test_recalibration_gives_the_statistics_of_the_images_and_leaves_the_model(t
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+def test_recalibration_weighs_all_images_alike_whatever_the_batch_size(tiny):
+    train, _ = tiny
+    model, half = normalised(), len(train) // 2
+    assert len(train) % 2 == 0
+    means = [recalibrate(model, train, size)[2].running_mean for size in (len(train), half, len(train) - 1)]
+    assert torch.allclose(means[0], means[1], atol=2e-3)
+    assert torch.allclose(means[0], means[2], atol=2e-3)
+
+
 def test_a_second_average_changes_no_weight_and_is_that_of_its_momentum(tiny):
     train, val = tiny
     create = partial(create_model, "cifar_batchnorm", 3, image_size=train.images.shape[-1], widths=[4, 4, 4])

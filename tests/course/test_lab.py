@@ -89,8 +89,12 @@ def menu(page, *names):
 
 
 def code_cells(project):
-    """Code cells of the notebook as it was saved."""
-    return [one for one in json.loads((project / NOTEBOOK).read_text())["cells"] if one["cell_type"] == "code"]
+    """Code cells of the notebook as it was saved, or none while it is being written."""
+    try:
+        content = json.loads((project / NOTEBOOK).read_text())
+    except json.JSONDecodeError:
+        return []
+    return [one for one in content["cells"] if one["cell_type"] == "code"]
 
 
 def is_clean(output):
@@ -112,8 +116,9 @@ def test_notebook_00_runs_in_jupyterlab_and_its_output_is_clean(project, lab):
         page.wait_for_function(f"() => {STATUS} === 'idle'", timeout=1000 * PATIENCE)
         assert not page.locator(".jp-toast-message, .Toastify__toast-body, .jp-Dialog").count()
         menu(page, "File", "Save Notebook")
-        wait(lambda: all(one["execution_count"] for one in code_cells(project)), 30)
+        wait(lambda: (cells := code_cells(project)) and all(one["execution_count"] for one in cells), 30)
         page.locator(".jp-BreadCrumbs-home").first.click()  # up to the project
         for folder in ("notebooks", "reports", "build"):
             page.locator(".jp-DirListing-item", has_text=folder).first.wait_for()
-    assert [output for one in code_cells(project) for output in one["outputs"] if not is_clean(output)] == []
+    cells = code_cells(project)
+    assert cells and [output for one in cells for output in one["outputs"] if not is_clean(output)] == []
