@@ -257,7 +257,7 @@ def fine_tune(
         options: further arguments of `fit`, such as checkpoint and tracker.
 
     Returns:
-        The history, and whether validation gained, so that the model has the new weights.
+        The history, and whether validation gained, so that the model has the new weights; if not, the best epoch is 0.
     """
     before = {key: value.clone() for key, value in model.state_dict().items()}
     loss = predict(model, val).loss  # it tells more than the accuracy of a few images
@@ -266,6 +266,7 @@ def fine_tune(
     gained = predict(model, val).loss < loss
     if not gained:
         model.load_state_dict(before)
+        history.best_epoch = 0
     return history, gained
 
 

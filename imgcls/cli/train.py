@@ -508,7 +508,8 @@ def _save(
         "seconds": history.seconds if history else None,
     }
     write(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    typer.echo(f"validation accuracy {accuracy}{f' in epoch {history.best_epoch}' if history else ''}")
+    epoch = history.best_epoch if history else 0
+    typer.echo(f"validation accuracy {accuracy}{f' in epoch {epoch}' if epoch else ''}")
     _warn(network, splits, predictions, temperature, gap)
     typer.echo(f"weights:  {folder / 'weights.safetensors'}")
     if history:

@@ -73,8 +73,8 @@ def cifar_fast(
 
     A first convolution of 2x2 pixels, blocks of conv-pool-conv with batch norm and no biases, global max-pooling, one
     linear layer (arXiv:2404.00498). A convolution before a pooling, where each filter costs most, has at most twice
-    the filters of the previous convolution. Convolutions are initialised as the identity as far as possible. Images of
-    other sizes are accepted.
+    the filters of the previous convolution. The last block pools first, so its wide convolutions see a quarter of the
+    positions. Convolutions are initialised as the identity as far as possible. Images of other sizes are accepted.
 
     Args:
         num_classes: outputs.
@@ -94,7 +94,7 @@ def cifar_fast(
         between = min(width, 2 * channels)
         pooled = _lean_conv(channels, between, activation)
         *same, act = _lean_conv(between, width, activation)
-        pooled.insert(1, nn.MaxPool2d(2))
+        pooled.insert(1 if i < len(widths) else 0, nn.MaxPool2d(2))
         stack[f"block{i}"] = nn.Sequential(*pooled, (Residual if residual else nn.Sequential)(*same, act))
         channels = width
     classifier = [GlobalMaxPool(), nn.Flatten(), ScaledLinear(channels, num_classes, logit_scale)]

@@ -116,7 +116,7 @@ def test_notebook_00_runs_in_jupyterlab_and_its_output_is_clean(project, lab):
         page.wait_for_function(f"() => {STATUS} === 'idle'", timeout=1000 * PATIENCE)
         assert not page.locator(".jp-toast-message, .Toastify__toast-body, .jp-Dialog").count()
         menu(page, "File", "Save Notebook")
-        wait(lambda: (cells := code_cells(project)) and all(one["execution_count"] for one in cells), 30)
+        wait(lambda: (cells := code_cells(project)) and all(one["execution_count"] for one in cells), 60)
         page.locator(".jp-BreadCrumbs-home").first.click()  # up to the project
         for folder in ("notebooks", "reports", "build"):
             page.locator(".jp-DirListing-item", has_text=folder).first.wait_for()

@@ -143,6 +143,7 @@ def test_fine_tuning_leaves_batch_norm_alone_and_a_loss_keeps_the_weights_before
     history, gained = transfer.fine_tune(model, splits.train, splits.val, wild, seed=0)
     assert len(history.rows) == 1
     assert not gained
+    assert history.best_epoch == 0
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
     _, gained = transfer.fine_tune(model, splits.train, splits.val, replace(wild, lr=1e-3, epochs=2), seed=0)
