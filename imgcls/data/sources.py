@@ -13,7 +13,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -414,7 +414,7 @@ def split_named(folder: str) -> str | None:
 def find_class_folders(
     source: Source,
 ) -> tuple[list[tuple[str, Member]], list[SkippedFile], list[SkippedFile]]:
-    """Find the class folders below any single wrapper folder.
+    """Find the class folders below any single wrapper folder, and below one in each split.
 
     A folder is a split if it is called like one and has folders inside, else a class.
 
@@ -425,8 +425,9 @@ def find_class_folders(
     Raises:
         DataError: if there are no class folders, a class has no readable file, or images are in deeper folders.
     """
+    source = _with_plain_splits(source)
     paths = [tuple(member.name.split("/")) for member in source.members]  # pathlib would take a second for 20,000
-    pictures = [member.picture or _has_image_name(member.name) for member in source.members]
+    pictures = [_is_picture(member) for member in source.members]
     images = [path for path, picture in zip(paths, pictures, strict=True) if picture] or paths
     wrapper = _wrapper(images)
     level = len(wrapper)
@@ -468,8 +469,52 @@ def find_class_folders(
     return found, elsewhere, _unread(source, wrapper, splits, found, elsewhere)
 
 
-def _has_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - see find_class_folders
+def _is_picture(member: Member) -> bool:
+    return member.picture or os.path.splitext(member.name)[1].lower() in EXTENSIONS  # noqa: PTH122 - as above
+
+
+def _with_plain_splits(source: Source) -> Source:
+    """The source with splits as in train/class/image, where some have a wrapper or another word in their names.
+
+    So it is in many archives: training_set/training_set/class/image, seg_train/seg_train/class/image.
+    """
+    pictures = [tuple(member.name.split("/")) for member in source.members if _is_picture(member)]
+    wrapper = _wrapper(pictures)
+    below = defaultdict(list)
+    for path in pictures:
+        inner = path[len(wrapper) :]
+        if len(inner) > 1:
+            below[inner[0]].append(inner[1:])
+    splits = {folder: folder for folder in below if split_named(folder)} or _split_siblings(
+        [folder for folder, inner in below.items() if all(len(path) > 1 for path in inner)]
+    )
+    moved = {}
+    for folder, split in splits.items():
+        second = {path[0] for path in below[folder]}
+        wrapped = len(second) == 1 and all(len(path) > 2 for path in below[folder])
+        old = "/".join((*wrapper, folder, *(second if wrapped else ()), ""))
+        moved[old] = "/".join((*wrapper, split, ""))
+
+    def plain(name: str) -> str:
+        old = next((old for old in moved if name.startswith(old)), "")
+        return moved[old] + name[len(old) :] if old else name
+
+    if all(old == new for old, new in moved.items()):
+        return source
+    members = tuple(replace(member, name=plain(member.name)) for member in source.members)
+    skipped = tuple(replace(file, name=plain(file.name)) for file in source.skipped)
+    return replace(source, members=members, skipped=skipped)
+
+
+def _split_siblings(folders: list[str]) -> dict[str, str]:
+    """The split of each folder among some such as seg_train and seg_test, whose other words are the same."""
+    groups: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for folder in folders:
+        words = re.split(r"[\s_-]+", folder.lower())
+        for i in {0, len(words) - 1} if len(words) > 1 else ():
+            if words[i] in SPLITS:
+                groups[(*words[:i], "", *words[i + 1 :])][folder] = SPLITS[words[i]]
+    return next((found for found in groups.values() if len(found) > 1 and "train" in found.values()), {})
 
 
 def _split_folders(images: list[tuple[str, ...]], inside: list[tuple[str, ...]]) -> set[str]:

@@ -238,7 +238,7 @@ def test_links_in_a_folder_are_followed_and_loops_are_not(tmp_path):
     ("files", "message"),
     [
         (pictures("a/x/cat", "b/x/cat"), "2 level.s. deeper than expected; the layout must be class/image or split"),
-        (pictures("train/x/cat", "test/x/dog"), "'train/x/cat/000.png' is 1 level"),
+        (pictures("train/x/cat", "train/y/dog", "test/x/dog"), "'train/x/cat/000.png' is 1 level"),
         ({"1.png": picture("1"), "2.png": picture("2")}, "no pictures in class folders .found only '1.png', '2.png'"),
         ({}, "found no file"),
         (pictures("cat", "dog") | {"fox/1.jpg": b""}, "no image of class 'fox' can be decoded .fox/1.jpg: zero bytes"),

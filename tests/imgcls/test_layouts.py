@@ -115,6 +115,34 @@ def test_what_is_called_like_a_split_is_one_only_with_classes_inside(folders, cl
 NFC, NFD = "Bl\u00e9", "Ble\u0301"
 
 
+@pytest.mark.parametrize("wrapper", ["", "archive/"])
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {"train": "training_set/training_set", "test": "test_set/test_set"},
+        {"train": "training/training", "val": "validation/validation"},
+        {"train": "seg_train/seg_train", "test": "seg_test/seg_test"},
+        {"train": "train_faces", "val": "valid_faces", "test": "test_faces"},
+        {"train": "train/photos", "test": "test"},
+    ],
+)
+def test_a_wrapper_or_another_word_in_each_split_is_passed_over(splits, wrapper, tmp_path):
+    content = pictures(*(f"{wrapper}{folder}/{name}" for folder in splits.values() for name in "ab"), count=8)
+    content[f"{wrapper}{splits['train']}/notes.txt"] = b"text"
+    content |= pictures(f"{wrapper}seg_pred/seg_pred") if "seg_train" in splits["train"] else {}
+    for path in (as_folder(tmp_path / "set", content), as_zip(tmp_path / "set.zip", content)):
+        found = load(path, image_size=8)
+        assert found.classes == ("a", "b")
+        assert set(found.given) == set(splits)
+        assert all(len(getattr(found, split)) == 16 for split in set(splits) - {"train"})
+
+
+def test_folders_that_share_words_are_classes_with_pictures_inside(tmp_path):
+    for name in ("model_train/model_test", "cats_train/dogs_test", "toy_train/toy_bus"):
+        path = as_folder(tmp_path / name.replace("/", "-"), pictures(*name.split("/"), count=8))
+        assert load(path, image_size=8).classes == tuple(sorted(name.split("/")))
+
+
 @pytest.mark.parametrize(("train", "test"), [("Cat", "cat"), (NFC, NFD), ("cat ", "cat"), ("big_cat", "Big Cat")])
 def test_names_of_classes_that_differ_in_form_are_one_where_only_one_can_be_meant(train, test, tmp_path):
     files = pictures(f"train/{train}", "train/dog", f"test/{test}", "test/dog")
