@@ -121,4 +121,5 @@ def test_notebook_00_runs_in_jupyterlab_and_its_output_is_clean(project, lab):
         for folder in ("notebooks", "reports", "build"):
             page.locator(".jp-DirListing-item", has_text=folder).first.wait_for()
     cells = code_cells(project)
-    assert cells and [output for one in cells for output in one["outputs"] if not is_clean(output)] == []
+    assert cells
+    assert [output for one in cells for output in one["outputs"] if not is_clean(output)] == []
