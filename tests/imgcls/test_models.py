@@ -823,6 +823,16 @@ def test_no_convolution_before_a_pooling_more_than_doubles_the_filters():
     ]  # fmt: skip
 
 
+def test_only_the_last_block_pools_before_its_first_convolution():
+    model = create_model("cifar_fast", 3, widths=(4, 4, 4), image_size=32).eval()
+    sides = []
+    for module in model.network.features.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+    model(torch.rand(1, 3, 32, 32))
+    assert sides == [32, 31, 15, 15, 7, 3, 3]
+
+
 def test_a_sliced_head_keeps_its_scale():
     model = create_model("cifar_fast", 5, widths=(4, 4, 4), image_size=10).eval()
     x = torch.rand(2, 3, 10, 10)
