@@ -110,7 +110,7 @@ def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series, line
     ax.figure.draw_without_rendering()  # settles the layout
     panel, unit = ax.get_window_extent(), ax.figure.dpi / 72
     taken = [Bbox([at, at]).padded(6 * unit) for at in ax.transData.transform(np.stack([xs, ys], 1))]
-    taken += [text.get_window_extent().padded(unit) for text in ax.texts]
+    texts = [text.get_window_extent().padded(unit) for text in ax.texts]
     taken += [Bbox(np.sort(ax.transData.transform(ends), axis=0)).padded(3 * unit) for ends in lines]
     for x, y, name in zip(xs, ys, names, strict=True):
         costs = {}
@@ -123,9 +123,10 @@ def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series, line
             )  # fmt: skip
             box = label.get_window_extent().padded(unit)
             outside = box.width * box.height - _shared(box, panel)
-            costs[label] = sum(_shared(box, other) for other in taken) + 1e3 * outside
+            cut = sum(_shared(box, other) for other in texts)  # letters that its background hides
+            costs[label] = sum(_shared(box, other) for other in taken) + 10 * cut + 1e3 * outside
         best = min(costs, key=costs.get)
-        taken.append(best.get_window_extent().padded(unit))
+        texts.append(best.get_window_extent().padded(unit))
         for label in costs.keys() - {best}:
             label.remove()
 
