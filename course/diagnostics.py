@@ -60,8 +60,8 @@ class PartlyNormalized:
         return [self.predictions[run, epoch, share] for run, epoch in last.items()]
 
 
-def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """L2 norm of the loss gradient at the weights of each convolution and dense layer, first layer first.
+def gradients(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Gradient of the loss at the weights of each convolution and dense layer, first layer first.
 
     Computed in float32 and training mode on a copy, so that the model and its running statistics do not change.
     """
@@ -74,9 +74,14 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
     with fork_rng(device):
         torch.manual_seed(0)
         loss = F.cross_entropy(probe(images.to(device)), labels.to(device))
-    gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
+    found = torch.autograd.grad(loss, [layer.weight for layer in layers])
     names = [f"{kind} {kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
-    return {name: float(gradient.norm()) for name, gradient in zip(names, gradients, strict=True)}
+    return dict(zip(names, found, strict=True))
+
+
+def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """L2 norm of the gradient at each layer, as in `gradients`."""
+    return {name: float(gradient.norm()) for name, gradient in gradients(model, images, labels).items()}
 
 
 def best_so_far(study: optuna.Study, series: str = "", of: str = "seconds", panel: str = "search") -> pd.DataFrame:

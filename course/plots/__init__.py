@@ -4,6 +4,7 @@ from course.plots.comparisons import controls, gains, ladder, mistakes
 from course.plots.explanations import explanation_scores, gradient_rows, guided_grid
 from course.plots.landscape import landscape
 from course.plots.methods import method_gains
+from course.plots.optimizers import optimizer_steps
 from course.plots.parts import part_bars, part_maps
 from course.plots.ranking import threshold_and_ranking
 from course.plots.species import feature_space
@@ -23,6 +24,7 @@ __all__ = [
     "learning_speed",
     "method_gains",
     "mistakes",
+    "optimizer_steps",
     "part_bars",
     "part_maps",
     "threshold_and_ranking",

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from course import plots
 from course.plots.explanations import gradient_picture
 from course.plots.landscape import neighbours
+from course.plots.optimizers import CURVATURE, START, step_spectra, valley_paths
 from imgcls.plots import display, theme
 
 NAMES = ("german shepherd", "humpback whale", "siamese cat", "spider monkey", "hippopotamus")
@@ -82,6 +83,7 @@ METHODS = pd.DataFrame(
     | {"gain_low": [np.nan, 0.05, -0.03], "gain_high": [np.nan, 0.15, 0.01]}
     | {"verdict": [None, "better", "inconclusive"]}
 )
+GRADIENT = torch.diag(0.5 ** torch.arange(8.0)).repeat(1, 3)  # singular values halve from one to the next
 
 
 FIGURES = {
@@ -96,6 +98,7 @@ FIGURES = {
     "explanation_scores": lambda: plots.explanation_scores(SCORES),
     "verdicts": lambda: plots.verdicts(VERDICTS),
     "method_gains": lambda: plots.method_gains(METHODS, "gain (points)"),
+    "optimizer_steps": lambda: plots.optimizer_steps(GRADIENT.view(8, 6, 2, 2)),
 }
 SHEETS = {
     "part_maps": lambda: plots.part_maps(pictures(3), torch.arange(3 * 256).view(3, 16, 16) % 6, NAMES),
@@ -517,3 +520,24 @@ def test_verdicts_are_drawn_in_points_and_named_in_the_legend():
 
 def test_verdicts_that_are_not_there_are_left_out_of_the_legend():
     assert legend(plots.verdicts(VERDICTS.iloc[2:])) == ["inconclusive"]
+
+
+# ------------------------------------------------------------------ optimizers
+
+
+def test_gradient_descent_goes_down_the_valley_as_its_closed_form_says():
+    path = valley_paths(steps=5)["gradient descent"]
+    expected = [[w * (1 - 0.03 * c) ** t for w, c in zip(START, CURVATURE, strict=True)] for t in range(6)]
+    np.testing.assert_allclose(path, expected, rtol=1e-5)
+
+
+def test_momentum_and_adam_end_nearer_to_the_minimum_than_gradient_descent():
+    left = {name: np.linalg.norm(path[-1]) for name, path in valley_paths().items()}
+    assert max(left["momentum"], left["Adam"]) < left["gradient descent"] / 1.5
+
+
+def test_muon_makes_singular_values_equal_and_gradient_descent_keeps_them():
+    spectra = step_spectra(GRADIENT)
+    np.testing.assert_allclose(spectra["gradient descent"], 0.5 ** np.arange(8), rtol=1e-4)
+    np.testing.assert_allclose(spectra["Adam"], 1, rtol=1e-4)  # the signs of a diagonal matrix
+    assert spectra["Muon"].min() > 0.85
