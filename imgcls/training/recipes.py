@@ -17,7 +17,7 @@ FAST = Recipe(
     resolution_schedule=((1, 20), (5, 24), (8, 28), (11, 32)),
     unfreeze_schedule=((1, "all"), (3, 3)),  # the first layer is a whitening, whose bias trains for two epochs
 )
-"""For `cifar_fast` on images of 32 px: the ideas that case 05 selected on CIFAR-10.
+"""For `cifar_fast` on images of 32 px: the ideas that case 05 selected on CIFAR-10 (photographs, commit d1b6b78).
 
 After Jordan 2024, arXiv:2404.00498; epochs and image sizes take about 0.7 of the time of its recipe on a CPU
 (`benchmarks.fast`).
