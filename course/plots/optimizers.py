@@ -13,7 +13,6 @@ from imgcls.training.muon import QUINTIC, newton_schulz
 CURVATURE = (1.0, 20.0)  # of the valley along its two weights: flat and steep
 START = (-4.0, 1.0)
 STEPS = 30
-COLOURS = theme.SERIES[:4]
 
 
 def valley_paths(steps: int = STEPS) -> dict[str, np.ndarray]:
@@ -68,14 +67,14 @@ def optimizer_steps(gradient: Tensor) -> Figure:
         flat, steep = (np.sqrt(2 * loss / curvature) for curvature in CURVATURE)
         valley.plot(flat * np.cos(turn), steep * np.sin(turn), color=theme.MUTED, linewidth=0.6)
     drawn = {}
-    for (name, path), colour, marker in zip(valley_paths().items(), COLOURS, theme.MARKERS, strict=False):
+    for name, path, colour, marker in theme.series(valley_paths(), "optimizer_steps"):
         (drawn[name],) = valley.plot(*path.T, color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=name)
     valley.plot(0, 0, "*", color=theme.INK, markersize=12, zorder=4)
     valley.set(xlim=(-4.6, 2.2), ylim=(-1.5, 1.5), xlabel="flat direction", ylabel="steep direction")
     valley.set_title(f"two weights, {STEPS} steps")
-    colour_of = dict(zip((*drawn, "Muon"), COLOURS, strict=True))
     for name, values in step_spectra(gradient).items():
-        (line,) = spectrum.plot(range(1, 1 + len(values)), values, color=colour_of[name], linewidth=2, label=name)
+        colour = drawn[name].get_color() if name in drawn else theme.SERIES[len(drawn)]
+        (line,) = spectrum.plot(range(1, 1 + len(values)), values, color=colour, linewidth=2, label=name)
         drawn.setdefault(name, line)
     spectrum.set(title="first step on a layer", xlabel="singular values of the step, by size", ylim=(0, 1.05))
     spectrum.set_ylabel("size, share of the largest")
