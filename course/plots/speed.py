@@ -2,22 +2,25 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from imgcls.messages import format_duration
 from imgcls.plots import theme
-from imgcls.plots.labels import level_lines
+from imgcls.plots.labels import level_lines, text_width
 
 TICKS = [  # seconds
     *(n * unit for unit in (0.01, 0.1) for n in (1, 2, 5)),
     *(n * unit for unit in (1, 60, 3600) for n in (1, 2, 5, 10, 20, 30)),
 ]
-SIDES = [(9, 0), (-9, 0), (0, 9), (0, -9), (7, 7), (7, -7), (-7, 7), (-7, -7)]  # of a label: points to the right, up
+# Of a label: points to the right, up. Where the places beside its point are taken, it is 3 or 5 times as far away.
+SIDES = [(9, 0), (-9, 0), (0, 9), (0, -9), (7, 7), (7, -7), (-7, 7), (-7, -7)]
+DISTANCES = (1, 3, 5)
 
 
 @theme.themed
@@ -44,7 +47,7 @@ def accuracy_against_seconds(
     timed, untimed = others[others["seconds"].notna()], others[others["seconds"].isna()]
     ax.plot(timed["seconds"], timed["accuracy"], "D", color=theme.ORANGE, markerfacecolor="none", markersize=8, mew=1.7)
     drawn = pd.concat([models[["name", "seconds", "accuracy"]], timed]).astype({"seconds": float, "accuracy": float})
-    _time_axis(ax, drawn["seconds"], margin=0.12)
+    _time_axis(ax, drawn["seconds"], margin=0.16)
     ax.margins(y=0.14)
     theme.percent_axis(ax.yaxis)
     ax.set_ylabel("accuracy")
@@ -52,7 +55,8 @@ def accuracy_against_seconds(
     across = [[(x, low), (x, high)] for x, low, high in models[["seconds", "low", "high"]].to_numpy(float)]
     steps = np.repeat(best[["seconds", "accuracy"]].to_numpy(float), 2, axis=0)
     steps = np.column_stack([steps[1:, 0], steps[:-1, 1]])  # the corners of the line
-    _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"], [*across, *pairwise(steps)])
+    levels = [[(drawn["seconds"].min(), level), (drawn["seconds"].max(), level)] for level in untimed["accuracy"]]
+    _label_points(ax, drawn["seconds"], drawn["accuracy"], drawn["name"], [*across, *pairwise(steps), *levels])
     return ax
 
 
@@ -106,29 +110,40 @@ def _time_axis(ax: Axes, seconds: Sequence[float] | pd.Series, margin: float) ->
 
 
 def _label_points(ax: Axes, xs: pd.Series, ys: pd.Series, names: pd.Series, lines: Sequence[Sequence]) -> None:
-    """Label each point on the side where the label covers least of the points, labels and `lines` (of two ends)."""
+    """Label each point where the label covers least of the points, labels and `lines` (of two ends).
+
+    A label that is not beside its point has a line to it, which should cross nothing either.
+    """
     ax.figure.draw_without_rendering()  # settles the layout
     panel, unit = ax.get_window_extent(), ax.figure.dpi / 72
-    taken = [Bbox([at, at]).padded(6 * unit) for at in ax.transData.transform(np.stack([xs, ys], 1))]
-    texts = [text.get_window_extent().padded(unit) for text in ax.texts]
-    taken += [Bbox(np.sort(ax.transData.transform(ends), axis=0)).padded(3 * unit) for ends in lines]
-    for x, y, name in zip(xs, ys, names, strict=True):
+    points = ax.transData.transform(np.stack([xs, ys], 1))
+    thin = [Bbox(np.sort(ax.transData.transform(ends), axis=0)).padded(3 * unit) for ends in lines]
+    solid = [Bbox([at, at]).padded(6 * unit) for at in points]  # no label may hide these, nor another label
+    solid += [text.get_window_extent().padded(unit) for text in ax.texts]
+    pointers = []
+    for at, x, y, name in zip(points, xs, ys, names, strict=True):
+        size = np.array([text_width(name) * ax.figure.dpi, 1.2 * theme.SMALL * unit])
         costs = {}
-        for dx, dy in SIDES:
-            ha = {-1: "right", 0: "center", 1: "left"}[np.sign(dx)]
-            va = {-1: "top", 0: "center", 1: "bottom"}[np.sign(dy)]
-            label = ax.annotate(
-                name, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, size=theme.SMALL,
-                bbox={"facecolor": theme.SURFACE, "edgecolor": "none", "pad": 1},
-            )  # fmt: skip
-            box = label.get_window_extent().padded(unit)
+        for far, side in product(DISTANCES, SIDES):
+            corner = at + far * unit * np.array(side) + size * (np.sign(side) - 1) / 2
+            box = Bbox.from_bounds(*corner, *size).padded(2 * unit)
+            pointer = Path([at, (box.min + box.max) / 2])
             outside = box.width * box.height - _shared(box, panel)
-            cut = sum(_shared(box, other) for other in texts)  # letters that its background hides
-            costs[label] = sum(_shared(box, other) for other in taken) + 10 * cut + 1e3 * outside
-        best = min(costs, key=costs.get)
-        texts.append(best.get_window_extent().padded(unit))
-        for label in costs.keys() - {best}:
-            label.remove()
+            covered = sum(_shared(box, other) for other in thin) + 10 * sum(_shared(box, other) for other in solid)
+            crossed = sum(pointer.intersects_bbox(other) for other in solid if far > 1 and not other.contains(*at))
+            crossed += sum(pointer.intersects_path(other) for other in pointers)
+            cost = covered + 1e3 * outside + (20 * far + 300 * crossed) * unit**2
+            costs[cost, far, side] = box, pointer
+        (_, far, (dx, dy)), (box, pointer) = min(costs.items(), key=lambda item: item[0])
+        solid.append(box)
+        pointers += [pointer] * (far > 1)
+        line = {"arrowstyle": "-", "color": theme.MUTED, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 5}
+        ha = {-1: "right", 0: "center", 1: "left"}[np.sign(dx)]
+        va = {-1: "top", 0: "center", 1: "bottom"}[np.sign(dy)]
+        ax.annotate(
+            name, (x, y), (far * dx, far * dy), textcoords="offset points", ha=ha, va=va, size=theme.SMALL,
+            bbox={"facecolor": theme.SURFACE, "edgecolor": "none", "pad": 1}, arrowprops=line if far > 1 else None,
+        )  # fmt: skip
 
 
 def _shared(a: Bbox, b: Bbox) -> float:
