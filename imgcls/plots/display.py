@@ -142,8 +142,9 @@ def _recolour(figure: Figure, old: dict, new: dict, old_map: object, new_map: ob
             artist.set_cmap(new_map)  # first, since a colour bar redraws itself
     for artist in figure.findobj():
         _swap(artist, table)
-        if isinstance(artist, Text) and artist.get_bbox_patch():
-            _swap(artist.get_bbox_patch(), table)
+        if isinstance(artist, Text):  # its background and its arrow are not among its children
+            for part in filter(None, (artist.get_bbox_patch(), getattr(artist, "arrow_patch", None))):
+                _swap(part, table)
 
 
 def _swap(artist: Artist, table: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import check_twin
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -283,18 +284,29 @@ def test_names_of_close_points_do_not_cover_each_other():
 
 
 def test_a_name_hides_no_point_and_points_to_its_own_from_afar():
-    frame = pd.DataFrame({"name": ["fast", "fast with TTA", "frozen features", "longer training", "Muon"]})
-    frame = frame.assign(seconds=[5.0, 5.0, 9.0, 13.6, 8.0], accuracy=[0.83, 0.848, 0.822, 0.773, 0.67])
+    points = {
+        "baseline": (5.5, 0.133), "+ batch norm": (6.4, 0.555), "+ dropout": (11.7, 0.518),
+        "+ augmentation": (10, 0.521), "+ Muon": (8.4, 0.67), "+ longer training": (13.9, 0.773),
+        "fast recipe": (4.9, 0.83), "fast recipe with TTA": (4.9, 0.848), "frozen features": (8.7, 0.822),
+        "fine-tuned": (36, 0.876),
+    }  # fmt: skip
+    frame = pd.DataFrame([(name, *point) for name, point in points.items()], columns=["name", "seconds", "accuracy"])
     published = pd.DataFrame([{"name": "claimed, time unknown", "seconds": math.nan, "accuracy": 0.86}])
     ax = plots.accuracy_against_seconds(frame.assign(low=frame["accuracy"], high=frame["accuracy"]), published)
     ax.figure.draw_without_rendering()
-    points = ax.transData.transform(frame[["seconds", "accuracy"]].to_numpy())
+    places = ax.transData.transform(frame[["seconds", "accuracy"]].to_numpy())
     labels = {text.get_text(): text for text in ax.texts}
-    for name, at in zip(frame["name"], points, strict=True):
+    afar = 0
+    for name, at in zip(frame["name"], places, strict=True):
         box = Text.get_window_extent(labels[name])
-        assert not any(box.contains(*point) for point in points), name
+        assert not any(box.padded(2).contains(*place) for place in places), name
         gap = max(box.x0 - at[0], at[0] - box.x1, box.y0 - at[1], at[1] - box.y1) * 72 / ax.figure.dpi
         assert (gap > 12) == (labels[name].arrow_patch is not None), (name, gap)
+        afar += gap > 12
+    assert afar, "no name stands off: the case is too easy"
+    with display.dark_twin(ax.figure):
+        lines = [label.arrow_patch for label in labels.values() if label.arrow_patch]
+        assert {to_hex(line.get_edgecolor()) for line in lines} == {theme.DARK["muted"]}
 
 
 def test_names_of_points_are_clear_of_the_line_that_joins_the_best():
